@@ -1,0 +1,81 @@
+# Run `make help` for the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PROGRAMS := dispatcher worker ringctl
+
+# How many packages are tested at once. More of them starve the real processes
+# that tests start, on a small machine.
+TEST_P ?= 2
+TEST_FLAGS ?=
+
+GOLANGCI_VERSION := 2.15.0
+GOLANGCI_MODULE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# What `make chaos` runs: TestChaosKills, TestChaosRestarts, ... by their last word.
+TIER ?= kills
+COUNT ?= 50
+FUZZTIME ?= 10s
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build bin/dispatcher, bin/worker and bin/ringctl (static)
+	@mkdir -p bin
+	@for p in $(PROGRAMS); do \
+		echo "build bin/$$p ($(VERSION))"; \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/$$p ./cmd/$$p || exit 1; \
+	done
+
+.PHONY: demo
+demo: build ## Build, then run the whole story on real input (no server needed)
+	@bin/ringctl demo
+
+.PHONY: test
+test: ## Install what the tests need where it is missing, then run all tests
+	@scripts/install-test-deps
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m -p $(TEST_P) -parallel 4 $(TEST_FLAGS) ./...
+
+.PHONY: check
+check: ## Check formatting, vet and lint; changes nothing
+	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$out" ]; then echo "not formatted (run: make fmt):"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	@$(MAKE) lint
+
+.PHONY: lint
+lint: ## Run golangci-lint
+	@GO="$(GO)" scripts/golangci-lint $(GOLANGCI_VERSION) $(GOLANGCI_MODULE) run ./...
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+.PHONY: chaos
+chaos: ## Kill real processes under load, TIER=kills COUNT=50
+	@scripts/install-test-deps
+	@name=$(TIER); first=$$(echo $${name:0:1} | tr a-z A-Z); \
+	set -x; $(GO) test ./e2e -run "TestChaos$$first$${name:1}" -count=1 -v -timeout 30m -chaos.$(TIER)=$(COUNT)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz test for FUZZTIME=10s
+	@set -e; grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | while read -r file; do \
+		for f in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
+			echo "fuzz $$f in $$(dirname $$file)"; \
+			$(GO) test "$$(dirname $$file)" -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) </dev/null || exit 1; \
+		done; \
+	done
+
+.PHONY: tools
+tools: ## Install the linter in the version that `make lint` uses
+	$(GO) install $(GOLANGCI_MODULE)@v$(GOLANGCI_VERSION)
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin

@@ -1,0 +1,169 @@
+// Package configs loads the settings of the three programs: from flags, from the
+// environment, from one file and from defaults, in that order of precedence. It is the
+// only user of viper. Nothing here is global: every load starts from the arguments it
+// is given, so loads may run concurrently.
+package configs
+
+import (
+	"time"
+
+	"ringmaster/job"
+)
+
+// Common is what all three programs need to reach a queue.
+type Common struct {
+	Redis             string // one URL, or several separated by commas if RedisMode is not "standalone"; may hold a password, see RedactURL
+	RedisMode         string // "standalone", "sentinel" or "cluster"
+	RedisPasswordFile string // file that holds the password; empty: none
+	RedisPassword     Secret // from RedisPasswordFile or the environment; overrides the URL's
+	Namespace         string // first part of every key in Redis
+	LogLevel          string // "debug", "info", "warn" or "error"
+	LogFormat         string // "text" or "json"
+}
+
+// Dispatcher is the configuration of the program dispatcher.
+type Dispatcher struct {
+	Common
+	Listen    string // host:port of the HTTP server; port 0 picks a free one
+	Embedded  bool   // start a store in this process's memory
+	TokenFile string // file that holds the bearer token; empty: none
+	Token     Secret // from TokenFile or the environment
+	QueueSpec        // how queues are made that are first named over HTTP
+
+	Mode           string        // default mode of a resize: "key", "partition" or "ring"
+	LeaseTTL       time.Duration // how long a worker counts as alive without a heartbeat
+	LeaderLease    time.Duration // how long leadership lasts without renewal
+	DetectInterval time.Duration // how often the leader looks for lost connections
+	ReleaseTimeout time.Duration // how long a worker may ignore a resize before it is evicted
+}
+
+// QueueSpec is what a queue gets when it is created at first use.
+type QueueSpec struct {
+	Partitions int  // 1 to job.MaxPartitions; fixed once the queue exists
+	Journal    bool // record every completion, so that the queue can be audited
+}
+
+// Worker is the configuration of the program worker.
+type Worker struct {
+	Common
+	Queues      []string // queues to serve
+	Name        string   // name of this worker; empty: the program chooses one
+	Concurrency int      // handlers that run at once
+	QueueSpec            // how Queues are made where they do not exist
+	Builtin     bool     // offer the types of BuiltinTypes
+
+	DrainTimeout   time.Duration // how long a stop waits for running handlers; 0: not at all
+	HandlerTimeout time.Duration // for one attempt, where the handler sets none of its own
+	MaxAttempts    int           // attempts before a job is dead
+	BackoffBase    time.Duration // wait after the first failure; doubles with each
+	BackoffMax     time.Duration // upper limit of that wait
+
+	Heartbeat time.Duration // how often this worker says that it lives
+	LeaseTTL  time.Duration // how long it counts as alive without saying so
+
+	Handlers []Handler // from the file only
+}
+
+// Handler tells how jobs of one type are run. Exactly one of Exec and HTTP is set.
+type Handler struct {
+	Type string
+	Exec *Exec
+	HTTP *HTTP
+}
+
+// Exec runs a command for each attempt, without a shell.
+type Exec struct {
+	Command []string      // program and arguments
+	Timeout time.Duration // 0: Worker.HandlerTimeout
+}
+
+// HTTP posts each attempt to a server.
+type HTTP struct {
+	URL     string        // http or https
+	Timeout time.Duration // 0: Worker.HandlerTimeout
+}
+
+// Ringctl is the configuration of the program ringctl.
+type Ringctl struct {
+	Common
+	Output string // "table", "json" or "jsonl"
+}
+
+// BuiltinTypes lists the job types that a worker with Builtin offers by itself.
+func BuiltinTypes() []string { return []string{"echo", "fail", "sleep"} }
+
+// DefaultCommon is a Redis on this machine.
+func DefaultCommon() Common {
+	return Common{
+		Redis:     "redis://127.0.0.1:6379",
+		RedisMode: "standalone",
+		Namespace: "rm",
+		LogLevel:  "info",
+		LogFormat: "text",
+	}
+}
+
+// DefaultDispatcher is what a dispatcher runs with when nothing is said.
+func DefaultDispatcher() Dispatcher {
+	return Dispatcher{
+		Common:    DefaultCommon(),
+		Listen:    "127.0.0.1:7070", // loopback: going beyond it takes a token
+		QueueSpec: defaultQueue(),
+		Mode:      "key", // only keys that are running at the moment wait for a resize
+
+		LeaseTTL:       defaultLeaseTTL,
+		LeaderLease:    2 * time.Second,       // four renewals; a stand-by takes over within it
+		DetectInterval: 30 * time.Millisecond, // two misses make a suspect: well under a tenth of a second
+		ReleaseTimeout: 2 * time.Second,       // below the lease: a deaf worker goes before a dead one would
+	}
+}
+
+// DefaultWorker is what a worker runs with when nothing is said. Its Queues and
+// Handlers are empty.
+func DefaultWorker() Worker {
+	return Worker{
+		Common:      DefaultCommon(),
+		Concurrency: 16,
+		QueueSpec:   defaultQueue(),
+
+		DrainTimeout:   30 * time.Second, // as long as one handler may take
+		HandlerTimeout: job.DefaultHandlerTimeout,
+		MaxAttempts:    job.DefaultAttempts,
+		BackoffBase:    job.DefaultBackoffBase,
+		BackoffMax:     job.DefaultBackoffMax,
+
+		Heartbeat: 500 * time.Millisecond, // six in a lease: five may be lost
+		LeaseTTL:  defaultLeaseTTL,
+	}
+}
+
+// DefaultRingctl is what ringctl runs with when nothing is said.
+func DefaultRingctl() Ringctl {
+	return Ringctl{Common: DefaultCommon(), Output: "table"}
+}
+
+// defaultLeaseTTL outlasts pauses of a garbage collector or of a busy machine.
+const defaultLeaseTTL = 3 * time.Second
+
+func defaultQueue() QueueSpec { return QueueSpec{Partitions: job.DefaultParts} }
+
+// Timeout is the limit of one attempt at a job of this handler, which is fallback
+// where the handler sets none.
+func (h Handler) Timeout(fallback time.Duration) time.Duration {
+	switch {
+	case h.Exec != nil && h.Exec.Timeout > 0:
+		return h.Exec.Timeout
+	case h.HTTP != nil && h.HTTP.Timeout > 0:
+		return h.HTTP.Timeout
+	}
+	return fallback
+}
+
+// LongestTimeout is the longest time that one attempt of any handler may take.
+func (w Worker) LongestTimeout() time.Duration {
+	longest := w.HandlerTimeout
+	for _, h := range w.Handlers {
+		longest = max(longest, h.Timeout(w.HandlerTimeout))
+	}
+	return longest
+}

@@ -1,0 +1,169 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"ringmaster/job"
+)
+
+// settings is one program's configuration while it is being loaded.
+type settings interface {
+	// fields lists the flat keys, in the order in which they are shown.
+	fields() []field
+	// finish reads secrets and checks how values relate, once all fields are set.
+	finish(l *loading)
+}
+
+func (c *Common) fields() []field {
+	redis := text("redis", "address of Redis, redis:// or rediss://; several separated by commas with --redis-mode cluster or sentinel", &c.Redis, nil)
+	redis.hide = RedactURL
+	return []field{
+		redis,
+		choice("redis_mode", "what is behind the address", &c.RedisMode, "standalone", "sentinel", "cluster"),
+		text("redis_password_file", "file that holds the password of Redis", &c.RedisPasswordFile, nil),
+		secretText("redis_password", &c.RedisPassword),
+		name("namespace", "first part of every key in Redis", &c.Namespace, false),
+		choice("log_level", "least level that is logged", &c.LogLevel, "debug", "info", "warn", "error"),
+		choice("log_format", "form of the log on stderr", &c.LogFormat, "text", "json"),
+	}
+}
+
+func (q *QueueSpec) fields() []field {
+	return []field{
+		number("partitions", "partitions of a queue that does not exist yet", &q.Partitions, 1, job.MaxPartitions),
+		boolean("journal", "keep a journal in a queue that does not exist yet, so that it can be audited", &q.Journal),
+	}
+}
+
+func leaseTTL(p *time.Duration) field {
+	return duration("lease_ttl", "how long a worker counts as alive without a heartbeat; the same for all workers and dispatchers", p, 300*time.Millisecond, 5*time.Minute)
+}
+
+func (d *Dispatcher) fields() []field {
+	f := d.Common.fields()
+	f = append(f,
+		text("listen", "address of the HTTP server; port 0 picks a free one", &d.Listen, checkListen),
+		boolean("embedded", "start a store in memory; jobs are lost when it exits", &d.Embedded),
+		text("token_file", "file that holds the bearer token; needed beyond loopback", &d.TokenFile, nil),
+		secretText("token", &d.Token),
+	)
+	f = append(f, d.QueueSpec.fields()...)
+	return append(f,
+		choice("mode", "what waits during a resize", &d.Mode, "key", "partition", "ring"),
+		leaseTTL(&d.LeaseTTL),
+		duration("leader_lease", "how long leadership lasts without renewal", &d.LeaderLease, 500*time.Millisecond, 5*time.Minute),
+		duration("detect_interval", "how often the leader looks for lost connections", &d.DetectInterval, 5*time.Millisecond, 10*time.Second),
+		duration("release_timeout", "how long a worker may ignore a resize before it is evicted", &d.ReleaseTimeout, 100*time.Millisecond, 5*time.Minute),
+	)
+}
+
+func (w *Worker) fields() []field {
+	const day = 24 * time.Hour
+	f := w.Common.fields()
+	f = append(f,
+		names("queues", "queue", "queue to serve; repeat it for several", &w.Queues),
+		name("name", "name of this worker; empty: one is made from the host's name", &w.Name, true),
+		number("concurrency", "handlers that run at once", &w.Concurrency, 1, 10_000),
+	)
+	f = append(f, w.QueueSpec.fields()...)
+	return append(f,
+		boolean("builtin", "offer the types echo, sleep and fail", &w.Builtin),
+		duration("drain_timeout", "how long a stop waits for running handlers", &w.DrainTimeout, 0, day),
+		duration("handler_timeout", "limit of one attempt, where the handler sets none", &w.HandlerTimeout, 10*time.Millisecond, day),
+		number("max_attempts", "attempts before a job is dead", &w.MaxAttempts, 1, 1000),
+		duration("backoff_base", "wait after the first failed attempt; doubles with each", &w.BackoffBase, time.Millisecond, day),
+		duration("backoff_max", "upper limit of that wait", &w.BackoffMax, time.Millisecond, 7*day),
+		duration("heartbeat", "how often this worker says that it lives", &w.Heartbeat, 50*time.Millisecond, time.Minute),
+		leaseTTL(&w.LeaseTTL),
+	)
+}
+
+func (r *Ringctl) fields() []field {
+	output := choice("output", "form of the output", &r.Output, "table", "json", "jsonl")
+	output.short = "o"
+	return append(r.Common.fields(), output)
+}
+
+func (c *Common) finish(l *loading) {
+	l.secret("redis_password", &c.RedisPassword, "redis_password_file", c.RedisPasswordFile)
+	if l.good("redis", "redis_mode") {
+		e, err := parseRedis(c.Redis, c.RedisMode)
+		if err != nil {
+			l.badValue("redis", RedactURL(c.Redis), err)
+		} else if e.Username != "" && e.Password == "" && c.RedisPassword == "" && l.good("redis_password", "redis_password_file") {
+			l.badValue("redis", RedactURL(c.Redis), fmt.Errorf("a user without a password: write user:password@ or :password@ before the host, or give redis_password_file"))
+		} else if e.Password != "" && l.report.Sources["redis"].Kind == FromFlag {
+			l.warn("--redis holds a password, which every user of this machine can see in the list of processes: use --redis-password-file")
+		}
+	}
+}
+
+func (d *Dispatcher) finish(l *loading) {
+	d.Common.finish(l)
+	l.secret("token", &d.Token, "token_file", d.TokenFile)
+	if l.good("token", "token_file") && d.Token != "" {
+		switch {
+		case !headerSafe(string(d.Token)):
+			l.problem("token (%s): want visible ASCII characters without spaces", l.report.Sources["token"])
+		case len(d.Token) < 16:
+			l.warn("the token has fewer than 16 characters and can be guessed")
+		}
+	}
+	if l.good("listen", "token", "token_file") && !loopback(d.Listen) && d.Token == "" {
+		l.needToken(d.Listen)
+	}
+	l.relate(3*d.DetectInterval <= d.LeaseTTL, "detect_interval", d.DetectInterval, "at most a third of", "lease_ttl", d.LeaseTTL,
+		"a lost connection is to be seen before the lease ends")
+}
+
+func (w *Worker) finish(l *loading) {
+	w.Common.finish(l)
+	l.relate(3*w.Heartbeat <= w.LeaseTTL, "heartbeat", w.Heartbeat, "at most a third of", "lease_ttl", w.LeaseTTL,
+		"one late heartbeat must not cost the lease")
+	l.relate(w.BackoffBase <= w.BackoffMax, "backoff_base", w.BackoffBase, "at most", "backoff_max", w.BackoffMax,
+		"waits begin at the one and end at the other")
+	w.Handlers = l.handlers(w.Builtin)
+	if l.lax {
+		return
+	}
+	if len(w.Queues) == 0 && l.good("queues") {
+		l.problem("no queue to serve: give --queue, %sQUEUES or queues in the file", envPrefix)
+	}
+	if len(w.Handlers) == 0 && !w.Builtin && l.good("handlers", "builtin") {
+		l.problem("no handler: list handlers in a file given with --config, or give --builtin for the types echo, sleep and fail")
+	}
+}
+
+func (r *Ringctl) finish(l *loading) { r.Common.finish(l) }
+
+func checkListen(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("want host:port, such as 127.0.0.1:7070 or [::1]:7070")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("want a port from 0 to 65535 after the last colon")
+	}
+	for _, r := range host {
+		if r <= ' ' || r == '/' || r == '@' {
+			return fmt.Errorf("want host:port without a scheme, a user or a path")
+		}
+	}
+	return nil
+}
+
+// loopback reports whether only this machine can reach the address.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

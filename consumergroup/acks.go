@@ -1,0 +1,274 @@
+package consumergroup
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ringmaster/job"
+)
+
+// ended is a run whose end waits for the store's answer.
+type ended struct {
+	it *item
+	c  job.Completion
+}
+
+// report is a reply to a phase, to be written.
+type report struct {
+	epoch uint64
+	phase int
+	data  string
+}
+
+func (s *shard) wakeAcker() {
+	select {
+	case s.ackWake <- struct{}{}:
+	default:
+	}
+}
+
+// runAcker ends runs until ctx ends. What arrives while one call is under way goes with
+// the next, so batches grow with load and a lone end never waits for a timer.
+func (s *shard) runAcker(ctx context.Context) {
+	for {
+		s.w.mu.Lock()
+		batch, reports := s.ends, s.reports
+		s.ends, s.reports = nil, nil
+		s.w.mu.Unlock()
+		if len(batch) == 0 && len(reports) == 0 {
+			select {
+			case <-s.ackWake:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		for _, r := range reports {
+			s.persist(ctx, "report", func(ctx context.Context) error {
+				return s.session.member.Report(ctx, s.number, r.epoch, r.phase, r.data)
+			})
+		}
+		for len(batch) > 0 {
+			n := min(len(batch), 2000)
+			s.flush(ctx, batch[:n])
+			batch = batch[n:]
+		}
+	}
+}
+
+// persist repeats a call that is safe to repeat until it is answered or ctx ends.
+func (s *shard) persist(ctx context.Context, what string, call func(context.Context) error) bool {
+	pause := 10 * time.Millisecond
+	for {
+		err := call(ctx)
+		if err == nil {
+			return true
+		}
+		if !waitable(err) {
+			s.w.deps.Log.Error(what+" was refused", "error", err)
+			return false
+		}
+		if !sleep(ctx, pause) {
+			return false
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+func waitable(err error) bool {
+	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull)
+}
+
+// sleep waits, and reports false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// flush ends a batch. An unanswered call is repeated: what was applied the first time
+// answers NotPending. While it is unanswered every lane in it stays busy.
+func (s *shard) flush(ctx context.Context, batch []ended) {
+	groups := s.group(batch)
+	if s.flushGroups(ctx, groups) || ctx.Err() != nil {
+		return
+	}
+	// The script was refused: one partition's keys may be of another type, say. Each for itself.
+	for i := range groups {
+		for !s.flushGroups(ctx, groups[i:i+1]) {
+			s.w.deps.Log.Error("partition cannot be acknowledged: trying again", "partition", groups[i].acks.Partition)
+			if !sleep(ctx, time.Second) {
+				return
+			}
+		}
+	}
+}
+
+type ackGroup struct {
+	t     *tenure
+	acks  job.PartitionAcks
+	items []*item
+}
+
+// group sorts a batch by tenure.
+func (s *shard) group(batch []ended) []ackGroup {
+	var groups []ackGroup
+	at := map[*tenure]int{}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	for i := range batch {
+		t := batch[i].it.t
+		n, ok := at[t]
+		if !ok {
+			n = len(groups)
+			at[t] = n
+			groups = append(groups, ackGroup{t: t, acks: job.PartitionAcks{Partition: t.Partition, Epoch: t.Epoch, LastRead: t.lastRead, Pinned: t.above > 512}})
+		}
+		groups[n].acks.Completions = append(groups[n].acks.Completions, batch[i].c)
+		groups[n].items = append(groups[n].items, batch[i].it)
+	}
+	return groups
+}
+
+// flushGroups repeats one call until it is answered, and applies the answers. It reports
+// false if the store refused the script.
+func (s *shard) flushGroups(ctx context.Context, groups []ackGroup) bool {
+	batches := make([]job.PartitionAcks, len(groups))
+	for i := range groups {
+		batches[i] = groups[i].acks
+	}
+	// The reader merges its own pending list only while no end is in flight.
+	if s.merge.Enter(ctx) != nil {
+		return true
+	}
+	defer s.merge.Leave()
+	var answers [][]job.Answer
+	refused := false
+	ok := s.persist(ctx, "ack", func(ctx context.Context) error {
+		var err error
+		answers, err = s.session.member.Ack(ctx, s.number, batches)
+		refused = err != nil && !waitable(err)
+		return err
+	})
+	if refused {
+		return false
+	}
+	if ok {
+		s.applyAll(groups, answers)
+	}
+	return true
+}
+
+func (s *shard) applyAll(groups []ackGroup, answers [][]job.Answer) {
+	w := s.w
+	now := time.Now()
+	var lost []job.Tenure
+	w.mu.Lock()
+	for i := range groups {
+		g := &groups[i]
+		fenced := false
+		for k, it := range g.items {
+			fenced = w.answered(it, &g.acks.Completions[k], answers[i][k], now) || fenced
+		}
+		if fenced {
+			lost = append(lost, g.t.Tenure)
+		}
+		g.t.noteMark(len(g.items))
+		s.roomMade(g.t)
+	}
+	w.mu.Unlock()
+	for _, t := range lost {
+		s.fenced(t)
+	}
+}
+
+// answered applies the store's answer to one end. It reports true if the answer shows
+// that a tenure believed to be ours is not. The worker's lock is held.
+func (w *Worker) answered(it *item, c *job.Completion, a job.Answer, now time.Time) bool {
+	t := it.t
+	switch a {
+	case job.Refused, job.Gone, job.ByDrainer:
+		// A refused end frees nothing here: the key's next job is another owner's.
+		// Applied under a permit: the partition moved; its items are nobody's here any more.
+		w.dropItem(it)
+		return !t.over
+	}
+	if t.over {
+		w.dropItem(it)
+		return false
+	}
+	switch {
+	case c.Outcome == job.Parked:
+		w.parkedNow(it)
+	case c.Outcome == job.Failed && a == job.ByOwner:
+		it.entry.Retry = c.Data
+		w.putBack(it)
+	case c.Outcome == job.HandBack && a == job.ByOwner:
+		w.putBack(it)
+	default:
+		w.free(it, now)
+	}
+	return false
+}
+
+// dropItem forgets an item without freeing its key.
+func (w *Worker) dropItem(it *item) {
+	if it.state == running || it.state == ending {
+		w.ceased(it)
+	}
+	if it.t.items[it.entry.ID] == it {
+		delete(it.t.items, it.entry.ID)
+		w.heldBytes -= len(it.entry.Payload)
+	}
+	it.t.shard.runEnded(it.t)
+}
+
+// free ends an item for good and lets its key go on.
+func (w *Worker) free(it *item, now time.Time) {
+	t, l := it.t, it.lane
+	w.dropItem(it)
+	if l == nil {
+		return
+	}
+	l.busy = nil
+	w.dispatch(t, l, now)
+	t.shard.wantUnpark(l)
+	t.tidy(l)
+}
+
+// parkedNow: the job waits in the store.
+func (w *Worker) parkedNow(it *item) {
+	l := it.lane
+	delete(it.t.items, it.entry.ID)
+	w.heldBytes -= len(it.entry.Payload)
+	p := l.parked
+	p.left++
+	for i, id := range p.flight {
+		if id == it.entry.ID {
+			p.flight = append(p.flight[:i], p.flight[i+1:]...)
+			break
+		}
+	}
+	it.t.shard.wantUnpark(l)
+}
+
+// noteMark counts ends while one old entry keeps the low-water mark where it is.
+func (t *tenure) noteMark(n int) {
+	low := t.lastRead
+	for id := range t.items {
+		if id.Less(low) {
+			low = id
+		}
+	}
+	if low != t.low {
+		t.low, t.above = low, 0
+		return
+	}
+	t.above += n
+}

@@ -1,0 +1,392 @@
+package consumergroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"ringmaster/job"
+	"ringmaster/resize"
+)
+
+// claimPageSize keeps a claim short: larger pages delay everybody else at the server.
+const claimPageSize = 128
+
+var errEvicted = errors.New("incarnation was evicted")
+
+// step feeds the participant one event and does what it wants, until nothing is left.
+// Claims and releases of one round go in one round trip each.
+func (s *shard) step(ctx context.Context, ev resize.ParticipantEvent) error {
+	todo := []resize.ParticipantEvent{ev}
+	for len(todo) > 0 {
+		ev := todo[0]
+		todo = todo[1:]
+		actions, err := s.brain.Step(ev)
+		if err != nil {
+			return fmt.Errorf("participant: %w", err)
+		}
+		more, err := s.perform(ctx, actions)
+		if err != nil {
+			return err
+		}
+		todo = append(todo, more...)
+	}
+	return nil
+}
+
+// perform does actions in order and returns the events that answer them.
+func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction) ([]resize.ParticipantEvent, error) {
+	var events []resize.ParticipantEvent
+	for i := 0; i < len(actions); {
+		n := 1
+		switch a := actions[i].(type) {
+		case resize.ClaimPartition:
+			run := sameKind[resize.ClaimPartition](actions[i:])
+			n = len(run)
+			events = append(events, s.claim(ctx, run)...)
+		case resize.ReleasePartition:
+			run := sameKind[resize.ReleasePartition](actions[i:])
+			n = len(run)
+			events = append(events, s.release(ctx, run)...)
+		case resize.ReadRecords:
+			ev, err := s.readRecords(ctx)
+			if err != nil {
+				return nil, err
+			}
+			events = append(events, ev...)
+		case resize.OpenGate:
+			s.setGate(a.Part, a.Epoch, true)
+		case resize.ReopenGate:
+			s.setGate(a.Part, a.Epoch, true)
+		case resize.CloseGate:
+			s.setGate(a.Part, a.Epoch, false)
+		case resize.StartReading:
+			s.startReading(a.Part, a.Epoch)
+		case resize.DropPartition:
+			s.drop(a)
+		case resize.Unblock:
+			s.unblock(ctx, a)
+		case resize.Report:
+			s.report(a)
+		case resize.Rejoin:
+			return nil, errEvicted
+		default:
+			return nil, fmt.Errorf("participant wants %v, which is not known here", a)
+		}
+		i += n
+	}
+	return events, nil
+}
+
+func sameKind[A resize.ParticipantAction](actions []resize.ParticipantAction) []A {
+	var run []A
+	for _, a := range actions {
+		x, ok := a.(A)
+		if !ok {
+			break
+		}
+		run = append(run, x)
+	}
+	return run
+}
+
+func (s *shard) tenure(part int, epoch uint64) *tenure {
+	if t := s.tenures[part]; t != nil && t.Epoch == epoch {
+		return t
+	}
+	return nil
+}
+
+// claim takes over pages of pending jobs.
+func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.ParticipantEvent {
+	tenures, cursors := make([]job.Tenure, len(as)), make([]string, len(as))
+	s.w.mu.Lock()
+	for i, a := range as {
+		t := s.tenure(a.Part, a.Epoch)
+		if t == nil {
+			t = newTenure(s, job.Tenure{Partition: a.Part, Epoch: a.Epoch})
+			s.tenures[a.Part] = t
+		}
+		if a.First {
+			t.cursor = ""
+		}
+		tenures[i], cursors[i] = t.Tenure, t.cursor
+	}
+	s.w.mu.Unlock()
+	pages, errs := s.reader.Claim(ctx, tenures, cursors, claimPageSize)
+	events := make([]resize.ParticipantEvent, len(as))
+	for i, a := range as {
+		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}
+		switch {
+		case errs[i] != nil:
+			s.unsure = true
+			s.w.deps.Log.Debug("claim was not answered", "partition", a.Part, "epoch", a.Epoch, "error", errs[i])
+			out.Outcome = resize.ClaimUnknown
+		case pages[i].Fenced:
+			out.Outcome = resize.ClaimFenced
+		default:
+			out.More = s.claimed(a, &pages[i])
+		}
+		events[i] = out
+	}
+	return events
+}
+
+// claimed takes a page in and reports whether the pass goes on.
+func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	t := s.tenure(a.Part, a.Epoch)
+	if t == nil {
+		return false
+	}
+	now := time.Now()
+	if page.Lost > 0 {
+		s.w.deps.Log.Error("jobs are lost: somebody deleted pending entries", "partition", a.Part, "lost", page.Lost)
+	}
+	if t.passes == 0 {
+		for _, k := range page.Parked {
+			l := t.lane(k.Key)
+			if l.parked == nil {
+				l.parked = &parked{first: k.First, left: 1}
+			}
+		}
+	}
+	s.takePage(t, page, now)
+	t.cursor = page.Cursor
+	if page.Cursor != "0-0" && page.Cursor != "" {
+		return true
+	}
+	t.passes++
+	for _, l := range t.lanes {
+		s.wantUnpark(l)
+	}
+	return false
+}
+
+// takePage takes in what a page brought: permits first, so that no key starts beside a
+// former owner's run. The lock is held.
+func (s *shard) takePage(t *tenure, page *job.ClaimPage, now time.Time) {
+	if t.lastRead.Less(page.LastDelivered) {
+		t.lastRead = page.LastDelivered
+	}
+	freed := maps.Clone(t.blocked)
+	t.setPermits(page.Permits)
+	s.w.arrive(t, page.Entries, now)
+	for key := range freed {
+		if l := t.lanes[key]; l != nil && t.blocked[key] == 0 {
+			s.w.dispatch(t, l, now)
+			s.wantUnpark(l)
+		}
+	}
+}
+
+// unblock: somebody says that a former owner finished a job. The message is a hint; the
+// pending list tells, and frees the key if it is so.
+func (s *shard) unblock(ctx context.Context, a resize.Unblock) {
+	s.w.mu.Lock()
+	t := s.tenure(a.Part, a.Epoch)
+	s.w.mu.Unlock()
+	if t == nil {
+		return
+	}
+	pages, errs := s.reader.Claim(ctx, []job.Tenure{t.Tenure}, []string{""}, claimPageSize)
+	if errs[0] != nil {
+		s.unsure = true
+		return
+	}
+	if pages[0].Fenced {
+		s.fenced(t.Tenure)
+		return
+	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if s.tenure(a.Part, a.Epoch) == t {
+		s.takePage(t, &pages[0], time.Now())
+	}
+}
+
+// release gives partitions up.
+func (s *shard) release(ctx context.Context, as []resize.ReleasePartition) []resize.ParticipantEvent {
+	tenures, running := make([]job.Tenure, len(as)), make([][]job.EntryID, len(as))
+	s.w.mu.Lock()
+	for i, a := range as {
+		tenures[i] = job.Tenure{Partition: a.Part, Epoch: a.Epoch}
+		if t := s.tenure(a.Part, a.Epoch); t != nil {
+			running[i] = t.runningIDs()
+		}
+	}
+	s.w.mu.Unlock()
+	outcomes, errs := s.reader.Release(ctx, tenures, running, s.session.alone())
+	events := make([]resize.ParticipantEvent, len(as))
+	for i, a := range as {
+		out := resize.ReleaseAnswered{Part: a.Part, Epoch: a.Epoch}
+		switch {
+		case errs[i] != nil:
+			s.unsure = true
+			out.Outcome = resize.ReleaseUnknown
+		case outcomes[i] == job.Released:
+			out.Outcome = resize.ReleaseFlipped
+		case outcomes[i] == job.ReleaseFenced:
+			out.Outcome = resize.ReleaseFenced
+		default:
+			if outcomes[i] == job.ReleaseFailed {
+				s.w.deps.Log.Error("release was refused: the pending list did not move whole", "partition", a.Part)
+			}
+			out.Outcome = resize.ReleaseKept
+		}
+		events[i] = out
+	}
+	return events
+}
+
+// readRecords reads what the store says of this incarnation.
+func (s *shard) readRecords(ctx context.Context) ([]resize.ParticipantEvent, error) {
+	if s.unsure {
+		if err := s.reset(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		snap, err := s.reader.Snapshot(ctx)
+		if err == nil {
+			return s.snapshotEvents(snap), nil
+		}
+		if err := s.readFailed(ctx, err); err != nil {
+			return nil, err
+		}
+		if err := s.reset(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *shard) snapshotEvents(snap job.Snapshot) []resize.ParticipantEvent {
+	if snap.Fenced {
+		return []resize.ParticipantEvent{resize.Evicted{}}
+	}
+	ev := resize.SnapshotRead{Owned: map[int]uint64{}, Plan: map[int]string{}, RingState: ringState(snap.Beat)}
+	for _, o := range snap.Owned {
+		ev.Owned[o.Partition], ev.Plan[o.Partition] = o.Epoch, o.Planned
+	}
+	s.w.mu.Lock()
+	parts := make([]job.Tenure, 0, len(s.tenures))
+	for _, t := range s.tenures {
+		if t.passes > 0 && len(t.permits) > 0 {
+			parts = append(parts, t.Tenure)
+		}
+	}
+	s.w.mu.Unlock()
+	events := []resize.ParticipantEvent{ev}
+	// A lost hint about a drainer would block its key for ever: look again.
+	for _, t := range parts {
+		events = append(events, resize.MessageReceived{Message: resize.Message{Type: resize.TypeUndrained, Name: resize.Master,
+			Part: t.Partition, PartEpoch: t.Epoch}})
+	}
+	return events
+}
+
+func ringState(b job.Beat) resize.RingState {
+	mode, err := resize.ParseMode(b.Mode)
+	if err != nil {
+		mode = resize.ModeKey
+	}
+	return resize.RingState{Epoch: b.RingEpoch, Phase: resize.Phase(b.Phase), Mode: mode, Change: b.Change}
+}
+
+// setGate opens or closes a gate. Closing is one step with knowing what runs.
+func (s *shard) setGate(part int, epoch uint64, open bool) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	t := s.tenure(part, epoch)
+	if t == nil {
+		return
+	}
+	t.gate = open
+	if open {
+		t.closedAt = time.Time{}
+		delete(s.closing, t)
+		s.w.dispatchAll(t, time.Now())
+		return
+	}
+	t.closedAt = time.Now()
+	s.closing[t] = true
+	s.barrier = true
+	s.runEnded(t)
+}
+
+func (s *shard) startReading(part int, epoch uint64) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if t := s.tenure(part, epoch); t != nil {
+		t.reading = true
+	}
+}
+
+// drop forgets a tenure. Its runs go on under permits, or are cancelled.
+func (s *shard) drop(a resize.DropPartition) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	t := s.tenure(a.Part, a.Epoch)
+	if t == nil {
+		return
+	}
+	delete(s.tenures, a.Part)
+	s.w.abandon(t, a.Cancel)
+	if !a.Cancel && t.running > 0 {
+		if t.closedAt.IsZero() {
+			t.closedAt = time.Now()
+		}
+		s.closing[t] = true
+	} else {
+		delete(s.closing, t)
+	}
+}
+
+// abandon ends a tenure's claim on everything that does not run. The lock is held.
+func (w *Worker) abandon(t *tenure, cancelRuns bool) {
+	t.over, t.gate, t.reading = true, false, false
+	for id, it := range t.items {
+		switch it.state {
+		case running, ending:
+			if cancelRuns && it.cancel != nil {
+				it.cancel(job.ErrLost)
+			}
+		default:
+			delete(t.items, id)
+			w.heldBytes -= len(it.entry.Payload)
+		}
+	}
+	t.lanes = map[string]*lane{}
+}
+
+func (s *shard) report(a resize.Report) {
+	data := fmt.Sprintf(`{"epoch":"%d","ack":"ok"}`, a.Epoch)
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if a.Phase == resize.Stopping {
+		data = fmt.Sprintf(`{"epoch":"%d","current_job":{%s}}`, a.Epoch, s.currentJobs())
+	}
+	s.reports = append(s.reports, report{a.Epoch, int(a.Phase), data})
+	s.wakeAcker()
+}
+
+// currentJobs are the last ids handed out, by partition, as JSON members.
+func (s *shard) currentJobs() string {
+	parts := make([]int, 0, len(s.tenures))
+	for p := range s.tenures {
+		parts = append(parts, p)
+	}
+	slices.Sort(parts)
+	out := ""
+	for i, p := range parts {
+		if i > 0 {
+			out += ","
+		}
+		out += fmt.Sprintf(`"%d":"%s"`, p, s.tenures[p].lastRead)
+	}
+	return out
+}

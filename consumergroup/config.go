@@ -1,0 +1,172 @@
+package consumergroup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"ringmaster/job"
+)
+
+// Handler runs one attempt at a job. Its context ends with the handler timeout, or
+// earlier when the worker loses the job (context.Cause tells why: job.ErrLost,
+// job.ErrMoved, job.ErrStopping, job.ErrTimeout). The result is kept for a day if it is
+// not null. A job may be started more than once; Delivery.Fence lets other systems
+// refuse an old run.
+type Handler func(ctx context.Context, d job.Delivery) (json.RawMessage, error)
+
+// Config are the worker's settings. Default gives all but the names.
+type Config struct {
+	Queue string
+	Name  string // stable over restarts: the slot; incarnations are Name + "." + a unique part
+	Host  string
+	PID   int
+
+	Concurrency    int           // handlers at a time; 16
+	Window         int           // entries held of one partition at most; 256
+	ReadBudget     int           // entries one read may bring at most; 1024
+	HeldBytes      int           // payload bytes held before reading pauses; 64 MiB
+	ParkBeyond     int           // jobs that may wait behind a blocked key before the rest is parked; 16
+	HandlerTimeout time.Duration // 30 s
+	DrainTimeout   time.Duration // how long running jobs may finish after a move or a stop; 30 s
+	Grace          time.Duration // their contexts end this long before; a sixth of DrainTimeout
+	Heartbeat      time.Duration // 500 ms
+	LeaseTTL       time.Duration // 3 s
+	Block          time.Duration // how long a read waits; 1 s
+}
+
+// Default is a Config with every number set.
+func Default() Config {
+	return Config{
+		Concurrency: 16, Window: 256, ReadBudget: 1024, HeldBytes: 64 << 20, ParkBeyond: 16,
+		HandlerTimeout: job.DefaultHandlerTimeout, DrainTimeout: 30 * time.Second,
+		Heartbeat: 500 * time.Millisecond, LeaseTTL: 3 * time.Second, Block: time.Second,
+	}
+}
+
+// Validate reports every setting that cannot work.
+func (c Config) Validate() error {
+	var errs []error
+	if err := job.CheckName("queue", c.Queue); err != nil {
+		errs = append(errs, err)
+	}
+	if err := job.CheckName("worker name", c.Name); err != nil {
+		errs = append(errs, err)
+	}
+	positive := func(what string, n int64) {
+		if n <= 0 {
+			errs = append(errs, job.Invalid("%s must be positive", what))
+		}
+	}
+	positive("concurrency", int64(c.Concurrency))
+	positive("window", int64(c.Window))
+	positive("read budget", int64(c.ReadBudget))
+	positive("held bytes", int64(c.HeldBytes))
+	positive("park limit", int64(c.ParkBeyond))
+	positive("handler timeout", int64(c.HandlerTimeout))
+	positive("drain timeout", int64(c.DrainTimeout))
+	positive("heartbeat", int64(c.Heartbeat))
+	positive("block time", int64(c.Block))
+	if c.LeaseTTL < 3*c.Heartbeat {
+		errs = append(errs, job.Invalid("lease of %v: must be at least three heartbeats of %v", c.LeaseTTL, c.Heartbeat))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) grace() time.Duration {
+	if c.Grace > 0 {
+		return c.Grace
+	}
+	return c.DrainTimeout / 6
+}
+
+// margin is how long before the store could end the lease the worker stops by itself:
+// clock rates may differ by margin/TTL.
+func (c Config) margin() time.Duration {
+	return max(c.LeaseTTL/8, min(200*time.Millisecond, c.LeaseTTL/4))
+}
+
+// Policy decides about jobs with a history.
+type Policy interface {
+	// Before reads a retry record ("": none) when the job is about to be held.
+	Before(record string) Prior
+	// After decides what a failed attempt leads to. now is the wall clock.
+	After(f Failure, now time.Time) Decision
+}
+
+// Prior is what a job's past asks for.
+type Prior struct {
+	Attempts  int       // counted so far
+	Crashes   int       // of workers that held it
+	NotBefore time.Time // zero: at once
+	Mark      string    // record to write before the start; "": none
+	Alone     bool      // nothing else may run in this worker meanwhile
+	Guilty    bool      // do not run: it goes to the dead letters
+	Error     string    // of the last failed attempt
+}
+
+// Failure is an attempt that did not complete.
+type Failure struct {
+	Record   string
+	Attempt  int
+	Err      error
+	Ended    error // cause of the context's end, nil if it had not ended
+	Panicked bool
+}
+
+// Decision is what becomes of the job.
+type Decision struct {
+	Outcome   job.Outcome // Failed, Buried or HandBack
+	Record    string      // Failed: the new retry record
+	NotBefore time.Time   // Failed: when the next attempt may start
+	Attempts  int         // counted with this one
+	Error     string
+}
+
+// Reader is the connection on which one incarnation reads one shard. See streams.Reader.
+type Reader interface {
+	Reset(ctx context.Context) error
+	Read(ctx context.Context, parts []int, count int, block time.Duration) (job.ReadBatch, error)
+	History(ctx context.Context, partition int) ([]job.Entry, error)
+	Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int) ([]job.ClaimPage, []error)
+	Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseOutcome, []error)
+	Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error)
+	Snapshot(ctx context.Context) (job.Snapshot, error)
+	AckControl(ctx context.Context, ids []string) error
+	Close() error
+}
+
+// Member is one incarnation's membership. See streams.Member. Safe for concurrent use.
+type Member interface {
+	Watch(ctx context.Context) (stop func(), err error)
+	Join(ctx context.Context) ([]job.Joined, error)
+	Heartbeat(ctx context.Context) ([]job.Beat, error)
+	Leaving(ctx context.Context) error
+	Left(ctx context.Context) error
+	Report(ctx context.Context, shard int, ringEpoch uint64, phase int, data string) error
+	Poke(ctx context.Context, shard int) error
+	Ack(ctx context.Context, shard int, batches []job.PartitionAcks) ([][]job.Answer, error)
+	Mark(ctx context.Context, t job.Tenure, id job.EntryID, record string) error
+	Heal(ctx context.Context, parts []int) ([]string, error)
+}
+
+// Store makes what an incarnation needs, once Prepare has succeeded.
+type Store interface {
+	// Prepare makes sure that the queue exists and tells its number of shards. It is
+	// called before every join: whatever was lost at the server is made again.
+	Prepare(ctx context.Context) (shards int, err error)
+	Member(info job.MemberInfo, ttl time.Duration) Member
+	Reader(shard int, incarnation string) Reader
+}
+
+// Deps are what a worker is built from. All are required but Ready.
+type Deps struct {
+	Store    Store
+	Policy   Policy
+	Handlers map[string]Handler
+	Log      *slog.Logger
+	NewID    func() string            // unique part of an incarnation
+	Ready    func(incarnation string) // called after each join
+}

@@ -1,0 +1,185 @@
+package consumergroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ringmaster/job"
+	"ringmaster/resize"
+)
+
+// reset replaces the connection after a call without an answer, and merges the worker's
+// own pending list before anything else is read. It tries until ctx ends.
+func (s *shard) reset(ctx context.Context) error {
+	pause, told := 20*time.Millisecond, false
+	for {
+		err := s.reader.Reset(ctx)
+		if err == nil {
+			err = s.mergeHistory(ctx)
+		}
+		switch {
+		case err == nil:
+			s.unsure = false
+			if told {
+				s.w.deps.Log.Info("server answers again")
+			}
+			return nil
+		case errors.Is(err, job.ErrKillRefused):
+			s.w.deps.Log.Warn("rejoining as a new incarnation: an unanswered read may still be executed", "error", err)
+			return errEvicted
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		if !told {
+			s.w.deps.Log.Warn("server does not answer: trying until it does", "error", err)
+			told = true
+		}
+		if !sleep(ctx, pause) {
+			return context.Cause(ctx)
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// mergeHistory reads what the store has handed to this incarnation, and takes in what it
+// does not know of. No end may be in flight meanwhile: its job would look new.
+func (s *shard) mergeHistory(ctx context.Context) error {
+	s.w.mu.Lock()
+	parts := make([]*tenure, 0, len(s.tenures))
+	for _, t := range s.tenures {
+		parts = append(parts, t)
+	}
+	s.w.mu.Unlock()
+	if len(parts) == 0 {
+		return nil
+	}
+	if err := s.merge.Close(ctx); err != nil {
+		return fmt.Errorf("wait for acks in flight: %w", err)
+	}
+	defer s.merge.Open()
+	for _, t := range parts {
+		entries, err := s.reader.History(ctx, t.Partition)
+		if errors.Is(err, job.ErrGroupGone) {
+			continue // lost meanwhile; the next read tells
+		}
+		if err != nil {
+			return fmt.Errorf("merge own pending list: %w", err)
+		}
+		s.w.mu.Lock()
+		if s.tenures[t.Partition] == t {
+			s.w.arrive(t, entries, time.Now())
+		}
+		s.w.mu.Unlock()
+	}
+	return nil
+}
+
+// readFailed decides what a failed read means. An error it returns ends the session.
+func (s *shard) readFailed(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, job.ErrGroupGone):
+		return s.groupGone(ctx)
+	case errors.Is(err, job.ErrOutcomeUnknown), errors.Is(err, job.ErrUnavailable):
+		s.unsure = true
+		return nil
+	}
+	s.w.deps.Log.Error("read was refused", "error", err)
+	return s.quarantine(ctx)
+}
+
+// groupGone: a partition, or the whole membership, is lost. The records tell which. If
+// they say that nothing is, somebody deleted a group: it is made again.
+func (s *shard) groupGone(ctx context.Context) error {
+	s.gone++
+	events, err := s.readRecords(ctx)
+	if err != nil {
+		return err
+	}
+	for _, ev := range events {
+		if err := s.step(ctx, ev); err != nil {
+			return err
+		}
+	}
+	if s.gone < 2 {
+		return nil
+	}
+	s.w.mu.Lock()
+	parts := make([]int, 0, len(s.tenures))
+	for p := range s.tenures {
+		parts = append(parts, p)
+	}
+	s.w.mu.Unlock()
+	mended, err := s.session.member.Heal(ctx, parts)
+	for _, m := range mended {
+		s.w.deps.Log.Error("state was lost at the server", "mended", m)
+	}
+	if err != nil && !waitable(err) {
+		return err
+	}
+	if len(mended) == 0 && s.gone > 3 {
+		// Not a partition: the control stream itself is gone, so messages are lost.
+		s.w.deps.Log.Warn("control stream is gone: rejoining as a new incarnation")
+		return errEvicted
+	}
+	if !sleep(ctx, 10*time.Millisecond) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// quarantine finds the partitions whose stream cannot be read (another type was written
+// there by hand, say) and leaves them out for a while; the others go on.
+func (s *shard) quarantine(ctx context.Context) error {
+	parts, _ := s.toRead()
+	found := false
+	for _, p := range parts {
+		b, err := s.reader.Read(ctx, []int{p}, 1, -1)
+		if err == nil {
+			s.take(b.Jobs)
+			if err := s.messages(ctx, b.Control); err != nil {
+				return err
+			}
+			continue
+		}
+		if errors.Is(err, job.ErrGroupGone) || waitable(err) {
+			return s.readFailed(ctx, err)
+		}
+		found = true
+		s.w.deps.Log.Error("partition cannot be read: left out for 5 s, the others go on", "partition", p, "error", err)
+		s.w.mu.Lock()
+		if t := s.tenures[p]; t != nil {
+			t.brokenUntil = time.Now().Add(5 * time.Second)
+		}
+		s.w.mu.Unlock()
+	}
+	if !found && !sleep(ctx, 200*time.Millisecond) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// drainTimers ends the contexts of runs that keep a moved or moving partition too long.
+func (s *shard) drainTimers() {
+	limit := s.w.cfg.DrainTimeout - s.w.cfg.grace()
+	now := time.Now()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	for t := range s.closing {
+		if t.closedAt.IsZero() || now.Sub(t.closedAt) < limit {
+			continue
+		}
+		t.closedAt = time.Time{}
+		for _, it := range t.items {
+			if it.cancel != nil {
+				it.cancel(job.ErrMoved)
+			}
+		}
+		if !t.over {
+			s.events = append(s.events, resize.DrainTimedOut{Part: t.Partition, Epoch: t.Epoch})
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package consumergroup
+
+import (
+	"container/heap"
+	"time"
+
+	"ringmaster/job"
+)
+
+// arrive takes entries into a tenure, in id order: claimed and new ones come through the
+// same door. What is held already is left alone. The worker's lock is held.
+func (w *Worker) arrive(t *tenure, entries []job.Entry, now time.Time) {
+	for i := range entries {
+		e := &entries[i]
+		if t.items[e.ID] != nil {
+			continue
+		}
+		if t.lastRead.Less(e.ID) {
+			t.lastRead = e.ID
+		}
+		it := &item{t: t, entry: *e}
+		t.items[e.ID] = it
+		w.heldBytes += len(e.Payload)
+		if e.Broken != "" {
+			w.bury(it, "cannot be run: "+e.Broken)
+			continue
+		}
+		if e.Retry != "" {
+			it.prior = w.deps.Policy.Before(e.Retry)
+		}
+		if e.Key == "" {
+			w.offer(it, now)
+			continue
+		}
+		it.lane = t.lane(e.Key)
+		if t.setAside(it.lane, e.ID, w.cfg.ParkBeyond, now) {
+			w.park(it)
+			continue
+		}
+		it.lane.insert(it)
+		w.dispatch(t, it.lane, now)
+	}
+}
+
+// park sends a job to wait in the store, behind those of its key.
+func (w *Worker) park(it *item) {
+	l := it.lane
+	if l.parked == nil {
+		l.parked = &parked{first: it.entry.ID}
+	}
+	l.parked.flight = append(l.parked.flight, it.entry.ID)
+	it.state = parking
+	w.end(it, job.Completion{Outcome: job.Parked})
+}
+
+// dispatch offers the head of a lane, if it may start. The worker's lock is held.
+func (w *Worker) dispatch(t *tenure, l *lane, now time.Time) {
+	if l.busy != nil || len(l.queue) == 0 || t.blocked[l.key] > 0 {
+		return
+	}
+	if head := l.queue[0]; head.state == waiting {
+		w.offer(head, now)
+	}
+}
+
+// dispatchAll offers all that may start in a tenure.
+func (w *Worker) dispatchAll(t *tenure, now time.Time) {
+	for _, l := range t.lanes {
+		w.dispatch(t, l, now)
+	}
+	for _, it := range t.items {
+		if it.lane == nil && it.state == waiting {
+			w.offer(it, now)
+		}
+	}
+}
+
+// offer puts an item into the ready list, or sets an alarm for it.
+func (w *Worker) offer(it *item, now time.Time) {
+	if !it.t.gate || it.t.over {
+		return
+	}
+	if it.prior.NotBefore.After(now) {
+		heap.Push(&w.alarms, alarm{it.prior.NotBefore, it})
+		if w.alarms[0].item == it {
+			w.rearm()
+		}
+		return
+	}
+	it.state = ready
+	w.ready.push(it)
+	w.idle.Signal()
+}
+
+// next waits for a job to run. It returns nil when the worker is done. The alone rule:
+// a suspect runs when nothing else does, and nothing starts beside it.
+func (w *Worker) next() *item {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		if w.done {
+			return nil
+		}
+		it := w.ready.peek()
+		if it == nil || !w.leaseValid() || w.alone != nil || (it.prior.Alone && w.runs > 0) {
+			w.idle.Wait()
+			continue
+		}
+		w.ready.pop()
+		if it.state != ready {
+			continue
+		}
+		if !it.t.gate || it.t.over {
+			it.state = waiting
+			continue
+		}
+		// A smaller id of the key may have arrived since.
+		if l := it.lane; l != nil {
+			if l.busy != nil || l.queue[0] != it || it.t.blocked[l.key] > 0 {
+				it.state = waiting
+				w.dispatch(it.t, l, time.Now())
+				continue
+			}
+			l.queue = l.queue[1:]
+			l.busy = it
+		}
+		it.state, it.since = running, time.Now()
+		w.began(it)
+		if it.prior.Alone {
+			w.alone = it
+		}
+		return it
+	}
+}
+
+// began counts a run; ceased ends the count. The lock is held.
+func (w *Worker) began(it *item) {
+	it.t.running++
+	w.runs++
+	it.t.shard.started[it] = struct{}{}
+}
+
+func (w *Worker) ceased(it *item) {
+	it.t.running--
+	w.runs--
+	delete(it.t.shard.started, it)
+	if w.alone == it {
+		w.alone = nil
+	}
+	if w.runs == 0 {
+		w.idle.Broadcast()
+	}
+}
+
+// fifo is the ready list.
+type fifo struct {
+	items []*item
+	head  int
+}
+
+func (f *fifo) push(it *item) { f.items = append(f.items, it) }
+
+func (f *fifo) peek() *item {
+	if f.head == len(f.items) {
+		return nil
+	}
+	return f.items[f.head]
+}
+
+func (f *fifo) pop() {
+	f.items[f.head] = nil
+	if f.head++; f.head == len(f.items) {
+		f.items, f.head = f.items[:0], 0
+	} else if f.head > 1024 && f.head*2 > len(f.items) {
+		f.items = append(f.items[:0], f.items[f.head:]...)
+		f.head = 0
+	}
+}
+
+// alarm wakes a job whose backoff ends.
+type alarm struct {
+	at   time.Time
+	item *item
+}
+
+type alarms []alarm
+
+func (a alarms) Len() int           { return len(a) }
+func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
+func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) }
+func (a *alarms) Pop() any {
+	old := *a
+	x := old[len(old)-1]
+	old[len(old)-1] = alarm{}
+	*a = old[:len(old)-1]
+	return x
+}
+
+// rearm tells the alarm goroutine that an earlier alarm was set.
+func (w *Worker) rearm() {
+	select {
+	case w.alarmSet <- struct{}{}:
+	default:
+	}
+}
+
+// ring offers jobs when their backoff is over, until done is closed.
+func (w *Worker) ringAlarms(done <-chan struct{}) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		w.mu.Lock()
+		now := time.Now()
+		for len(w.alarms) > 0 && !w.alarms[0].at.After(now) {
+			it := heap.Pop(&w.alarms).(alarm).item
+			if it.state != waiting || it.t.items[it.entry.ID] != it {
+				continue
+			}
+			if it.lane != nil {
+				w.dispatch(it.t, it.lane, now)
+			} else {
+				w.offer(it, now)
+			}
+		}
+		wait := time.Hour
+		if len(w.alarms) > 0 {
+			wait = w.alarms[0].at.Sub(now)
+		}
+		w.mu.Unlock()
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-w.alarmSet:
+		case <-done:
+			return
+		}
+	}
+}

@@ -1,0 +1,296 @@
+package consumergroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"ringmaster/job"
+	"ringmaster/resize"
+)
+
+// session is the life of one incarnation.
+type session struct {
+	w      *Worker
+	inc    string
+	member Member
+	shards []*shard
+	work   context.Context // of handlers; ends when the incarnation is lost or the drain is over
+	end    context.CancelCauseFunc
+
+	mu       sync.Mutex
+	stopping time.Time // when leaving began; zero: not
+	asked    bool      // somebody asked this worker to drain
+}
+
+// drain is asked for by a control message: the worker leaves as it does on a signal.
+func (n *session) drain() {
+	n.mu.Lock()
+	first := !n.asked
+	n.asked = true
+	n.mu.Unlock()
+	if first {
+		n.w.deps.Log.Info("asked to drain", "incarnation", n.inc)
+		n.w.stopOnce.Do(func() { close(n.w.drained) })
+	}
+}
+
+// alone reports whether a leaving worker may hand partitions to nobody: no leader has
+// planned without it for a while.
+func (n *session) alone() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.stopping.IsZero() && time.Since(n.stopping) > time.Second
+}
+
+// newSession joins the ring as a new incarnation. It tries until ctx ends.
+func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
+	inc := w.cfg.Name + "." + w.deps.NewID()
+	info := job.MemberInfo{Incarnation: inc, State: "up", Weight: 1, Name: w.cfg.Name, Host: w.cfg.Host, PID: w.cfg.PID, Slots: w.cfg.Concurrency}
+	pause, told := 20*time.Millisecond, false
+	for {
+		n := &session{w: w, inc: inc}
+		unwatch, err := n.join(ctx, info)
+		if err == nil {
+			if told {
+				w.deps.Log.Info("server answers")
+			}
+			return n, unwatch, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil, context.Cause(ctx)
+		}
+		if !waitable(err) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrConflict) {
+			return nil, nil, fmt.Errorf("join queue %s: %w", w.cfg.Queue, err)
+		}
+		if !told && waitable(err) {
+			w.deps.Log.Warn("waiting for the server", "error", err)
+			told = true
+		}
+		if errors.Is(err, job.ErrConflict) {
+			// An unanswered join was executed after all: never reuse an incarnation.
+			inc = w.cfg.Name + "." + w.deps.NewID()
+			info.Incarnation = inc
+		}
+		if !sleep(ctx, pause) {
+			return nil, nil, context.Cause(ctx)
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+func (n *session) join(ctx context.Context, info job.MemberInfo) (func(), error) {
+	w := n.w
+	count, err := w.deps.Store.Prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.member = w.deps.Store.Member(info, w.cfg.LeaseTTL)
+	unwatch, err := n.member.Watch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sent := time.Now()
+	joined, err := n.member.Join(ctx)
+	if err != nil {
+		unwatch()
+		return nil, err
+	}
+	w.renewLease(sent)
+	n.work, n.end = context.WithCancelCause(context.WithoutCancel(ctx))
+	for i := range count {
+		s := &shard{w: w, session: n, number: i, generation: joined[i].Generation, reader: w.deps.Store.Reader(i, n.inc),
+			brain: resize.NewParticipant(), ackWake: make(chan struct{}, 1), pokes: make(chan struct{}, 1),
+			tenures: map[int]*tenure{}, started: map[*item]struct{}{}, closing: map[*tenure]bool{}}
+		w.partitions = joined[i].Partitions
+		mode, err := resize.ParseMode(joined[i].Mode)
+		if err != nil {
+			mode = resize.ModeKey
+		}
+		s.events = append(s.events, resize.Joined{Incarnation: n.inc, RingState: resize.RingState{Epoch: joined[i].RingEpoch, Phase: resize.Phase(joined[i].Phase), Mode: mode}})
+		n.shards = append(n.shards, s)
+	}
+	return unwatch, nil
+}
+
+// live runs the incarnation until it is evicted (errEvicted), has left (nil), or ctx,
+// which ends everything at once, is over. stop begins a graceful leave.
+func (n *session) live(ctx context.Context, stop <-chan struct{}) error {
+	intake, endIntake := context.WithCancelCause(ctx)
+	defer endIntake(nil)
+	acks, endAcks := context.WithCancel(ctx)
+	defer endAcks()
+	errs := make(chan error, len(n.shards)+2)
+	var readers, others sync.WaitGroup
+	for _, s := range n.shards {
+		readers.Go(func() { errs <- s.run(intake) })
+		others.Go(func() { s.runAcker(acks) })
+		others.Go(func() { s.runPoker(acks) })
+	}
+	others.Go(func() {
+		if err := n.beat(acks); err != nil {
+			errs <- err
+		}
+	})
+	var err error
+	select {
+	case err = <-errs:
+	case <-stop:
+		err = n.leave(ctx, errs)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	// The order matters. Readers first: nothing new starts. Then the handlers' contexts:
+	// what they return now is refused or unknown. Acks last: they may still be answered.
+	endIntake(errEvicted)
+	for _, s := range n.shards {
+		_ = s.reader.Close()
+	}
+	readers.Wait()
+	n.abandonAll(err)
+	endAcks()
+	others.Wait()
+	n.forgetEnds()
+	return err
+}
+
+// forgetEnds lets go of ends that will not be answered any more.
+func (n *session) forgetEnds() {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	for _, s := range n.shards {
+		s.over = true
+		for it := range s.started {
+			if it.state == ending {
+				n.w.dropItem(it)
+			}
+		}
+	}
+}
+
+// abandonAll forgets what the incarnation held; its runs are told.
+func (n *session) abandonAll(err error) {
+	cause := job.ErrLost
+	if err == nil {
+		cause = job.ErrStopping
+	}
+	n.end(cause)
+	w := n.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range n.shards {
+		for p, t := range s.tenures {
+			w.abandon(t, true)
+			delete(s.tenures, p)
+		}
+	}
+}
+
+// beat renews the lease until ctx ends. It returns errEvicted if the store says so.
+func (n *session) beat(ctx context.Context) error {
+	w := n.w
+	ticker := time.NewTicker(w.cfg.Heartbeat)
+	defer ticker.Stop()
+	expired := false
+	for {
+		// The lease counts from before the heartbeat was sent: the server's count can only
+		// begin later.
+		sent := time.Now()
+		call, cancel := context.WithTimeout(ctx, w.cfg.LeaseTTL/2)
+		beats, err := n.member.Heartbeat(call)
+		cancel()
+		if err == nil {
+			w.renewLease(sent)
+			for i, b := range beats {
+				if b.Fenced {
+					return errEvicted
+				}
+				n.shards[i].post(resize.BeatAnswered{RingState: ringState(b)})
+				if expired {
+					n.shards[i].post(resize.LeaseRenewed{})
+				}
+			}
+			expired = false
+		} else if !expired && !w.leaseValidNow() {
+			expired = true
+			w.deps.Log.Warn("lease is over by this worker's own clock: no job starts until a heartbeat gets through", "error", err)
+			for _, s := range n.shards {
+				s.post(resize.LeaseExpired{})
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// leave gives everything up gracefully: running jobs finish, or go back when the drain
+// timeout is near.
+func (n *session) leave(ctx context.Context, errs <-chan error) error {
+	w := n.w
+	n.mu.Lock()
+	n.stopping = time.Now()
+	n.mu.Unlock()
+	w.deps.Log.Info("leaving", "incarnation", n.inc, "drain_timeout", w.cfg.DrainTimeout)
+	for _, s := range n.shards {
+		s.post(resize.StopAsked{})
+	}
+	call, cancel := context.WithTimeout(ctx, w.cfg.LeaseTTL)
+	if err := n.member.Leaving(call); err != nil {
+		w.deps.Log.Warn("could not announce the leave", "error", err)
+	}
+	cancel()
+	deadline := time.NewTimer(w.cfg.DrainTimeout)
+	defer deadline.Stop()
+	warn := time.NewTimer(w.cfg.DrainTimeout - w.cfg.grace())
+	defer warn.Stop()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	nudge := time.Now()
+	for !n.empty() {
+		select {
+		case <-poll.C:
+			if time.Since(nudge) > 300*time.Millisecond {
+				nudge = time.Now()
+				for _, s := range n.shards {
+					s.post(resize.StopAsked{})
+				}
+			}
+		case <-warn.C:
+			n.end(job.ErrStopping)
+		case <-deadline.C:
+			w.deps.Log.Warn("drain timeout: what still runs will run again elsewhere")
+			return n.left(ctx)
+		case err := <-errs:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return n.left(ctx)
+}
+
+func (n *session) left(ctx context.Context) error {
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.w.cfg.LeaseTTL)
+	defer cancel()
+	if err := n.member.Left(call); err != nil {
+		n.w.deps.Log.Warn("could not sign off: the lease will end by itself", "error", err)
+	}
+	return nil
+}
+
+// empty reports whether nothing is owned, runs, or waits for an answer.
+func (n *session) empty() bool {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	for _, s := range n.shards {
+		if len(s.tenures) > 0 || len(s.ends) > 0 || len(s.closing) > 0 {
+			return false
+		}
+	}
+	return n.w.runs == 0
+}

@@ -1,0 +1,108 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ringmaster/configs"
+	"ringmaster/job"
+	"ringmaster/streams"
+)
+
+// callLimit ends a call whose context has no deadline: nothing hangs for ever.
+const callLimit = time.Hour
+
+// Call submits a job and waits for its end. Whatever is killed meanwhile, it gets the one
+// answer: it submits under an idempotency key (its own if the job has none), repeats
+// while the server does not answer or the outcome is unknown, and polls. It blocks until
+// the job is completed or dead, or ctx ends.
+func Call(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	if j.IdempotencyKey == "" {
+		j.IdempotencyKey = "call-" + uuid.NewString()
+	}
+	if err := j.Validate(); err != nil {
+		return job.Status{}, err
+	}
+	receipt, err := submit(ctx, s, queue, j)
+	if err != nil {
+		return job.Status{}, err
+	}
+	return Await(ctx, s, queue, receipt.ID)
+}
+
+func submit(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Receipt, error) {
+	var b backoff
+	for {
+		r, err := once(ctx, s, queue, j)
+		if err == nil || !passing(err) {
+			return r, err
+		}
+		if !b.wait(ctx) {
+			return job.Receipt{}, fmt.Errorf("submit to %s: %w: %w", queue, err, context.Cause(ctx))
+		}
+	}
+}
+
+// once makes one attempt, with a time limit of its own that grows by being repeated.
+func once(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Receipt, error) {
+	call, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	q, err := OpenQueue(call, s, queue, configs.QueueSpec{})
+	if err != nil {
+		return job.Receipt{}, err
+	}
+	p := s.NewProducer(q)
+	defer p.Close()
+	receipts, errs := p.Enqueue(call, j)
+	if errs != nil {
+		return job.Receipt{}, errs[0]
+	}
+	return receipts[0], nil
+}
+
+// Await polls until a job is completed or dead, or ctx ends. While the server does not
+// answer it goes on. On the end of ctx it returns the last state seen and the cause.
+func Await(ctx context.Context, s *streams.Store, queue, id string) (job.Status, error) {
+	var last job.Status
+	var b backoff
+	for {
+		st, err := s.WaitJob(ctx, queue, id, 10*time.Second)
+		if err == nil {
+			b, last = backoff{}, st
+			if st.State.Terminal() {
+				return st, nil
+			}
+		} else if !passing(err) {
+			return last, err
+		}
+		if ctx.Err() != nil || (err != nil && !b.wait(ctx)) {
+			return last, fmt.Errorf("wait for job %s: %w", id, context.Cause(ctx))
+		}
+	}
+}
+
+func passing(err error) bool {
+	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull)
+}
+
+// backoff doubles from 20 ms to 2 s, with jitter.
+type backoff struct{ next time.Duration }
+
+func (b *backoff) wait(ctx context.Context) bool {
+	b.next = min(max(2*b.next, 20*time.Millisecond), 2*time.Second)
+	t := time.NewTimer(b.next/2 + rand.N(b.next/2))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,168 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ringmaster/configs"
+	"ringmaster/dispatch"
+	"ringmaster/internal/embedded"
+	"ringmaster/job"
+	"ringmaster/resize"
+	"ringmaster/resize/runner"
+	"ringmaster/streams"
+)
+
+// EmbeddedAddr is where the in-memory store of a dispatcher listens.
+const EmbeddedAddr = "127.0.0.1:6390"
+
+// RunDispatcher serves HTTP and leads, or stands by for, the ring of every queue until
+// ctx ends; then it finishes requests, resigns and returns nil. While the server is away
+// it serves what it can (readiness says so) and waits.
+func RunDispatcher(ctx context.Context, cfg configs.Dispatcher, o Options) error {
+	log := o.log()
+	if cfg.Embedded {
+		addr := o.Embedded
+		if addr == "" {
+			addr = EmbeddedAddr
+		}
+		store, err := embedded.Start(addr)
+		if err != nil {
+			return fmt.Errorf("--embedded: %w", err)
+		}
+		defer store.Close()
+		cfg.Redis, cfg.RedisMode = store.URL(), "standalone"
+		log.Warn("embedded store: everything is in memory, jobs are lost when this process exits", "redis", store.URL())
+	}
+	s, err := Open(cfg.Common, "ringmaster-dispatcher")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	listener, err := listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	api := newAPI(s, cfg.QueueSpec)
+	defer api.close()
+	server := dispatch.NewServer(dispatch.NewHandler(api, dispatch.HTTPOptions{Token: string(cfg.Token), Listen: listener.Addr().String(), Log: log}))
+	var all sync.WaitGroup
+	failed := make(chan error, 1)
+	all.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve HTTP: %w", err)
+		}
+	})
+	log.Info("listening", "addr", listener.Addr().String())
+	if o.Listening != nil {
+		o.Listening(listener.Addr().String())
+	}
+	leading, stopLeading := context.WithCancel(ctx)
+	all.Go(func() { lead(leading, s, cfg, o) })
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-failed:
+	}
+	stopLeading()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if shut := server.Shutdown(grace); shut != nil {
+		log.Warn("requests were still open", "error", shut)
+		_ = server.Close()
+	}
+	all.Wait()
+	return err
+}
+
+// Lead does what a dispatcher does besides HTTP, until ctx ends.
+func Lead(ctx context.Context, cfg configs.Dispatcher, o Options) error {
+	s, err := Open(cfg.Common, "ringmaster-dispatcher")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	lead(ctx, s, cfg, o)
+	return nil
+}
+
+func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Options) {
+	log := o.log()
+	if !waitFor(ctx, s, log) {
+		return
+	}
+	for _, w := range s.Warnings(ctx) {
+		log.Warn(w)
+	}
+	id := "d." + uuid.NewString()
+	l := &leaders{s: s, dispatcher: id, cfg: runnerConfig(cfg), leaseTTL: cfg.LeaseTTL, log: log.With("dispatcher", id)}
+	l.run(ctx)
+}
+
+func runnerConfig(cfg configs.Dispatcher) runner.Config {
+	rc := runner.Default()
+	rc.Lease, rc.Detect = cfg.LeaderLease, cfg.DetectInterval
+	rc.Protocol.ReleaseTimeout = cfg.ReleaseTimeout.Milliseconds()
+	if mode, err := resize.ParseMode(cfg.Mode); err == nil {
+		rc.Protocol.Mode = mode
+	}
+	return rc
+}
+
+// waitFor waits until the server answers, and says so. It reports false if ctx ended.
+func waitFor(ctx context.Context, s *streams.Store, log *slog.Logger) bool {
+	told := false
+	pause := 50 * time.Millisecond
+	for {
+		call, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := s.Ping(call)
+		cancel()
+		if err == nil {
+			if told {
+				log.Warn("server answers now", "redis", s.Address())
+			}
+			return true
+		}
+		if !told && ctx.Err() == nil {
+			log.Warn("waiting for the server", "redis", s.Address(), "error", err)
+			told = true
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// listen takes the port. Beyond loopback it demands a token: whoever reaches the port
+// can run jobs.
+func listen(ctx context.Context, cfg configs.Dispatcher) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return nil, job.Invalid("--listen %q: want host:port", cfg.Listen)
+	}
+	if ip := net.ParseIP(host); cfg.Token == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, job.Invalid("--listen %s is reachable from other machines: set a token (token_file or RINGMASTER_TOKEN), or listen on 127.0.0.1", cfg.Listen)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("--listen %s: the port is taken; choose another, or 127.0.0.1:0 for any free one", cfg.Listen)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: %w", cfg.Listen, err)
+	}
+	return l, nil
+}

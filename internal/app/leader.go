@@ -1,0 +1,319 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"ringmaster/job"
+	"ringmaster/recovery"
+	"ringmaster/resize"
+	"ringmaster/resize/runner"
+	"ringmaster/streams"
+)
+
+// ringStore shows a queue's records to the runner that leads its ring.
+type ringStore struct {
+	s    *streams.Store
+	ring *streams.Ring
+	q    streams.Queue
+	log  *slog.Logger
+
+	last     streams.Records // of the last look; the runner's goroutine only
+	serverID string
+	asked    time.Time
+	permits  bool // the last scan found some
+	scanned  time.Time
+	members  string
+}
+
+func newRingStore(s *streams.Store, q streams.Queue, dispatcher string, log *slog.Logger) *ringStore {
+	return &ringStore{s: s, ring: s.NewRing(q, dispatcher), q: q, log: log}
+}
+
+// translate maps the store's refusals to the runner's.
+func translate(err error) error {
+	switch {
+	case errors.Is(err, streams.ErrNotLeader):
+		return fmt.Errorf("%w: %w", runner.ErrStale, err)
+	case errors.Is(err, streams.ErrMoved):
+		return fmt.Errorf("%w: %w", runner.ErrConflict, err)
+	}
+	return err
+}
+
+func (r *ringStore) Lead(ctx context.Context, lease time.Duration) (uint64, error) {
+	term, _, err := r.ring.Lead(ctx, lease)
+	return term, err
+}
+
+func (r *ringStore) Resign(ctx context.Context) error { return r.ring.Resign(ctx) }
+
+func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
+	rec, err := r.ring.Look(ctx)
+	if err != nil {
+		return runner.Look{}, err
+	}
+	if len(rec.Missing) > 0 || rec.Generation == 0 {
+		r.log.Error("state was lost at the server: records of the queue are made again", "queue", r.q.Name, "partitions", len(rec.Missing))
+		if err := r.ring.Recreate(ctx); err != nil {
+			return runner.Look{}, err
+		}
+		if rec, err = r.ring.Look(ctx); err != nil {
+			return runner.Look{}, err
+		}
+	}
+	r.last = rec
+	if time.Since(r.asked) > time.Second {
+		id, err := r.ring.ServerID(ctx)
+		if err != nil {
+			return runner.Look{}, err
+		}
+		r.serverID, r.asked = id, time.Now()
+	}
+	out := runner.Look{Records: records(rec), ServerTime: rec.ServerTime, ServerID: r.serverID}
+	for _, m := range rec.Members {
+		out.Members = append(out.Members, runner.Sighting{Incarnation: m.Incarnation, LeaseLeft: m.LeaseLeft, LeaseKnown: true})
+	}
+	if out.Records.Permits, err = r.scan(ctx, rec); err != nil {
+		return runner.Look{}, err
+	}
+	return out, nil
+}
+
+// scan looks for permits: when the members have changed, while some are held, while
+// partitions move, and every 10 s in any case. In between there cannot be new ones.
+func (r *ringStore) scan(ctx context.Context, rec streams.Records) ([]resize.Permit, error) {
+	var b strings.Builder
+	for _, m := range rec.Members {
+		b.WriteString(m.Incarnation + " ")
+	}
+	fmt.Fprint(&b, rec.Epoch, rec.Term)
+	changed := b.String() != r.members
+	if !changed && !r.permits && len(rec.Moves) == 0 && time.Since(r.scanned) < 10*time.Second {
+		return nil, nil
+	}
+	parts := make([]int, r.q.Partitions)
+	for p := range parts {
+		parts[p] = p
+	}
+	held, err := r.ring.Permits(ctx, parts)
+	if err != nil {
+		return nil, err
+	}
+	r.members, r.scanned, r.permits = b.String(), time.Now(), len(held) > 0 || len(rec.Moves) > 0
+	out := make([]resize.Permit, len(held))
+	for i, h := range held {
+		out[i] = resize.Permit{Partition: h.Partition, ID: h.ID.String(), Incarnation: h.Incarnation, Epoch: h.Epoch}
+	}
+	return out, nil
+}
+
+func records(rec streams.Records) resize.Records {
+	mode, err := resize.ParseMode(rec.Mode)
+	if err != nil {
+		mode = resize.ModeKey
+	}
+	out := resize.Records{Generation: rec.Generation, Term: rec.Term, Epoch: rec.Epoch, Phase: resize.Phase(rec.Phase), Mode: mode,
+		Request: request(rec), Plan: make([]string, len(rec.Plan)), Replies: map[string]resize.Phase{}}
+	for _, m := range rec.Members {
+		out.Members = append(out.Members, resize.MemberRecord{Incarnation: m.Incarnation, Slot: m.Name, Weight: max(m.Weight, 1), Leaving: m.State != "up"})
+	}
+	for _, o := range rec.Owners {
+		out.Owners = append(out.Owners, resize.Owner{Incarnation: o.Incarnation, Epoch: o.Epoch})
+	}
+	for p, inc := range rec.Plan {
+		if out.Plan[p] = inc; inc == "" {
+			out.Plan[p] = "-"
+		}
+	}
+	for inc, phase := range rec.Replied {
+		out.Replies[inc] = resize.Phase(phase)
+	}
+	return out
+}
+
+// request reads "<id> <mode>" unless it was answered.
+func request(rec streams.Records) resize.Request {
+	id, name, _ := strings.Cut(rec.Request, " ")
+	if id == "" || strings.HasPrefix(rec.Answered, id+" ") {
+		return resize.Request{}
+	}
+	mode, err := resize.ParseMode(name)
+	if err != nil {
+		mode = resize.ModeKey
+	}
+	return resize.Request{ID: id, Mode: mode}
+}
+
+func (r *ringStore) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
+	return r.ring.Subscribed(ctx, incs)
+}
+
+func (r *ringStore) Evict(ctx context.Context, term uint64, a resize.EvictWorker) error {
+	gone, err := r.ring.Evict(ctx, term, a.Incarnation, string(a.Evidence), a.Partition, a.Epoch, int(a.Phase))
+	if err == nil && !gone {
+		return fmt.Errorf("%w: the worker is alive", runner.ErrConflict)
+	}
+	return translate(err)
+}
+
+func (r *ringStore) WritePlan(ctx context.Context, term uint64, a resize.WritePlan) error {
+	p := streams.Plan{Term: term, BaseEpoch: a.BaseEpoch, Mode: a.Mode.String(), Request: a.Request, Targets: a.Targets}
+	for _, m := range r.last.Members {
+		p.Members = append(p.Members, m.MemberInfo)
+	}
+	return translate(r.ring.WritePlan(ctx, p))
+}
+
+func (r *ringStore) Steal(ctx context.Context, term uint64, as []resize.StealPartition) []error {
+	steals := make([]streams.Steal, len(as))
+	for i, a := range as {
+		steals[i] = streams.Steal{Partition: a.Partition, From: a.From, Epoch: a.Epoch, To: a.To}
+	}
+	errs := r.ring.StealAll(ctx, term, steals)
+	for i := range errs {
+		errs[i] = translate(errs[i])
+	}
+	return errs
+}
+
+func (r *ringStore) Revoke(ctx context.Context, term uint64, a resize.RevokePermit) error {
+	id, ok := job.ParseEntryID(a.ID)
+	if !ok {
+		return fmt.Errorf("entry id %q is not one", a.ID)
+	}
+	return translate(r.ring.Revoke(ctx, term, streams.HeldPermit{Partition: a.Partition, ID: id, Incarnation: a.Incarnation, Epoch: a.Epoch}))
+}
+
+func (r *ringStore) Advance(ctx context.Context, term uint64, _ resize.AdvanceBarrier) error {
+	return translate(r.ring.Advance(ctx, term))
+}
+
+func (r *ringStore) Repair(ctx context.Context, term uint64) ([]string, error) {
+	parts := make([]int, r.q.Partitions)
+	for p := range parts {
+		parts[p] = p
+	}
+	mended, err := r.ring.Repair(ctx, term, parts)
+	return mended, translate(err)
+}
+
+// Hints tells of every message on the control stream, so that a join or a leave is seen
+// at once. It reads on a connection of its own.
+func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
+	sub := streams.NewSubscriber(r.s, r.q, "$")
+	defer sub.Close()
+	for ctx.Err() == nil {
+		call, cancel := context.WithTimeout(ctx, time.Second)
+		entries, err := sub.Next(call)
+		cancel()
+		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+			wait := time.NewTimer(200 * time.Millisecond)
+			select {
+			case <-wait.C:
+			case <-ctx.Done():
+				wait.Stop()
+			}
+		}
+		if len(entries) > 0 {
+			select {
+			case news <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// detector is package recovery's, in the runner's words.
+type detector struct{ d *recovery.Detector }
+
+func (x detector) LeaderChanged(now time.Time) { x.d.LeaderChanged(now) }
+
+func (x detector) Observe(now time.Time, serverID string, serverTime time.Time, members []runner.Sighting) []runner.Death {
+	o := recovery.Observation{Now: now, ServerID: serverID, ServerTime: serverTime}
+	for _, m := range members {
+		o.Members = append(o.Members, recovery.Seen(m))
+	}
+	var out []runner.Death
+	for _, v := range x.d.Observe(o) {
+		evidence := resize.EvidenceTTL
+		if v.Evidence == recovery.Connection {
+			evidence = resize.EvidenceConnection
+		}
+		out = append(out, runner.Death{Incarnation: v.Incarnation, Evidence: evidence})
+	}
+	return out
+}
+
+// leaders runs one runner for each queue the server has.
+type leaders struct {
+	s          *streams.Store
+	dispatcher string
+	cfg        runner.Config
+	leaseTTL   time.Duration
+	log        *slog.Logger
+}
+
+// run finds queues and leads or stands by for each, until ctx ends.
+func (l *leaders) run(ctx context.Context) {
+	var all sync.WaitGroup
+	running := map[string]context.CancelFunc{}
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	told := false
+	for {
+		call, cancel := context.WithTimeout(ctx, 2*time.Second)
+		queues, bad, err := l.s.Queues(call)
+		cancel()
+		for _, b := range bad {
+			if !told {
+				l.log.Error("queue left out", "error", b)
+			}
+		}
+		told = len(bad) > 0
+		if err == nil {
+			l.reconcile(ctx, queues, running, &all)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			for _, stop := range running {
+				stop()
+			}
+			all.Wait()
+			return
+		}
+	}
+}
+
+func (l *leaders) reconcile(ctx context.Context, queues []streams.Queue, running map[string]context.CancelFunc, all *sync.WaitGroup) {
+	there := map[string]bool{}
+	for _, q := range queues {
+		there[q.Name] = true
+		if running[q.Name] != nil {
+			continue
+		}
+		log := l.log.With("queue", q.Name)
+		rc := recovery.Default()
+		rc.LeaseTTL = l.leaseTTL
+		r, err := runner.New(l.cfg, newRingStore(l.s, q, l.dispatcher, log), detector{recovery.NewDetector(rc)}, log)
+		if err != nil {
+			l.log.Error("queue left out", "queue", q.Name, "error", err)
+			continue
+		}
+		one, stop := context.WithCancel(ctx)
+		running[q.Name] = stop
+		all.Go(func() { r.Run(one) })
+	}
+	for name, stop := range running {
+		if !there[name] {
+			stop()
+			delete(running, name)
+		}
+	}
+}

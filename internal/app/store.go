@@ -1,0 +1,111 @@
+// Package app joins the parts into the two services: it is the wiring that the programs,
+// the library and the tests share. What it adapts decides nothing.
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"ringmaster/configs"
+	"ringmaster/consumergroup"
+	"ringmaster/job"
+	"ringmaster/recovery"
+	"ringmaster/streams"
+)
+
+// Open prepares the connection that a configuration names.
+func Open(c configs.Common, program string) (*streams.Store, error) {
+	e, err := c.Endpoint()
+	if err != nil {
+		return nil, err
+	}
+	o := streams.Options{Addrs: e.Addrs, Mode: e.Mode, Username: e.Username, Password: string(e.Password), DB: e.DB,
+		Master: e.Master, Namespace: c.Namespace, ClientName: program}
+	if e.TLS {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return streams.Open(o)
+}
+
+// groupStore gives a worker what it needs of one queue.
+type groupStore struct {
+	s    *streams.Store
+	want streams.Queue
+	q    streams.Queue // once prepared
+}
+
+func (g *groupStore) Prepare(ctx context.Context) (int, error) {
+	q, err := g.s.CreateQueue(ctx, g.want)
+	if errors.Is(err, job.ErrConflict) {
+		// The queue exists with other counts: the worker serves it as it is.
+		q, err = g.s.LookupQueue(ctx, g.want.Name)
+	}
+	if err != nil {
+		return 0, err
+	}
+	g.q = q
+	return q.Shards, nil
+}
+
+func (g *groupStore) Member(info job.MemberInfo, ttl time.Duration) consumergroup.Member {
+	return g.s.NewMember(g.q, info, ttl)
+}
+
+func (g *groupStore) Reader(shard int, incarnation string) consumergroup.Reader {
+	return g.s.NewReader(g.q, shard, incarnation)
+}
+
+// Policy is how failed and suspect jobs are judged: package recovery, by the wall clock.
+type Policy struct {
+	MaxAttempts int
+	Backoff     recovery.Backoff
+	Poison      recovery.Poison
+}
+
+// Before implements consumergroup.Policy.
+func (p Policy) Before(record string) consumergroup.Prior {
+	r, err := recovery.Parse(record)
+	if err != nil {
+		// Written by hand: as if there were none.
+		return consumergroup.Prior{}
+	}
+	prior := consumergroup.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Error: r.Error}
+	switch p.Poison.Suspect(r) {
+	case recovery.MarkStarted:
+		r.Mark = recovery.Started
+		prior.Mark = r.String()
+	case recovery.RunAlone:
+		r.Mark = recovery.StartedAlone
+		prior.Mark, prior.Alone = r.String(), true
+	case recovery.Guilty:
+		prior.Guilty = true
+	case recovery.Normal:
+	}
+	return prior
+}
+
+// After implements consumergroup.Policy.
+func (p Policy) After(f consumergroup.Failure, now time.Time) consumergroup.Decision {
+	r, err := recovery.Parse(f.Record)
+	if err != nil {
+		r = recovery.RetryRecord{Attempts: f.Attempt - 1}
+	}
+	d := recovery.Judge(recovery.Failure{Attempt: f.Attempt, MaxAttempts: p.MaxAttempts, Err: f.Err,
+		Cause: recovery.CauseOf(f.Ended, f.Panicked)}, p.Backoff, rand.Float64)
+	next := r.After(d, now, f.Err.Error())
+	out := consumergroup.Decision{Record: next.String(), NotBefore: next.NotBefore, Attempts: next.Attempts, Error: next.Error}
+	switch d.Action {
+	case recovery.Retry:
+		out.Outcome = job.Failed
+	case recovery.Dead:
+		out.Outcome = job.Buried
+		out.Error = fmt.Sprintf("%s (%s after %d attempt(s))", next.Error, d.Reason, next.Attempts)
+	case recovery.HandBack:
+		out.Outcome = job.HandBack
+	}
+	return out
+}

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ringmaster/configs"
+	"ringmaster/consumergroup"
+	"ringmaster/internal/handlers"
+	"ringmaster/recovery"
+	"ringmaster/streams"
+)
+
+// Options are what a program adds to its configuration.
+type Options struct {
+	Log       *slog.Logger
+	Handlers  map[string]handlers.Func // beside those of the configuration
+	Second    <-chan struct{}          // closed: stop at once
+	Ready     func(incarnation string) // after each join
+	Listening func(addr string)        // dispatcher: the HTTP server's address
+	Embedded  string                   // dispatcher --embedded: where its store listens; "127.0.0.1:6390" if empty
+}
+
+func (o Options) log() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
+}
+
+// RunWorker runs one worker for each of the configured queues until ctx ends; then they
+// leave gracefully, within the drain timeout. It returns nil after that, and an error
+// if a queue cannot be served at all. While the server is away it waits.
+func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
+	s, err := Open(cfg.Common, "ringmaster-worker")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	hard, stopNow := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopNow(nil)
+	if o.Second != nil {
+		done := make(chan struct{})
+		defer close(done)
+		go func() {
+			select {
+			case <-o.Second:
+				stopNow(errors.New("stopped by a second signal"))
+			case <-done:
+			}
+		}()
+	}
+	errs := make([]error, len(cfg.Queues))
+	leave, leaveAll := context.WithCancel(ctx)
+	defer leaveAll()
+	var all sync.WaitGroup
+	for i, queue := range cfg.Queues {
+		w, err := newWorker(s, queue, cfg, o)
+		if err != nil {
+			return err
+		}
+		all.Go(func() {
+			defer leaveAll()
+			errs[i] = w.Run(hard, leave.Done())
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options) (*consumergroup.Worker, error) {
+	all := map[string]consumergroup.Handler{}
+	for name, h := range handlers.Build(cfg, nil) {
+		all[name] = consumergroup.Handler(h)
+	}
+	for name, h := range o.Handlers {
+		all[name] = consumergroup.Handler(h)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	c := consumergroup.Default()
+	c.Queue, c.Name, c.Host, c.PID = queue, WorkerName(cfg.Name, host), host, os.Getpid()
+	c.Concurrency, c.HandlerTimeout = cfg.Concurrency, cfg.LongestTimeout()
+	c.DrainTimeout = max(cfg.DrainTimeout, time.Millisecond)
+	c.Heartbeat, c.LeaseTTL = cfg.Heartbeat, cfg.LeaseTTL
+	deps := consumergroup.Deps{
+		Store: &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Journal: cfg.Journal}},
+		Policy: Policy{MaxAttempts: cfg.MaxAttempts,
+			Backoff: recovery.Backoff{Base: cfg.BackoffBase, Max: cfg.BackoffMax}},
+		Handlers: all, Log: o.log().With("worker", c.Name), NewID: uuid.NewString, Ready: o.Ready,
+	}
+	w, err := consumergroup.New(c, deps)
+	if err != nil {
+		return nil, fmt.Errorf("worker for queue %s: %w", queue, err)
+	}
+	return w, nil
+}
+
+// WorkerName is the configured name, or one made of the host's: valid, and the same for
+// the same process.
+func WorkerName(name, host string) string {
+	if name != "" {
+		return name
+	}
+	var b []rune
+	for _, c := range host {
+		if (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') {
+			b = append(b, c)
+		} else if len(b) > 0 {
+			b = append(b, '-')
+		}
+	}
+	n := string(b[:min(len(b), 40)])
+	if n == "" {
+		n = "worker"
+	}
+	return fmt.Sprintf("%s-%d", n, os.Getpid())
+}
+

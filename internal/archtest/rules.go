@@ -1,0 +1,57 @@
+// Package archtest holds the rules that the packages keep among themselves:
+// who may import whom, how long a file may be, what tests may not do.
+package archtest
+
+import "strings"
+
+// imports lists, for each package that is not wiring, the packages of this
+// module that it may import. A package that appears nowhere is an error.
+var imports = map[string][]string{
+	"configs":       {"job"},
+	"consumergroup": {"job", "resize"},
+	"dashboard":     {"job", "ring", "resize"},
+	"dispatch":      {"job", "ring", "resize"},
+	"job":           {},
+	"recovery":      {"job"},
+	"resize":        {"ring"},
+	"resize/runner": {"resize", "ring"},
+	"resize/sim":    {"resize", "ring"},
+	"ring":          {},
+	"streams":       {"job"},
+}
+
+// wiring joins the others and may import all of them, except that nothing
+// imports what is below cmd/. "." is the root package.
+var wiring = []string{".", "cmd", "internal", "e2e", "bench"}
+
+// pure packages get time as ticks and answers as values: the same input gives
+// the same output, in a test as in production.
+var pure = []string{"resize", "ring"}
+
+// impure is what no pure package imports, with everything below it.
+var impure = []string{"context", "net", "os", "time", "log", "sync", "math/rand"}
+
+// onlyFor names the packages that alone may import a dependency, with
+// everything below it.
+var onlyFor = []struct {
+	dependency string
+	users      []string
+}{
+	{"github.com/spf13/viper", []string{"configs"}},
+	{"github.com/redis/go-redis", []string{"streams", "bench", "cmd", "internal", "e2e"}},
+}
+
+// vagueNames say nothing about what a package is for.
+var vagueNames = []string{"util", "utils", "common", "helper", "helpers"}
+
+const maxLines = 400
+
+// under reports whether path is one of roots or below one of them.
+func under(path string, roots ...string) bool {
+	for _, root := range roots {
+		if path == root || strings.HasPrefix(path, root+"/") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ringmaster/job"
+	"ringmaster/streams"
+)
+
+// waitSlice is how long one call waits for a job, so that Ctrl-C is answered soon even
+// where the server is not.
+const waitSlice = time.Minute
+
+func (s *session) jobGet() *cobra.Command {
+	return &cobra.Command{
+		Use: "get QUEUE ID", Short: "Show a job", Args: exactArgs(2),
+		RunE: s.connected(func(ctx context.Context, c *connection, args []string) error {
+			status, err := c.Job(ctx, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return c.out.status(status)
+		}),
+	}
+}
+
+func (s *session) jobWait() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use: "wait QUEUE ID", Short: "Wait until a job is done; exit 1 if it is dead", Args: exactArgs(2),
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "show the present state and exit 1 after this time; 0: wait as long as it takes")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if timeout < 0 {
+			return usage("--timeout %s is negative", timeout)
+		}
+		return s.connected(func(ctx context.Context, c *connection, args []string) error {
+			status, err := waitJob(ctx, c.Store, args[0], args[1], timeout)
+			if err != nil {
+				return err
+			}
+			if err := c.out.status(status); err != nil {
+				return err
+			}
+			if status.State != job.Completed {
+				return errFailed
+			}
+			return nil
+		})(cmd, args)
+	}
+	return cmd
+}
+
+// waitJob waits for a job's end, for at most timeout if that is not 0.
+func waitJob(ctx context.Context, store *streams.Store, queue, id string, timeout time.Duration) (job.Status, error) {
+	deadline := time.Now().Add(timeout)
+	for {
+		slice := waitSlice
+		if timeout > 0 {
+			slice = min(slice, max(0, time.Until(deadline)))
+		}
+		status, err := store.WaitJob(ctx, queue, id, slice)
+		switch {
+		case err != nil:
+			return status, err
+		case ctx.Err() != nil:
+			return status, context.Cause(ctx)
+		case ended(status.State), timeout > 0 && !time.Now().Before(deadline):
+			return status, nil
+		}
+	}
+}
+
+// ended reports whether a job's state is final.
+func ended(s job.State) bool { return s.Terminal() }
+
+func (p printer) status(s job.Status) error {
+	return p.object(s, func() [][]string {
+		rows := [][]string{
+			{"id", s.ID}, {"queue", s.Queue}, {"type", s.Type}, {"key", dash(s.Key)}, {"partition", number(s.Partition)},
+			{"state", string(s.State)}, {"attempts", number(s.Attempts)}, {"result", dash(string(s.Result))},
+			{"error", dash(s.Error)}, {"enqueued", when(s.EnqueuedAt)}, {"finished", when(s.FinishedAt)},
+		}
+		return rows
+	})
+}
+
+func (s *session) keyGet() *cobra.Command {
+	return &cobra.Command{
+		Use: "get QUEUE KEY", Short: "Show who owns a key, its first open job, and why that waits", Args: exactArgs(2),
+		RunE: s.connected(func(ctx context.Context, c *connection, args []string) error {
+			if err := job.CheckKey(args[1]); err != nil {
+				return err
+			}
+			view, err := c.Key(ctx, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return c.out.object(view, func() [][]string { return keyRows(view) })
+		}),
+	}
+}
+
+func keyRows(k job.KeyView) [][]string {
+	waiting := number(k.Waiting)
+	if k.More {
+		waiting += " or more"
+	}
+	rows := [][]string{
+		{"queue", k.Queue}, {"key", k.Key}, {"partition", number(k.Partition)}, {"owner", k.Owner}, {"epoch", number(k.Epoch)},
+	}
+	if k.Head != nil {
+		rows = append(rows, []string{"head", k.Head.ID}, []string{"type", k.Head.Type}, []string{"state", string(k.Head.State)},
+			[]string{"attempts", number(k.Head.Attempts)}, []string{"error", dash(k.Head.Error)})
+	}
+	return append(rows, []string{"waiting behind it", waiting}, []string{"why", dash(k.Why)})
+}

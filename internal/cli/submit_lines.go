@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"ringmaster/job"
+	"ringmaster/streams"
+)
+
+const (
+	batchJobs  = 500     // as many as the producer sends at once
+	batchBytes = 4 << 20 // bounds the memory that a batch takes
+	// maxLineBytes leaves room for a largest payload whose every byte is escaped.
+	maxLineBytes = 6*job.MaxPayloadBytes + 64<<10
+)
+
+// batch is consecutive lines. All of its jobs have an idempotency key, or none has:
+// the producer keeps the order of a key only among such.
+type batch struct {
+	jobs  []job.Job
+	lines []int
+	bytes int
+}
+
+func (b *batch) fits(j job.Job, size int) bool {
+	switch {
+	case len(b.jobs) == 0:
+		return true
+	case len(b.jobs) >= batchJobs, b.bytes+size > batchBytes:
+		return false
+	}
+	return (j.IdempotencyKey == "") == (b.jobs[0].IdempotencyKey == "")
+}
+
+// lines submits one job for each line of r. What has been read is sent as soon as r
+// has no more at hand, so that a slow writer sees its ids.
+func (s *submission) lines(ctx context.Context, r io.Reader) error {
+	in := bufio.NewReaderSize(r, 256<<10)
+	var b batch
+	for n := 1; ; n++ {
+		line, tooLong, err := readLine(in)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return errors.Join(s.flush(ctx, &b), fmt.Errorf("read standard input, line %d: %w", n, err))
+		}
+		last := err != nil
+		if err := s.line(ctx, &b, n, line, tooLong); err != nil {
+			return err
+		}
+		if last || in.Buffered() == 0 {
+			if err := s.flush(ctx, &b); err != nil {
+				return err
+			}
+		}
+		if last {
+			return s.verdict()
+		}
+		if err := ctx.Err(); err != nil {
+			return errors.Join(s.flush(ctx, &b), context.Cause(ctx))
+		}
+	}
+}
+
+func (s *submission) line(ctx context.Context, b *batch, n int, line []byte, tooLong bool) error {
+	if len(bytes.TrimSpace(line)) == 0 && !tooLong {
+		return nil
+	}
+	if tooLong {
+		s.refuse(n, fmt.Errorf("the line is longer than %d bytes", maxLineBytes))
+		return nil
+	}
+	j, err := decodeLine(line)
+	if err != nil {
+		s.refuse(n, err)
+		return nil
+	}
+	if !b.fits(j, len(line)) {
+		if err := s.flush(ctx, b); err != nil {
+			return err
+		}
+	}
+	b.jobs, b.lines, b.bytes = append(b.jobs, j), append(b.lines, n), b.bytes+len(line)
+	return nil
+}
+
+func (s *submission) refuse(n int, err error) {
+	s.refused++
+	_, _ = fmt.Fprintf(s.stderr, "line %d: %s\n", n, plain(err.Error()))
+}
+
+// flush sends the batch and empties it. What the server refused is said by line; a
+// server that is gone ends the run.
+func (s *submission) flush(ctx context.Context, b *batch) error {
+	if len(b.jobs) == 0 {
+		return nil
+	}
+	receipts, errs := s.enqueue(ctx, b.jobs)
+	var gone error
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		receipts[i].ID = ""
+		if gone == nil || !streams.IsUnreachable(err) {
+			s.refuse(b.lines[i], err)
+		}
+		if streams.IsUnreachable(err) && gone == nil {
+			gone = fmt.Errorf("line %d and what follows: %w", b.lines[i], err)
+		}
+	}
+	*b = batch{jobs: b.jobs[:0], lines: b.lines[:0]}
+	if err := s.answer(ctx, receipts); err != nil {
+		return err
+	}
+	return gone
+}
+
+// readLine returns one line without its end. A line that is too long is read to its
+// end, and dropped. The error is io.EOF with the last line.
+func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if !tooLong {
+			line = append(line, part...)
+		}
+		if len(line) > maxLineBytes {
+			line, tooLong = nil, true
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimRight(line, "\r\n"), tooLong, err
+		}
+	}
+}
+
+// decodeLine reads one job. It is strict: what is unknown, repeated or of the wrong
+// type is refused rather than guessed.
+func decodeLine(line []byte) (job.Job, error) {
+	var j job.Job
+	if !utf8.Valid(line) {
+		return j, job.Invalid("not valid UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(line))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return j, job.Invalid("want a JSON object such as {\"type\":\"echo\",\"key\":\"k\",\"payload\":1}")
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		token, err := dec.Token()
+		name, ok := token.(string)
+		if err != nil || !ok {
+			return j, notJSON(err)
+		}
+		if seen[name] {
+			return j, job.Invalid("%q is there twice", name)
+		}
+		seen[name] = true
+		if err := decodeField(dec, &j, name); err != nil {
+			return j, err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return j, notJSON(err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return j, job.Invalid("something follows the JSON object")
+	}
+	return j, j.Validate()
+}
+
+func decodeField(dec *json.Decoder, j *job.Job, name string) error {
+	target := map[string]*string{"type": &j.Type, "key": &j.Key, "idempotency_key": &j.IdempotencyKey}[name]
+	if target == nil && name != "payload" {
+		return job.Invalid("unknown field %q: want type, key, payload or idempotency_key", name)
+	}
+	var raw json.RawMessage
+	if err := dec.Decode(&raw); err != nil {
+		return notJSON(err)
+	}
+	if target == nil {
+		j.Payload = raw
+		return nil
+	}
+	if len(raw) == 0 || raw[0] != '"' {
+		return job.Invalid("%q must be a string", name)
+	}
+	if err := json.Unmarshal(raw, target); err != nil {
+		return notJSON(err)
+	}
+	return nil
+}
+
+func notJSON(err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return job.Invalid("not valid JSON: it ends too early")
+	}
+	return job.Invalid("not valid JSON: %v", err)
+}

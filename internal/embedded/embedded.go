@@ -1,0 +1,140 @@
+// Package embedded runs an in-memory store that speaks the Redis protocol
+// inside this process, for development, the demo and tests. Nothing is
+// written to disk: everything is lost when the process ends.
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+// expiryInterval is how often the TTLs run down. The store's own clock mode
+// walks every key at every command; one walk per interval is far cheaper.
+const expiryInterval = 200 * time.Millisecond
+
+// wakeKey never exists. Deleting it wakes the commands that are blocked.
+const wakeKey = "\x00ringmaster:wake"
+
+// Store is a running in-memory store. All methods are safe for concurrent use.
+type Store struct {
+	mini     *miniredis.Miniredis
+	listener net.Listener
+	clients  *registry
+	stop     chan struct{}
+	wg       sync.WaitGroup
+	closing  sync.Once
+}
+
+// Start listens on addr, such as "127.0.0.1:6390", or "127.0.0.1:0" for a free
+// port. It serves until Close.
+//
+// The host must be a loopback address or "localhost": the store has no
+// authentication, and some malformed commands would end the whole process. A
+// port that is taken gives an error for which errors.Is(err,
+// syscall.EADDRINUSE) holds.
+//
+// TTLs are exact to about 200 ms. A few commands differ from a real Redis:
+// XPENDING and XINFO are approximate, WAIT confirms nothing.
+func Start(addr string) (*Store, error) {
+	if err := checkLoopback(addr); err != nil {
+		return nil, fmt.Errorf("embedded store: %w", err)
+	}
+	listener, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("embedded store: %s is taken by another process: %w", addr, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("embedded store: %w", err)
+	}
+
+	mini := miniredis.NewMiniRedis()
+	// A first in-memory connection starts the server without a listener of its
+	// own: accepting here is what ties every peer to its connection.
+	first, err := mini.Dial()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded store: start: %w", err), listener.Close())
+	}
+	if err := first.Close(); err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded store: start: %w", err), listener.Close())
+	}
+	s := &Store{mini: mini, listener: listener, stop: make(chan struct{})}
+	s.clients = newRegistry(s.wake)
+	mini.Server().SetPreHook(s.before)
+	s.wg.Go(s.accept)
+	s.wg.Go(s.expire)
+	return s, nil
+}
+
+// Addr is the address it listens on, as host:port.
+func (s *Store) Addr() string { return s.listener.Addr().String() }
+
+// URL is the address as go-redis and every --redis flag take it.
+func (s *Store) URL() string { return "redis://" + s.Addr() }
+
+// Close ends every connection, also those with a blocked command, and returns
+// when all goroutines of the store have ended. Calling it again does nothing.
+func (s *Store) Close() {
+	s.closing.Do(func() {
+		close(s.stop)
+		// Nothing useful can be done about a listener that does not close.
+		_ = s.listener.Close()
+		s.wg.Wait()
+		s.clients.killAll()
+		s.mini.Close() // only now: its INFO fails while it closes
+	})
+}
+
+func (s *Store) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			select {
+			case <-s.stop:
+				return
+			case <-time.After(5 * time.Millisecond): // out of file descriptors
+				continue
+			}
+		}
+		s.mini.Server().ServeConn(s.clients.add(conn))
+	}
+}
+
+func (s *Store) expire() {
+	ticker := time.NewTicker(expiryInterval)
+	defer ticker.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case now := <-ticker.C:
+			// The really elapsed time: a tick may come late or be dropped.
+			s.mini.FastForward(now.Sub(last))
+			last = now
+		}
+	}
+}
+
+// wake makes every blocked command look again whether its client is still there.
+func (s *Store) wake() { s.mini.Del(wakeKey) }
+
+func checkLoopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", addr, err)
+	}
+	if host == "localhost" {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("address %q: only a loopback address is allowed, such as 127.0.0.1", addr)
+}

@@ -1,0 +1,86 @@
+package job
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// EntryID is the id of a stream entry, in Redis's form ms-seq. Ids of one stream
+// compare as (Ms, Seq).
+type EntryID struct{ Ms, Seq uint64 }
+
+// ParseEntryID reads "ms-seq". It refuses everything else, leading zeros and signs included.
+func ParseEntryID(s string) (EntryID, bool) {
+	a, b, ok := strings.Cut(s, "-")
+	if !ok {
+		return EntryID{}, false
+	}
+	ms, ok1 := parseNumber(a)
+	seq, ok2 := parseNumber(b)
+	return EntryID{ms, seq}, ok1 && ok2
+}
+
+func parseNumber(s string) (uint64, bool) {
+	if s == "" || len(s) > 20 || (len(s) > 1 && s[0] == '0') || s[0] == '+' || s[0] == '-' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil
+}
+
+// String is Redis's form.
+func (e EntryID) String() string {
+	b := make([]byte, 0, 24)
+	b = strconv.AppendUint(b, e.Ms, 10)
+	b = append(b, '-')
+	return string(strconv.AppendUint(b, e.Seq, 10))
+}
+
+// Compare orders ids as their stream does.
+func (e EntryID) Compare(o EntryID) int {
+	if c := cmp.Compare(e.Ms, o.Ms); c != 0 {
+		return c
+	}
+	return cmp.Compare(e.Seq, o.Seq)
+}
+
+// Less is Compare < 0.
+func (e EntryID) Less(o EntryID) bool { return e.Compare(o) < 0 }
+
+// IsZero reports the id 0-0, which no entry has.
+func (e EntryID) IsZero() bool { return e == EntryID{} }
+
+// Next is the id just after e.
+func (e EntryID) Next() EntryID {
+	if e.Seq == ^uint64(0) {
+		return EntryID{e.Ms + 1, 0}
+	}
+	return EntryID{e.Ms, e.Seq + 1}
+}
+
+// Time is the server's clock when the entry was added, if the server chose the id.
+func (e EntryID) Time() time.Time { return time.UnixMilli(int64(e.Ms)).UTC() }
+
+// ID is a job's id: its partition and its entry there. Users treat it as opaque.
+type ID struct {
+	Partition int
+	Entry     EntryID
+}
+
+// String is "<partition>-<ms>-<seq>".
+func (id ID) String() string { return strconv.Itoa(id.Partition) + "-" + id.Entry.String() }
+
+// ParseID reads what String wrote; anything else is an ErrInvalid.
+func ParseID(s string) (ID, error) {
+	a, b, ok := strings.Cut(s, "-")
+	if ok {
+		p, ok1 := parseNumber(a)
+		e, ok2 := ParseEntryID(b)
+		if ok1 && ok2 && p < MaxPartitions {
+			return ID{int(p), e}, nil
+		}
+	}
+	return ID{}, Invalid("job id %q: want <partition>-<ms>-<seq>, as submit printed it", s)
+}

@@ -1,0 +1,269 @@
+// Package job holds what every other package needs to speak of a job: its
+// content, its id, what a handler is given, and the errors that decide its fate.
+// It is a leaf: it imports nothing of this module.
+package job
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Limits of what a queue accepts. They are part of the wire format.
+const (
+	MaxKeyBytes     = 512
+	MaxPayloadBytes = 1 << 20
+	MaxPartitions   = 4096
+	DefaultParts    = 64
+)
+
+// Defaults of execution.
+const (
+	DefaultAttempts       = 20
+	DefaultBackoffBase    = time.Second
+	DefaultBackoffMax     = 10 * time.Minute
+	DefaultHandlerTimeout = 30 * time.Second
+	IdempotencyTTL        = 24 * time.Hour
+	ResultTTL             = 24 * time.Hour
+)
+
+// Job is what a producer hands in.
+type Job struct {
+	Type    string          // handler type; a name, see ValidName
+	Key     string          // jobs of one key run in order; empty: no order, any partition
+	Payload json.RawMessage // any JSON value, at most MaxPayloadBytes
+
+	// IdempotencyKey makes a repeat of the same submission answer with the first
+	// one's id, for IdempotencyTTL. Empty: no memory.
+	IdempotencyKey string
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+
+// ValidName reports whether s may name a queue, a job type or a worker.
+func ValidName(s string) bool { return namePattern.MatchString(s) }
+
+// CheckName returns an ErrInvalid that says what a name may be, or nil.
+func CheckName(what, s string) error {
+	if ValidName(s) {
+		return nil
+	}
+	return Invalid("%s %q: want a letter or digit, then up to 63 letters, digits, '_' or '-'", what, s)
+}
+
+// Validate returns an ErrInvalid naming the first thing wrong with j, or nil.
+func (j Job) Validate() error {
+	if j.Type == "" {
+		return Invalid("type is required")
+	}
+	if err := CheckName("type", j.Type); err != nil {
+		return err
+	}
+	if err := CheckKey(j.Key); err != nil {
+		return err
+	}
+	if len(j.Payload) > MaxPayloadBytes {
+		return TooLarge("payload is %d bytes: the limit is %d", len(j.Payload), MaxPayloadBytes)
+	}
+	if len(j.Payload) > 0 && !json.Valid(j.Payload) {
+		return Invalid("payload is not valid JSON")
+	}
+	if len(j.IdempotencyKey) > 256 || !utf8.ValidString(j.IdempotencyKey) {
+		return Invalid("idempotency key: want at most 256 bytes of UTF-8")
+	}
+	return nil
+}
+
+// CheckKey returns an ErrInvalid if key cannot be a job's key. Empty is valid: unkeyed.
+func CheckKey(key string) error {
+	if len(key) > MaxKeyBytes {
+		return Invalid("key is %d bytes: the limit is %d", len(key), MaxKeyBytes)
+	}
+	if !utf8.ValidString(key) {
+		return Invalid("key is not valid UTF-8")
+	}
+	return nil
+}
+
+// PartitionOf is the partition of a key: XXH64 of its bytes with seed 0, unsigned,
+// mod partitions. Producers in other languages compute the same; docs/wire.md has
+// test vectors.
+func PartitionOf(key string, partitions int) int {
+	return int(xxhash.Sum64String(key) % uint64(partitions))
+}
+
+// TextPayload applies the one rule for payloads typed by hand: what is valid JSON is
+// taken as it is, anything else becomes a JSON string. The second result is false if
+// s is neither: not UTF-8.
+func TextPayload(s string) (json.RawMessage, bool) {
+	if json.Valid([]byte(s)) {
+		return json.RawMessage(s), true
+	}
+	if !utf8.ValidString(s) {
+		return nil, false
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return nil, false
+	}
+	return json.RawMessage(strings.TrimSuffix(b.String(), "\n")), true
+}
+
+// State is where a job stands.
+type State string
+
+// The states that users see.
+const (
+	Waiting   State = "waiting"
+	Running   State = "running"
+	Retrying  State = "retrying"
+	Completed State = "completed"
+	Dead      State = "dead"
+)
+
+// Terminal reports whether the state can no longer change by itself.
+func (s State) Terminal() bool { return s == Completed || s == Dead }
+
+// Fence is the fencing token of a run. It never falls for a partition: a store that
+// remembers the highest it has seen per key and refuses lower ones is safe from a
+// worker that lost the partition without noticing. Attempts of one epoch share it.
+// (M. Kleppmann, "How to do distributed locking", 2016.)
+type Fence uint64
+
+// NewFence is generation*2^32 + epoch.
+func NewFence(generation, epoch uint64) Fence { return Fence(generation<<32 + epoch) }
+
+// Delivery is one attempt at one job, as a handler sees it.
+type Delivery struct {
+	ID        ID
+	Queue     string
+	Type      string
+	Key       string
+	Payload   json.RawMessage
+	Partition int
+	Epoch     uint64 // of the partition under which this attempt began
+	Attempt   int    // 1 for the first
+	Fence     Fence
+}
+
+// Status is what is known of one job.
+type Status struct {
+	ID         string          `json:"id"`
+	Queue      string          `json:"queue"`
+	Type       string          `json:"type"`
+	Key        string          `json:"key"`
+	Partition  int             `json:"partition"`
+	State      State           `json:"state"`
+	Attempts   int             `json:"attempts"`
+	Result     json.RawMessage `json:"result"`
+	Error      string          `json:"error"`
+	EnqueuedAt *time.Time      `json:"enqueued_at"`
+	FinishedAt *time.Time      `json:"finished_at"`
+}
+
+// Receipt is the answer to an accepted job.
+type Receipt struct {
+	ID        string `json:"id"`
+	Partition int    `json:"partition"`
+	Duplicate bool   `json:"duplicate"`
+}
+
+// Errors that callers may test for with errors.Is.
+var (
+	// ErrInvalid: the input is wrong and will be wrong again; the text says what to change.
+	ErrInvalid = errors.New("invalid")
+	// ErrTooLarge: an ErrInvalid about size.
+	ErrTooLarge = fmt.Errorf("too large: %w", ErrInvalid)
+	// ErrNotFound: no such queue, job, worker or key.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the thing exists and differs (another partition count, another body
+	// under the same idempotency key).
+	ErrConflict = errors.New("conflict")
+	// ErrUnavailable: the server was not reached or refused for now; nothing was done.
+	ErrUnavailable = errors.New("cannot reach the server")
+	// ErrOutcomeUnknown: the request was sent and no answer came. It may have been done,
+	// or be done later. Repeat it under the same idempotency key.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrFenced: the caller no longer holds what it writes for; nothing was written.
+	ErrFenced = errors.New("fenced")
+	// ErrUnknown: the job is pending for nobody, perhaps because of an earlier completion
+	// by the caller; nothing was written.
+	ErrUnknown = errors.New("not pending")
+	// ErrFull: the server is out of memory; nothing was done.
+	ErrFull = errors.New("server out of memory")
+)
+
+// Invalid is an ErrInvalid with a text for the person who typed the input.
+func Invalid(format string, args ...any) error {
+	return &problem{ErrInvalid, fmt.Sprintf(format, args...)}
+}
+
+// TooLarge is an ErrTooLarge with a text.
+func TooLarge(format string, args ...any) error {
+	return &problem{ErrTooLarge, fmt.Sprintf(format, args...)}
+}
+
+// NotFound is an ErrNotFound with a text.
+func NotFound(format string, args ...any) error {
+	return &problem{ErrNotFound, fmt.Sprintf(format, args...)}
+}
+
+// Conflict is an ErrConflict with a text.
+func Conflict(format string, args ...any) error {
+	return &problem{ErrConflict, fmt.Sprintf(format, args...)}
+}
+
+type problem struct {
+	kind error
+	text string
+}
+
+func (p *problem) Error() string { return p.text }
+func (p *problem) Unwrap() error { return p.kind }
+
+// Reasons a handler's context ends, found with context.Cause.
+var (
+	// ErrLost: the worker lost its lease or the partition; what the handler returns is
+	// thrown away. Stop.
+	ErrLost = errors.New("ringmaster: partition or lease lost")
+	// ErrMoved: the partition moved away and the drain timeout is near. The job will be
+	// handed to the new owner.
+	ErrMoved = errors.New("ringmaster: partition moved away")
+	// ErrStopping: the worker is shutting down and its drain timeout is near. The job
+	// goes back, without counting an attempt.
+	ErrStopping = errors.New("ringmaster: worker is stopping")
+	// ErrTimeout: the handler timeout ran out; counts as a failed attempt.
+	ErrTimeout = errors.New("ringmaster: handler timeout")
+)
+
+// Skip wraps err so that the job goes to the dead letters at once, whatever attempts remain.
+func Skip(err error) error { return &verdict{err: err, dead: true} }
+
+// RetryAfter wraps err so that the next attempt waits d instead of the computed backoff.
+func RetryAfter(err error, d time.Duration) error { return &verdict{err: err, after: d} }
+
+type verdict struct {
+	err   error
+	dead  bool
+	after time.Duration
+}
+
+func (v *verdict) Error() string { return v.err.Error() }
+func (v *verdict) Unwrap() error { return v.err }
+
+// Verdict takes apart what Skip and RetryAfter put into an error.
+func Verdict(err error) (dead bool, after time.Duration) {
+	var v *verdict
+	if errors.As(err, &v) {
+		return v.dead, v.after
+	}
+	return false, 0
+}

@@ -1,0 +1,113 @@
+package job
+
+import "errors"
+
+// ErrGroupGone: a consumer group that was read is not there any more. The reader has
+// lost a partition, or was evicted as a whole: it reads its records and goes on from them.
+var ErrGroupGone = errors.New("consumer group is gone")
+
+// ErrKillRefused: the server does not let this client end its old connection, so a read
+// it has given up may still be executed. The worker must go on as a new incarnation.
+var ErrKillRefused = errors.New("old connection could not be ended")
+
+// Tenure is the time between two changes of owner of a partition.
+type Tenure struct {
+	Partition int
+	Epoch     uint64
+}
+
+// ControlEntry is one entry of a control stream, undecoded.
+type ControlEntry struct {
+	ID     string
+	Fields map[string]string
+}
+
+// PartitionEntries are jobs of one partition in id order.
+type PartitionEntries struct {
+	Partition int
+	Entries   []Entry
+}
+
+// ReadBatch is what one read of the control stream and some partitions brought.
+type ReadBatch struct {
+	Control []ControlEntry
+	Jobs    []PartitionEntries
+}
+
+// ClaimPage is one page of what a new owner takes over.
+type ClaimPage struct {
+	Fenced        bool     // the caller does not own the partition at that epoch; all else is empty
+	Cursor        string   // for the next page; "0-0" ends the pass
+	Entries       []Entry  // in id order, with their retry records
+	Lost          int      // pending entries whose message somebody deleted
+	Permits       []Permit // entries former owners may still finish
+	Parked        []ParkedKey
+	LastDelivered EntryID  // of the partition's group
+}
+
+// ParkedKey is a key with jobs that were set aside, because an earlier one of it holds
+// it up. They are in id order, after every job of the key that is pending.
+type ParkedKey struct {
+	Key   string
+	First EntryID
+}
+
+// UnparkPage is what came back of the parked jobs of one key.
+type UnparkPage struct {
+	Fenced  bool
+	Left    int     // still parked
+	First   EntryID // of those
+	Entries []Entry
+}
+
+// ReleaseOutcome is the answer to giving up a partition.
+type ReleaseOutcome int
+
+const (
+	Released      ReleaseOutcome = iota // it has another owner now
+	ReleaseKept                         // the plan gives it to the caller, or its target is not up
+	ReleaseFenced                       // the caller did not own it at that epoch
+	ReleaseFailed                       // the script refused for another reason; nothing changed
+)
+
+// Beat is the answer to a heartbeat.
+type Beat struct {
+	Fenced    bool // no longer a member: join again as a new incarnation
+	RingEpoch uint64
+	Phase     int
+	Mode      string
+	Change    uint64 // rises with every change of owner or permit that concerns the worker
+}
+
+// OwnedPartition is one line of a worker's snapshot.
+type OwnedPartition struct {
+	Partition int
+	Epoch     uint64
+	Planned   string // incarnation the plan gives it to
+}
+
+// Snapshot is what the records say of one worker, at one moment.
+type Snapshot struct {
+	Beat
+	Owned []OwnedPartition
+}
+
+// Joined is the answer to joining a shard's ring.
+type Joined struct {
+	RingEpoch  uint64
+	Phase      int
+	Mode       string
+	Generation uint64
+	Partitions int
+}
+
+// MemberInfo is what a worker tells of itself when it joins.
+type MemberInfo struct {
+	Incarnation string `json:"-"`
+	State       string `json:"state"` // up | leaving
+	Weight      int    `json:"weight"`
+	Name        string `json:"name"` // stable over restarts: the slot
+	Host        string `json:"host"`
+	PID         int    `json:"pid"`
+	Slots       int    `json:"slots"` // jobs it runs at a time
+}

@@ -1,0 +1,368 @@
+// Package runner is the goroutine that feeds a resize.Coordinator: it holds the
+// leadership of one queue's ring, reads the records, looks for dead workers, and does
+// what the coordinator wants.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"ringmaster/resize"
+)
+
+// Sighting is what one look found of one member.
+type Sighting struct {
+	Incarnation string
+	Subscribed  *bool // nil: not asked this time
+	LeaseLeft   time.Duration
+	LeaseKnown  bool
+}
+
+// Look is one reading of the records.
+type Look struct {
+	Records    resize.Records
+	Members    []Sighting // leases
+	ServerTime time.Time
+	ServerID   string
+}
+
+// Death is a failure detector's verdict.
+type Death struct {
+	Incarnation string
+	Evidence    resize.Evidence
+}
+
+// Detector decides who is dead. It belongs to the runner's goroutine.
+type Detector interface {
+	Observe(now time.Time, serverID string, serverTime time.Time, members []Sighting) []Death
+	LeaderChanged(now time.Time)
+}
+
+// ErrStale: another dispatcher has a higher term. ErrConflict: the records are not as
+// last read. A Store wraps one of them where it applies.
+var (
+	ErrStale    = errors.New("another dispatcher leads")
+	ErrConflict = errors.New("records have changed")
+)
+
+// Store is the runner's view of the records. Its calls block for one round trip.
+type Store interface {
+	// Lead takes or renews the leadership; 0 while another leads.
+	Lead(ctx context.Context, lease time.Duration) (term uint64, err error)
+	Resign(ctx context.Context) error
+	Look(ctx context.Context) (Look, error)
+	// Subscribed asks which members hold their liveness channel; parallel to incs.
+	Subscribed(ctx context.Context, incs []string) ([]bool, error)
+	Evict(ctx context.Context, term uint64, a resize.EvictWorker) error
+	WritePlan(ctx context.Context, term uint64, a resize.WritePlan) error
+	// Steal flips partitions; the errors are parallel to the actions.
+	Steal(ctx context.Context, term uint64, as []resize.StealPartition) []error
+	Revoke(ctx context.Context, term uint64, a resize.RevokePermit) error
+	Advance(ctx context.Context, term uint64, a resize.AdvanceBarrier) error
+	// Repair makes groups and records agree and says what it mended.
+	Repair(ctx context.Context, term uint64) ([]string, error)
+	// Hints sends on the channel whenever the control stream has news, until ctx ends.
+	Hints(ctx context.Context, news chan<- struct{})
+}
+
+// Config are the runner's times.
+type Config struct {
+	Lease    time.Duration // of the leadership; 2 s, renewed four times as often
+	Detect   time.Duration // between looks for lost connections; 30 ms
+	Look     time.Duration // between readings of the records without a hint; 500 ms
+	Repair   time.Duration // between comparisons of groups with records; 10 s
+	Timeout  time.Duration // of one call; 2 s
+	Protocol resize.Config
+}
+
+// Default is a Config with every number set.
+func Default() Config {
+	return Config{Lease: 2 * time.Second, Detect: 30 * time.Millisecond, Look: 500 * time.Millisecond,
+		Repair: 10 * time.Second, Timeout: 2 * time.Second, Protocol: resize.Default()}
+}
+
+// Runner leads a ring when it can. Make it with New, run it once.
+type Runner struct {
+	cfg      Config
+	store    Store
+	detector Detector
+	log      *slog.Logger
+	brain    *resize.Coordinator
+	start    time.Time
+
+	term     uint64
+	members  []string
+	serverID string
+	looked   time.Time
+	repaired time.Time
+}
+
+// New checks the configuration.
+func New(cfg Config, store Store, detector Detector, log *slog.Logger) (*Runner, error) {
+	brain, err := resize.NewCoordinator(cfg.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Lease <= 0 || cfg.Detect <= 0 || cfg.Look <= 0 || cfg.Timeout <= 0 {
+		return nil, errors.New("runner: every time must be positive")
+	}
+	return &Runner{cfg: cfg, store: store, detector: detector, log: log, brain: brain, start: time.Now()}, nil
+}
+
+// lease is news of the leadership; term 0: lost, or another's.
+type lease struct{ term uint64 }
+
+// Run stands by and leads until ctx ends; then it resigns. It never ends by itself:
+// while the store does not answer it stands by.
+func (r *Runner) Run(ctx context.Context) {
+	leases := make(chan lease)
+	news := make(chan struct{}, 1)
+	var helpers sync.WaitGroup
+	helpers.Go(func() { r.keepLease(ctx, leases) })
+	helpers.Go(func() { r.store.Hints(ctx, news) })
+	ticker := time.NewTicker(r.cfg.Detect)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case l := <-leases:
+			r.leaseNews(ctx, l)
+		case <-news:
+			r.step(ctx, resize.RecordsChanged{Now: r.now()})
+		case <-ticker.C:
+			r.tick(ctx)
+		}
+	}
+	helpers.Wait()
+	if r.term != 0 {
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Timeout)
+		defer cancel()
+		if err := r.store.Resign(call); err != nil {
+			r.log.Debug("could not resign: the lease ends by itself", "error", err)
+		}
+	}
+}
+
+func (r *Runner) now() int64 { return time.Since(r.start).Milliseconds() }
+
+// keepLease takes and renews the leadership on its own, so that nothing the leader does
+// can make it late. It counts the lease from before it asked.
+func (r *Runner) keepLease(ctx context.Context, out chan<- lease) {
+	ticker := time.NewTicker(r.cfg.Lease / 4)
+	defer ticker.Stop()
+	var term uint64
+	var until time.Time
+	for {
+		asked := time.Now()
+		call, cancel := context.WithTimeout(ctx, r.cfg.Lease/2)
+		got, err := r.store.Lead(call, r.cfg.Lease)
+		cancel()
+		if err == nil {
+			until = asked.Add(r.cfg.Lease)
+		} else if time.Now().After(until) {
+			got = 0
+		} else {
+			got = term
+		}
+		if got != term {
+			term = got
+			select {
+			case out <- lease{term}:
+			case <-ctx.Done():
+				return
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *Runner) leaseNews(ctx context.Context, l lease) {
+	if l.term == 0 {
+		r.log.Info("stands by", "last_term", r.term)
+		r.term = 0
+		r.step(ctx, resize.LeaseLost{})
+		return
+	}
+	r.term, r.repaired = l.term, time.Time{}
+	r.log.Info("leads", "term", l.term)
+	r.detector.LeaderChanged(time.Now())
+	r.step(ctx, resize.LeaseWon{Now: r.now(), Term: l.term})
+}
+
+// tick looks for lost connections and lets time pass for the coordinator.
+func (r *Runner) tick(ctx context.Context) {
+	if r.term == 0 {
+		return
+	}
+	r.probe(ctx)
+	if time.Since(r.looked) >= r.cfg.Look {
+		r.step(ctx, resize.RecordsChanged{Now: r.now()})
+	}
+	if time.Since(r.repaired) >= r.cfg.Repair {
+		r.repair(ctx)
+	}
+	r.step(ctx, resize.Ticked{Now: r.now()})
+}
+
+func (r *Runner) probe(ctx context.Context) {
+	if len(r.members) == 0 {
+		return
+	}
+	now := time.Now()
+	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	there, err := r.store.Subscribed(call, r.members)
+	if err != nil {
+		r.log.Debug("could not look for connections", "error", err)
+		return
+	}
+	seen := make([]Sighting, len(r.members))
+	for i, inc := range r.members {
+		seen[i] = Sighting{Incarnation: inc, Subscribed: &there[i]}
+	}
+	r.deaths(ctx, r.detector.Observe(now, r.serverID, time.Time{}, seen))
+}
+
+func (r *Runner) deaths(ctx context.Context, dead []Death) {
+	for _, d := range dead {
+		r.step(ctx, resize.WorkerDied{Now: r.now(), Incarnation: d.Incarnation, Evidence: d.Evidence})
+	}
+}
+
+func (r *Runner) repair(ctx context.Context) {
+	r.repaired = time.Now()
+	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	mended, err := r.store.Repair(call, r.term)
+	for _, m := range mended {
+		r.log.Error("state was lost at the server", "mended", m)
+	}
+	if err != nil {
+		r.log.Debug("could not compare groups with records", "error", err)
+	}
+}
+
+// step feeds the coordinator and does what it wants, until nothing is left.
+func (r *Runner) step(ctx context.Context, ev resize.CoordinatorEvent) {
+	todo := []resize.CoordinatorEvent{ev}
+	for len(todo) > 0 && ctx.Err() == nil {
+		ev := todo[0]
+		todo = todo[1:]
+		actions, err := r.brain.Step(ev)
+		if err != nil {
+			r.log.Error("records contradict themselves", "error", err)
+			if contradiction(ev) {
+				r.repaired = time.Time{}
+			}
+			continue
+		}
+		todo = append(todo, r.perform(ctx, actions)...)
+	}
+}
+
+func contradiction(ev resize.CoordinatorEvent) bool {
+	_, is := ev.(resize.RecordsRead)
+	return is
+}
+
+// perform does a batch of actions in order; the first refusal ends it.
+func (r *Runner) perform(ctx context.Context, actions []resize.CoordinatorAction) []resize.CoordinatorEvent {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	for i := 0; i < len(actions); i++ {
+		var err error
+		switch a := actions[i].(type) {
+		case resize.ReadRecords:
+			return r.look(ctx)
+		case resize.StealPartition:
+			steals := []resize.StealPartition{a}
+			for ; i+1 < len(actions); i++ {
+				next, ok := actions[i+1].(resize.StealPartition)
+				if !ok {
+					break
+				}
+				steals = append(steals, next)
+			}
+			err = r.steal(ctx, steals)
+		case resize.EvictWorker:
+			r.log.Warn("evicting worker", "incarnation", a.Incarnation, "evidence", string(a.Evidence))
+			err = r.store.Evict(ctx, r.term, a)
+		case resize.WritePlan:
+			err = r.store.WritePlan(ctx, r.term, a)
+			if err == nil {
+				r.log.Info("plan", "ring_epoch", a.BaseEpoch+1, "mode", a.Mode.String())
+			}
+		case resize.RevokePermit:
+			r.log.Info("permit revoked", "partition", a.Partition, "entry_id", a.ID, "incarnation", a.Incarnation)
+			err = r.store.Revoke(ctx, r.term, a)
+		case resize.AdvanceBarrier:
+			err = r.store.Advance(ctx, r.term, a)
+		case resize.StepDown:
+			r.term = 0
+		default:
+			err = fmt.Errorf("coordinator wants %v, which is not known here", a)
+		}
+		if err != nil {
+			return r.refused(actions[i], err)
+		}
+	}
+	return nil
+}
+
+func (r *Runner) steal(ctx context.Context, as []resize.StealPartition) error {
+	errs := r.store.Steal(ctx, r.term, as)
+	done := 0
+	var first error
+	for i, err := range errs {
+		if err == nil {
+			done++
+		} else if first == nil {
+			first = fmt.Errorf("%v: %w", as[i], err)
+		}
+	}
+	if done > 0 {
+		r.log.Info("partitions of no owner handed out", "partitions", done)
+	}
+	return first
+}
+
+func (r *Runner) refused(a resize.CoordinatorAction, err error) []resize.CoordinatorEvent {
+	kind := resize.Conflict
+	if errors.Is(err, ErrStale) {
+		kind = resize.Stale
+	}
+	level := slog.LevelDebug
+	if !errors.Is(err, ErrStale) && !errors.Is(err, ErrConflict) {
+		level = slog.LevelWarn
+	}
+	r.log.Log(context.Background(), level, "not done", "action", a.String(), "error", err)
+	return []resize.CoordinatorEvent{resize.Refused{Now: r.now(), Kind: kind}}
+}
+
+// look reads the records. If it cannot, the coordinator asks again after its own time.
+func (r *Runner) look(ctx context.Context) []resize.CoordinatorEvent {
+	now := time.Now()
+	l, err := r.store.Look(ctx)
+	if err != nil {
+		r.log.Debug("could not read the records", "error", err)
+		return nil
+	}
+	r.looked, r.serverID = now, l.ServerID
+	r.members = r.members[:0]
+	for _, m := range l.Members {
+		r.members = append(r.members, m.Incarnation)
+	}
+	events := []resize.CoordinatorEvent{resize.RecordsRead{Now: r.now(), Records: l.Records}}
+	for _, d := range r.detector.Observe(now, l.ServerID, l.ServerTime, l.Members) {
+		events = append(events, resize.WorkerDied{Now: r.now(), Incarnation: d.Incarnation, Evidence: d.Evidence})
+	}
+	return events
+}

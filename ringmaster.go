@@ -1,0 +1,203 @@
+// Package ringmaster runs jobs in order per key, on Redis, with workers that may come
+// and go at any time.
+//
+// A Client hands jobs in. A Worker runs them: every partition of a queue has one owner
+// among the live workers, and within a partition the jobs of one key run one after the
+// other. A dispatcher process (cmd/dispatcher, or Dispatch in a program of your own)
+// assigns partitions when workers join, leave or die.
+//
+// A job that was handed in runs at least once and completes at most once. A handler may
+// start more than once; Job.Fence lets other systems refuse an old run. docs/guarantees.md
+// says what exactly is promised, and which test proves it.
+package ringmaster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"ringmaster/configs"
+	"ringmaster/internal/app"
+	"ringmaster/internal/embedded"
+	"ringmaster/job"
+	"ringmaster/streams"
+)
+
+// Errors to test for with errors.Is; package job explains each.
+var (
+	ErrInvalid        = job.ErrInvalid
+	ErrNotFound       = job.ErrNotFound
+	ErrConflict       = job.ErrConflict
+	ErrUnavailable    = job.ErrUnavailable
+	ErrOutcomeUnknown = job.ErrOutcomeUnknown
+	// ErrDead: the job went to the dead letters.
+	ErrDead = errors.New("job is dead")
+)
+
+// Skip sends a job to the dead letters at once.
+func Skip(err error) error { return job.Skip(err) }
+
+// RetryAfter chooses when the next attempt may start.
+func RetryAfter(err error, d time.Duration) error { return job.RetryAfter(err, d) }
+
+// Receipt tells the id of a job that was handed in.
+type Receipt = job.Receipt
+
+// Status is what is known of a job.
+type Status = job.Status
+
+// Client hands jobs in and asks about them. Safe for concurrent use.
+type Client struct {
+	store *streams.Store
+	stop  func() // of the embedded store
+
+	mu        sync.Mutex
+	producers map[string]*streams.Producer
+}
+
+// NewClient prepares a client of the server at url (redis://host:port); it does not
+// connect yet. The url "embedded" starts a store in this process's memory, at
+// 127.0.0.1:6390, which ends with Close and takes all jobs with it.
+func NewClient(url string) (*Client, error) {
+	c := &Client{producers: map[string]*streams.Producer{}, stop: func() {}}
+	if url == "embedded" {
+		e, err := embedded.Start(app.EmbeddedAddr)
+		if err != nil {
+			return nil, err
+		}
+		c.stop, url = e.Close, e.URL()
+	}
+	s, err := streams.Open(streams.Options{URL: url, ClientName: "ringmaster-client"})
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	c.store = s
+	return c, nil
+}
+
+// URL is the server's address.
+func (c *Client) URL() string { return c.store.Address() }
+
+// Close sends what was handed in and ends the connections.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	for _, p := range c.producers {
+		p.Close()
+	}
+	c.producers = nil
+	c.mu.Unlock()
+	err := c.store.Close()
+	c.stop()
+	return err
+}
+
+// Option changes one submission.
+type Option func(*job.Job)
+
+// Key puts the job behind all earlier ones of the same key.
+func Key(key string) Option { return func(j *job.Job) { j.Key = key } }
+
+// Once makes a repeat under the same key answer with the first one's id, for a day.
+func Once(idempotencyKey string) Option {
+	return func(j *job.Job) { j.IdempotencyKey = idempotencyKey }
+}
+
+// Submit hands a job in and waits until the server has it. The queue is created at
+// first use, with 64 partitions. After ErrOutcomeUnknown the job may be there; repeat
+// it only if it was submitted with Once.
+func (c *Client) Submit(ctx context.Context, queue, jobType string, payload any, opts ...Option) (Receipt, error) {
+	raw, err := json.Marshal(payload)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("encode payload: %w", err)
+	}
+	j := job.Job{Type: jobType, Payload: raw}
+	for _, o := range opts {
+		o(&j)
+	}
+	receipts, errs := c.SubmitAll(ctx, queue, j)
+	if errs != nil {
+		return Receipt{}, errs[0]
+	}
+	return receipts[0], nil
+}
+
+// SubmitAll hands many jobs in, which keep their order per key. The errors are parallel
+// to the jobs; nil: all are in.
+func (c *Client) SubmitAll(ctx context.Context, queue string, jobs ...job.Job) ([]Receipt, []error) {
+	p, err := c.producer(ctx, queue)
+	if err != nil {
+		errs := make([]error, len(jobs))
+		for i := range errs {
+			errs[i] = err
+		}
+		return make([]Receipt, len(jobs)), errs
+	}
+	return p.Enqueue(ctx, jobs...)
+}
+
+func (c *Client) producer(ctx context.Context, queue string) (*streams.Producer, error) {
+	c.mu.Lock()
+	p := c.producers[queue]
+	c.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	q, err := app.OpenQueue(ctx, c.store, queue, configs.QueueSpec{})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.producers == nil {
+		return nil, streams.ErrClosed
+	}
+	if c.producers[queue] == nil {
+		c.producers[queue] = c.store.NewProducer(q)
+	}
+	return c.producers[queue], nil
+}
+
+// Status asks about a job.
+func (c *Client) Status(ctx context.Context, queue, id string) (Status, error) {
+	return c.store.Job(ctx, queue, id)
+}
+
+// Wait waits until the job is completed or dead, or ctx ends; then it answers with the
+// last state it saw and the context's error.
+func (c *Client) Wait(ctx context.Context, queue, id string) (Status, error) {
+	return app.Await(ctx, c.store, queue, id)
+}
+
+// Call submits a job and waits for its result, which is decoded into result unless that
+// is nil. It gets the one answer whatever is killed meanwhile: while the server does not
+// answer it repeats the submission under the same idempotency key (that of Once, or one
+// of its own), and goes on asking. It ends with ctx, at the latest after an hour. ErrDead
+// if the job will not complete.
+func (c *Client) Call(ctx context.Context, queue, jobType string, payload, result any, opts ...Option) (Status, error) {
+	raw, err := json.Marshal(payload)
+	if err != nil {
+		return Status{}, fmt.Errorf("encode payload: %w", err)
+	}
+	j := job.Job{Type: jobType, Payload: raw}
+	for _, o := range opts {
+		o(&j)
+	}
+	st, err := app.Call(ctx, c.store, queue, j)
+	if err != nil {
+		return st, err
+	}
+	if st.State == job.Dead {
+		return st, fmt.Errorf("%w: %s", ErrDead, st.Error)
+	}
+	if result == nil || len(st.Result) == 0 {
+		return st, nil
+	}
+	if err := json.Unmarshal(st.Result, result); err != nil {
+		return st, fmt.Errorf("decode result: %w", err)
+	}
+	return st, nil
+}

@@ -1,0 +1,143 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// fate says whether a command that failed was executed.
+type fate int
+
+const (
+	fateExecuted    fate = iota // the server answered: what it says is final
+	fateNotExecuted             // it never ran; sending it again is safe
+	fateUnknown                 // it was sent, no answer came; it may still run later
+)
+
+// refusals are answers that mean: not executed, for now. Each reason is the server's own.
+var refusals = []string{
+	"LOADING",     // reading its data set after a start
+	"BUSY ",       // a script runs too long
+	"TRYAGAIN",    // slots are moving
+	"CLUSTERDOWN", // no majority
+	"MASTERDOWN",  // replica without its primary
+	"NOREPLICAS",  // min-replicas-to-write is not met
+	"READONLY",    // a primary that became a replica
+	"MISCONF",     // cannot persist: refuses writes
+	"NOAUTH", "WRONGPASS", "NOPERM",
+	"ERR max number of clients",
+	"NOSCRIPT",
+}
+
+// classify decides, once for every command, what an error means.
+func classify(err error) fate {
+	if err == nil || err == redis.Nil {
+		return fateExecuted
+	}
+	var answer redis.Error
+	if errors.As(err, &answer) {
+		text := answer.Error()
+		for _, r := range refusals {
+			if strings.HasPrefix(text, r) {
+				return fateNotExecuted
+			}
+		}
+		if strings.HasPrefix(text, "OOM") || strings.Contains(text, "-OOM ") {
+			return fateNotExecuted
+		}
+		return fateExecuted
+	}
+	if neverSent(err) {
+		return fateNotExecuted
+	}
+	return fateUnknown
+}
+
+// neverSent recognises failures to get a connection at all.
+func neverSent(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return true
+	}
+	var dns *net.DNSError
+	return errors.As(err, &dns) || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) ||
+		errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func executed(err error) bool { return classify(err) == fateExecuted }
+
+// wrap gives an error of a command its kind: one of the sentinels of package job. Errors
+// that scripts return carry an upper-case word first.
+func wrap(doing string, err error) error {
+	if err == nil || err == redis.Nil {
+		return nil
+	}
+	text := err.Error()
+	kind := error(nil)
+	switch {
+	case strings.HasPrefix(text, "CONFLICT "):
+		return job.Conflict("%s", strings.TrimPrefix(text, "CONFLICT "))
+	case strings.HasPrefix(text, "NOQUEUE"):
+		kind = job.ErrNotFound
+	case strings.HasPrefix(text, "STALE"):
+		kind = errStale
+	case strings.HasPrefix(text, "OOM") || strings.Contains(text, "-OOM "):
+		kind = job.ErrFull
+	default:
+		switch classify(err) {
+		case fateNotExecuted:
+			kind = job.ErrUnavailable
+		case fateUnknown:
+			kind = job.ErrOutcomeUnknown
+		case fateExecuted:
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+	}
+	return &serverError{kind: kind, doing: doing, err: err}
+}
+
+// serverError keeps both the kind and the cause.
+type serverError struct {
+	kind  error
+	doing string
+	err   error
+}
+
+func (e *serverError) Error() string {
+	if e.kind == job.ErrUnavailable || e.kind == job.ErrOutcomeUnknown || e.kind == job.ErrFull {
+		return fmt.Sprintf("%s: %v: %v", e.doing, e.kind, e.err)
+	}
+	return fmt.Sprintf("%s: %v", e.doing, e.err)
+}
+func (e *serverError) Unwrap() []error { return []error{e.kind, e.err} }
+
+// errStale: the producer gave this batch up and went on with a later one.
+var errStale = errors.New("stale producer sequence")
+
+// noGroup recognises the answers that mean: this reader's group is not there (any more).
+// A blocked read whose stream or group goes away is answered UNBLOCKED or NOGROUP,
+// depending on the server; neither names the key.
+func noGroup(err error) bool {
+	if err == nil {
+		return false
+	}
+	t := err.Error()
+	return strings.HasPrefix(t, "NOGROUP") || strings.HasPrefix(t, "UNBLOCKED") || strings.Contains(t, "NOGROUP")
+}
+
+// IsUnreachable reports whether err means that the server was not reached: nothing was
+// done, and waiting may help.
+func IsUnreachable(err error) bool {
+	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, io.EOF) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}

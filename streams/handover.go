@@ -1,0 +1,155 @@
+package streams
+
+import (
+	"context"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// Claim asks for one page of each of some partitions that the caller was given, in one
+// round trip. cursors are parallel to tenures; "" begins a pass. Each answer has its own
+// error; after ErrOutcomeUnknown the marks of that page may be gone: Reset and History.
+func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int) ([]job.ClaimPage, []error) {
+	calls := make([]*call, len(tenures))
+	for i, t := range tenures {
+		cursor := cursors[i]
+		if cursor == "" {
+			cursor = "0-0"
+		}
+		calls[i] = &call{shard: r.shard, args: []any{r.inc, t.Partition, epochText(t.Epoch), cursor, count}}
+	}
+	r.pipe(ctx, &r.s.scripts.claim, calls)
+	pages, errs := make([]job.ClaimPage, len(calls)), make([]error, len(calls))
+	for i, k := range calls {
+		if errs[i] = k.err; k.err == nil {
+			pages[i] = r.claimPage(tenures[i].Partition, list(k.value))
+		}
+	}
+	return pages, errs
+}
+
+func (r *Reader) claimPage(p int, v []any) job.ClaimPage {
+	if text(at(v, 0)) != "OK" {
+		return job.ClaimPage{Fenced: true}
+	}
+	page := job.ClaimPage{
+		Cursor:     text(at(v, 1)),
+		Entries:    entriesWithRetries(list(at(v, 2)), list(at(v, 3)), p, r.q.Partitions),
+		Lost:       len(list(at(v, 4))),
+	}
+	for l := texts(at(v, 6)); len(l) > 1; l = l[2:] {
+		first, _ := job.ParseEntryID(l[1])
+		page.Parked = append(page.Parked, job.ParkedKey{Key: l[0], First: first})
+	}
+	page.LastDelivered, _ = job.ParseEntryID(text(at(v, 7)))
+	for _, raw := range list(at(v, 5)) {
+		x := list(raw)
+		if id, ok := job.ParseEntryID(text(at(x, 0))); ok {
+			page.Permits = append(page.Permits, job.Permit{ID: id, Holder: text(at(x, 1)), Key: text(at(x, 2))})
+		}
+	}
+	return page
+}
+
+// entriesWithRetries pairs rows with their records before rows without a message drop out.
+func entriesWithRetries(rows, records []any, p, partitions int) []job.Entry {
+	if len(rows) == 0 {
+		return nil
+	}
+	es := entries(rows, p, partitions)
+	if len(es) == len(rows) {
+		return withRetries(es, records)
+	}
+	byID := make(map[string]any, len(rows))
+	for i, row := range rows {
+		byID[text(at(list(row), 0))] = at(records, i)
+	}
+	for i := range es {
+		es[i].Retry = text(byID[es[i].ID.String()])
+	}
+	return es
+}
+
+// pipe runs calls of one script on the reader's own connection.
+func (r *Reader) pipe(ctx context.Context, sc *script, calls []*call) {
+	r.s.pipe(ctx, func() redis.Pipeliner { return r.conn.Pipeline() }, r.conn, sc, calls)
+}
+
+// Release gives partitions up, in one round trip: for each, running are the entries the
+// caller still runs, which it may finish under a permit. leaving hands over to nobody
+// if the plan has no other owner.
+func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseOutcome, []error) {
+	flag := ""
+	if leaving {
+		flag = "1"
+	}
+	calls := make([]*call, len(tenures))
+	for i, t := range tenures {
+		args := []any{r.inc, t.Partition, epochText(t.Epoch), flag}
+		for _, id := range running[i] {
+			args = append(args, id.String())
+		}
+		calls[i] = &call{shard: r.shard, args: args}
+	}
+	r.pipe(ctx, &r.s.scripts.release, calls)
+	out, errs := make([]job.ReleaseOutcome, len(calls)), make([]error, len(calls))
+	for i, k := range calls {
+		if errs[i] = k.err; k.err != nil {
+			continue
+		}
+		switch text(at(list(k.value), 0)) {
+		case "FLIPPED":
+			out[i] = job.Released
+		case "KEPT":
+			out[i] = job.ReleaseKept
+		case "FENCED":
+			out[i] = job.ReleaseFenced
+		default:
+			out[i] = job.ReleaseFailed
+		}
+	}
+	return out, errs
+}
+
+// Unpark brings back at most n parked jobs of a key.
+func (r *Reader) Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error) {
+	v, err := r.s.run(ctx, r.conn, &r.s.scripts.unpark, r.shard, r.inc, t.Partition, epochText(t.Epoch), key, n)
+	if err != nil {
+		return job.UnparkPage{}, err
+	}
+	l := list(v)
+	if text(at(l, 0)) != "OK" {
+		return job.UnparkPage{Fenced: true}, nil
+	}
+	page := job.UnparkPage{Left: int(number(at(l, 1)))}
+	page.Entries = entriesWithRetries(list(at(l, 2)), list(at(l, 3)), t.Partition, r.q.Partitions)
+	page.First, _ = job.ParseEntryID(text(at(l, 4)))
+	return page, nil
+}
+
+// Snapshot reads what the records say of the caller.
+func (r *Reader) Snapshot(ctx context.Context) (job.Snapshot, error) {
+	v, err := r.s.run(ctx, r.conn, &r.s.scripts.snapshot, r.shard, r.inc)
+	if err != nil {
+		return job.Snapshot{}, err
+	}
+	l := list(v)
+	s := job.Snapshot{Beat: beat(l)}
+	mine := texts(at(l, 5))
+	for i := 0; i+2 < len(mine); i += 3 {
+		s.Owned = append(s.Owned, job.OwnedPartition{Partition: int(number(mine[i])), Epoch: number(mine[i+1]), Planned: mine[i+2]})
+	}
+	slices.SortFunc(s.Owned, func(a, b job.OwnedPartition) int { return a.Partition - b.Partition })
+	return s, nil
+}
+
+// beat reads {'FENCED'} or {'OK', ring epoch, phase, mode, change number}.
+func beat(l []any) job.Beat {
+	if text(at(l, 0)) != "OK" {
+		return job.Beat{Fenced: true}
+	}
+	return job.Beat{RingEpoch: number(at(l, 1)), Phase: int(number(at(l, 2))), Mode: text(at(l, 3)), Change: number(at(l, 4))}
+}

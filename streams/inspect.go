@@ -1,0 +1,265 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"ringmaster/job"
+)
+
+// skewAllowed is how far the clocks of producers and the server may differ before an id
+// that is older than its queue is taken for a typing error.
+const skewAllowed = 24 * time.Hour
+
+// maxRequeues bounds how often a job that was requeued from the dead letters is followed.
+const maxRequeues = 16
+
+// Job tells what is known of one job. There is no record per job: one that was handed
+// out and is neither pending, parked nor dead has completed; its result is kept for
+// job.ResultTTL if there was one. A dead letter that was put back is followed to its new
+// id for as long. ErrNotFound: no such queue, or no job has that id yet.
+func (s *Store) Job(ctx context.Context, queue, id string) (job.Status, error) {
+	q, err := s.queueForRead(ctx, queue)
+	if err != nil {
+		return job.Status{}, err
+	}
+	jid, err := job.ParseID(id)
+	if err != nil {
+		return job.Status{}, err
+	}
+	for range maxRequeues {
+		st, next, err := s.jobState(ctx, q, jid)
+		if err != nil || next == nil {
+			return st, err
+		}
+		jid = *next
+	}
+	return job.Status{}, job.NotFound("no job %s in queue %s: its record points round in a circle", id, queue)
+}
+
+// jobState reads one job, or the id it was requeued under.
+func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, *job.ID, error) {
+	missing := job.NotFound("no job %s in queue %s", id, q.Name)
+	if id.Partition >= q.Partitions {
+		return job.Status{}, nil, missing
+	}
+	v, err := s.run(ctx, s.cmd, &s.scripts.state, s.shardOf(q, id.Partition), id.Partition, id.Entry.String())
+	if err != nil {
+		return job.Status{}, nil, err
+	}
+	if v == nil {
+		// Nothing there at all: the queue may have been deleted since it was looked up.
+		s.forget(q.Name)
+		if _, err := s.LookupQueue(ctx, q.Name); err != nil {
+			return job.Status{}, nil, err
+		}
+		return job.Status{}, nil, missing
+	}
+	f := readFacts(list(v), q, id)
+	st := job.Status{ID: id.String(), Queue: q.Name, Partition: id.Partition, Type: f.entry.Type, Key: f.entry.Key}
+	enqueued := id.Entry.Time()
+	st.EnqueuedAt = &enqueued
+	if next := f.requeued(id); next != nil {
+		return job.Status{}, next, nil
+	}
+	if !f.judge(&st, q, id.Entry) {
+		return job.Status{}, nil, missing
+	}
+	return st, nil, nil
+}
+
+// facts are what the state script found.
+type facts struct {
+	consumer string // the entry is pending for, "" if it is not
+	retry    retryFacts
+	dead     string
+	result   *job.Result
+	found    bool // the entry is in the stream
+	entry    job.Entry
+	last     job.EntryID // handed out
+	top      job.EntryID // of the stream
+	parked   bool
+}
+
+func readFacts(l []any, q Queue, id job.ID) facts {
+	f := facts{consumer: text(at(l, 1)), retry: parseRetry(text(at(l, 2))), dead: text(at(l, 3)), parked: text(at(l, 8)) == "1"}
+	f.last, _ = job.ParseEntryID(text(at(l, 6)))
+	f.top, _ = job.ParseEntryID(text(at(l, 7)))
+	if fields := texts(at(l, 5)); len(fields) > 0 {
+		f.found = true
+		f.entry = job.DecodeEntry(id.Entry, fields, id.Partition, q.Partitions)
+	}
+	if raw := text(at(l, 4)); raw != "" {
+		var r job.Result
+		if json.Unmarshal([]byte(raw), &r) == nil {
+			f.result = &r
+		}
+	}
+	return f
+}
+
+// requeued is the id a dead letter lives on under.
+func (f *facts) requeued(self job.ID) *job.ID {
+	if f.result == nil || f.result.RequeuedAs == "" || f.dead != "" {
+		return nil
+	}
+	next, err := job.ParseID(f.result.RequeuedAs)
+	if err != nil || next == self || next.Partition != self.Partition {
+		return nil
+	}
+	return &next
+}
+
+// judge fills the state in; false means that there is no such job.
+func (f *facts) judge(st *job.Status, q Queue, id job.EntryID) bool {
+	switch {
+	case f.dead != "":
+		f.buried(st)
+	case f.consumer != "":
+		st.State, st.Attempts = job.Running, f.retry.attempts+1
+		if f.retry.attempts > 0 {
+			st.State, st.Attempts, st.Error = job.Retrying, f.retry.attempts, f.retry.err
+		} else if f.consumer == reclaim {
+			st.State, st.Attempts = job.Waiting, 0
+		}
+	case f.parked, f.found && f.last.Less(id):
+		st.State, st.Attempts, st.Error = job.Waiting, f.retry.attempts, f.retry.err
+	case f.result != nil:
+		f.ended(st)
+	case f.last.Less(id) || f.top.Less(id) || id.Time().Before(q.Created.Add(-skewAllowed)):
+		return false
+	default:
+		st.State, st.Attempts = job.Completed, 1
+	}
+	return true
+}
+
+// reclaim is the consumer of entries that nobody holds: the next owner takes them.
+const reclaim = "!"
+
+func (f *facts) ended(st *job.Status) {
+	r := f.result
+	st.State, st.Attempts = job.Completed, max(r.Attempts, 1)
+	if r.Removed {
+		st.State, st.Attempts, st.Error = job.Dead, max(r.Attempts, 0), r.Error
+	}
+	if string(r.Result) != "null" {
+		st.Result = r.Result
+	}
+	if r.Type != "" {
+		st.Type, st.Key = r.Type, r.Key
+	}
+	st.FinishedAt = parseTime(r.FinishedAt)
+}
+
+func (f *facts) buried(st *job.Status) {
+	st.State = job.Dead
+	d, ok := parseDeadLetter(st.ID, f.dead)
+	if !ok {
+		st.Error = "its dead letter is not readable"
+		return
+	}
+	st.Attempts, st.Error, st.FinishedAt = d.Attempts, d.Error, parseTime(d.DiedAt)
+	if d.Type != "" {
+		st.Type, st.Key = d.Type, d.Key
+	}
+}
+
+func parseTime(s string) *time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// retryFacts is what people want to know of a retry record. One that is not readable
+// counts as none, as it does for workers.
+type retryFacts struct {
+	attempts  int
+	notBefore time.Time
+	err       string
+}
+
+// parseRetry reads "attempts|not before in Unix ms|crashes|mark|error".
+func parseRetry(s string) retryFacts {
+	f := strings.SplitN(s, "|", 5)
+	if len(f) != 5 {
+		return retryFacts{}
+	}
+	attempts, err := strconv.ParseUint(f[0], 10, 31)
+	ms, err2 := strconv.ParseUint(f[1], 10, 63)
+	if err != nil || err2 != nil {
+		return retryFacts{}
+	}
+	r := retryFacts{attempts: int(attempts), err: strings.ToValidUTF8(f[4], "\uFFFD")}
+	if ms > 0 {
+		r.notBefore = time.UnixMilli(int64(ms)).UTC()
+	}
+	return r
+}
+
+// Waits between two looks at a job.
+const (
+	pollMin = 5 * time.Millisecond
+	pollMax = 500 * time.Millisecond
+)
+
+// WaitJob waits until the job has completed or is dead, but no longer than wait, and
+// tells how it stands then; that the time ran out is no error. A server that is not
+// reached is asked again until the time is over: only if it never answered is that an
+// error. It ends with ctx.
+func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duration) (job.Status, error) {
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	// A server that hangs must not hold the caller much longer than it wants to wait.
+	patience, cancel := context.WithTimeout(ctx, wait+time.Second)
+	defer cancel()
+	var last job.Status
+	known := false
+	for pause := pollMin; ; pause = min(pause*3/2, pollMax) {
+		st, err := s.Job(patience, queue, id)
+		switch {
+		case err == nil && st.State.Terminal():
+			return st, nil
+		case err == nil:
+			last, known = st, true
+		case ctx.Err() != nil || !IsUnreachable(err):
+			return job.Status{}, err
+		}
+		next := time.NewTimer(pause)
+		select {
+		case <-next.C:
+			continue
+		case <-deadline.C:
+		case <-ctx.Done():
+			err = errors.Join(ctx.Err(), err)
+		}
+		next.Stop()
+		if known && ctx.Err() == nil {
+			return last, nil
+		}
+		return last, err
+	}
+}
+
+// queueForRead answers from memory if it can, and refuses what cannot be a name.
+func (s *Store) queueForRead(ctx context.Context, name string) (Queue, error) {
+	if err := job.CheckName("queue", name); err != nil {
+		return Queue{}, err
+	}
+	return s.queue(ctx, name)
+}
+
+// lookup is for commands of people: it always asks the server.
+func (s *Store) lookup(ctx context.Context, name string) (Queue, error) {
+	if err := job.CheckName("queue", name); err != nil {
+		return Queue{}, err
+	}
+	return s.LookupQueue(ctx, name)
+}

@@ -1,0 +1,207 @@
+package streams
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// parseDeadLetter reads a field of a dead hash. What is not readable comes back with id,
+// partition and the raw text.
+func parseDeadLetter(id, raw string) (job.DeadLetter, bool) {
+	var d job.DeadLetter
+	ok := json.Unmarshal([]byte(raw), &d) == nil
+	if !ok {
+		d = job.DeadLetter{Raw: []string{raw}, Error: "this dead letter is not readable"}
+	}
+	d.ID = id
+	if at, err := job.ParseID(id); err == nil {
+		d.Partition = at.Partition
+	}
+	return d, ok
+}
+
+// DeadLetters lists at most limit (0: all) dead letters of a queue, by partition and age.
+func (s *Store) DeadLetters(ctx context.Context, queue string, limit int) ([]job.DeadLetter, error) {
+	if limit < 0 {
+		return nil, job.Invalid("limit: %d is negative", limit)
+	}
+	q, err := s.lookup(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	out := []job.DeadLetter{}
+	for p := range q.Partitions {
+		letters, err := s.deadOf(ctx, q, p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, letters...)
+		if limit > 0 && len(out) >= limit {
+			return out[:limit], nil
+		}
+	}
+	return out, nil
+}
+
+// deadOf reads one partition's, in pages: a dead letter may be large.
+func (s *Store) deadOf(ctx context.Context, q Queue, p int) ([]job.DeadLetter, error) {
+	key := deadKey(s.shardOf(q, p), p)
+	found := map[string]job.DeadLetter{}
+	for cursor := uint64(0); ; {
+		page, next, err := s.admin.HScan(ctx, key, cursor, "", 100).Result()
+		if err != nil {
+			return nil, wrap("list dead letters", err)
+		}
+		for i := 0; i+1 < len(page); i += 2 {
+			found[page[i]], _ = parseDeadLetter(page[i], page[i+1])
+		}
+		if cursor = next; cursor == 0 {
+			break
+		}
+	}
+	out := make([]job.DeadLetter, 0, len(found))
+	for _, d := range found {
+		out = append(out, d)
+	}
+	slices.SortFunc(out, func(a, b job.DeadLetter) int {
+		x, _ := job.ParseID(a.ID)
+		y, _ := job.ParseID(b.ID)
+		return cmp.Or(x.Entry.Compare(y.Entry), cmp.Compare(a.ID, b.ID))
+	})
+	return out, nil
+}
+
+// deadLetter finds one; ok is false if there is none of that id.
+func (s *Store) deadLetter(ctx context.Context, q Queue, id job.ID) (d job.DeadLetter, readable, ok bool, err error) {
+	if id.Partition >= q.Partitions {
+		return d, false, false, nil
+	}
+	raw, err := s.cmd.HGet(ctx, deadKey(s.shardOf(q, id.Partition), id.Partition), id.String()).Result()
+	if err == redis.Nil {
+		return d, false, false, nil
+	}
+	if err != nil {
+		return d, false, false, wrap("read dead letter", err)
+	}
+	d, readable = parseDeadLetter(id.String(), raw)
+	return d, readable, true, nil
+}
+
+// RequeueDead puts a dead letter back as a new job, at the end of its partition, with
+// all attempts before it. A repeat answers with the same new id, marked as duplicate. One
+// that cannot be decoded is an ErrConflict: it would only die again.
+func (s *Store) RequeueDead(ctx context.Context, queue, id string) (job.Receipt, error) {
+	q, at, err := s.deadTarget(ctx, queue, id)
+	if err != nil {
+		return job.Receipt{}, err
+	}
+	d, readable, ok, err := s.deadLetter(ctx, q, at)
+	if err != nil {
+		return job.Receipt{}, err
+	}
+	if ok {
+		if err := requeueable(d, readable, q, at); err != nil {
+			return job.Receipt{}, err
+		}
+	}
+	trace, err := traceOf(d, false)
+	if err != nil {
+		return job.Receipt{}, err
+	}
+	return s.requeue(ctx, q, at, d, trace)
+}
+
+func requeueable(d job.DeadLetter, readable bool, q Queue, at job.ID) error {
+	why := ""
+	j := job.Job{Type: d.Type, Key: d.Key, Payload: d.Payload}
+	switch err := j.Validate(); {
+	case !readable:
+		why = "its record is not readable"
+	case len(d.Raw) > 0:
+		why = "its entry could not be decoded: " + d.Error
+	case err != nil:
+		why = err.Error()
+	case d.Key != "" && job.PartitionOf(d.Key, q.Partitions) != at.Partition:
+		why = "its key belongs to another partition"
+	}
+	if why == "" {
+		return nil
+	}
+	return job.Conflict("dead letter %s cannot be put back: %s; submit a corrected job and remove this one", at, why)
+}
+
+func (s *Store) requeue(ctx context.Context, q Queue, id job.ID, d job.DeadLetter, trace string) (job.Receipt, error) {
+	e := encode(job.Job{Type: d.Type, Key: d.Key, Payload: d.Payload})
+	v, err := s.run(ctx, s.cmd, &s.scripts.requeue, s.shardOf(q, id.Partition), id.Partition, id.String(), e[0], e[1], e[2], "",
+		trace, job.ResultTTL.Milliseconds())
+	if err != nil {
+		return job.Receipt{}, err
+	}
+	l := list(v)
+	if entry, ok := job.ParseEntryID(text(at(l, 0))); ok {
+		return job.Receipt{ID: job.ID{Partition: id.Partition, Entry: entry}.String(), Partition: id.Partition}, nil
+	}
+	var kept job.Result
+	if json.Unmarshal([]byte(text(at(l, 1))), &kept) == nil && kept.RequeuedAs != "" {
+		return job.Receipt{ID: kept.RequeuedAs, Partition: id.Partition, Duplicate: true}, nil
+	}
+	return job.Receipt{}, noDeadLetter(q, id)
+}
+
+// RemoveDead removes a dead letter for good. Its status stays readable for job.ResultTTL.
+func (s *Store) RemoveDead(ctx context.Context, queue, id string) error {
+	q, at, err := s.deadTarget(ctx, queue, id)
+	if err != nil {
+		return err
+	}
+	d, _, ok, err := s.deadLetter(ctx, q, at)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return noDeadLetter(q, at)
+	}
+	trace, err := traceOf(d, true)
+	if err != nil {
+		return err
+	}
+	v, err := s.run(ctx, s.cmd, &s.scripts.discard, s.shardOf(q, at.Partition), at.Partition, at.String(), trace, job.ResultTTL.Milliseconds())
+	if err == nil && text(v) != "1" {
+		return noDeadLetter(q, at)
+	}
+	return err
+}
+
+func noDeadLetter(q Queue, id job.ID) error {
+	return job.NotFound("no dead letter %s in queue %s: 'ringctl dead ls %s' lists them", id, q.Name, q.Name)
+}
+
+func (s *Store) deadTarget(ctx context.Context, queue, id string) (Queue, job.ID, error) {
+	q, err := s.lookup(ctx, queue)
+	if err != nil {
+		return Queue{}, job.ID{}, err
+	}
+	at, err := job.ParseID(id)
+	return q, at, err
+}
+
+// traceOf is the result that stays of a dead letter when it is taken away.
+func traceOf(d job.DeadLetter, removed bool) (string, error) {
+	r := job.Result{Type: d.Type, Key: d.Key, Attempts: d.Attempts, FinishedAt: d.DiedAt, Removed: removed, Error: d.Error}
+	if r.FinishedAt == "" {
+		r.FinishedAt = time.Now().UTC().Format(time.RFC3339)
+	}
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return "", fmt.Errorf("encode what stays of dead letter %s: %w", d.ID, err)
+	}
+	return string(raw), nil
+}

@@ -1,0 +1,134 @@
+package streams
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ringmaster/job"
+)
+
+// The search for a key's jobs looks at so many entries at a time, and at so many in all.
+const (
+	keyPage  = 200
+	keyPages = 250
+)
+
+// Key tells where a key stands: who owns it, which job is at its head, and what that one
+// waits for. It reads the partition's stream and looks at 50,000 entries at most.
+func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error) {
+	if err := job.CheckKey(key); err != nil {
+		return job.KeyView{}, err
+	}
+	if key == "" {
+		return job.KeyView{}, job.Invalid("key is empty: jobs without a key have no order, and no head")
+	}
+	q, err := s.lookup(ctx, queue)
+	if err != nil {
+		return job.KeyView{}, err
+	}
+	p := job.PartitionOf(key, q.Partitions)
+	v := job.KeyView{Queue: q.Name, Key: key, Partition: p, Owner: "-"}
+	var head keyRow
+	var now time.Time
+	from := "-"
+	for n := 0; ; n++ {
+		if n == keyPages {
+			v.More = true
+			break
+		}
+		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, p), p, key, from, keyPage)
+		if err != nil {
+			return job.KeyView{}, err
+		}
+		l := list(reply)
+		if inc, epoch, ok := ownerRecord(text(at(l, 0))); ok {
+			v.Owner, v.Epoch = inc, epoch
+		}
+		now = serverTime(at(l, 2))
+		for i := 3; i+5 < len(l); i += 6 {
+			row, ok := readKeyRow(l[i:i+6], p)
+			switch {
+			case !ok:
+			case v.Head == nil:
+				head, v.Head = row, row.head()
+			default:
+				v.Waiting++
+			}
+		}
+		if from = text(at(l, 1)); from == "" {
+			break
+		}
+	}
+	v.Why = head.why(v, now)
+	return v, nil
+}
+
+func serverTime(v any) time.Time {
+	l := list(v)
+	return time.Unix(int64(number(at(l, 0))), int64(number(at(l, 1)))*1000).UTC()
+}
+
+// keyRow is one open job of the key.
+type keyRow struct {
+	id       job.ID
+	kind     string
+	consumer string
+	handed   bool
+	parked   bool
+	retry    retryFacts
+}
+
+func readKeyRow(l []any, p int) (keyRow, bool) {
+	entry, ok := job.ParseEntryID(text(at(l, 0)))
+	return keyRow{id: job.ID{Partition: p, Entry: entry}, kind: text(at(l, 1)), consumer: text(at(l, 2)),
+		handed: text(at(l, 3)) == "1", parked: text(at(l, 4)) == "1", retry: parseRetry(text(at(l, 5)))}, ok
+}
+
+func (r keyRow) head() *job.KeyHead {
+	h := &job.KeyHead{ID: r.id.String(), Type: r.kind, State: job.Waiting, Attempts: r.retry.attempts, Error: r.retry.err, EnqueuedAt: r.id.Entry.Time()}
+	if r.consumer != "" && r.consumer != reclaim {
+		h.State, h.Holder = job.Running, r.consumer
+		if inc, _, ok := holder(r.consumer); ok {
+			h.Holder = inc
+		}
+	}
+	if r.consumer != "" && r.retry.attempts > 0 {
+		h.State = job.Retrying
+		if !r.retry.notBefore.IsZero() {
+			t := r.retry.notBefore
+			h.NotBefore = &t
+		}
+	}
+	if h.State == job.Running {
+		h.Attempts++
+	}
+	return h
+}
+
+// why says what the head waits for.
+func (r keyRow) why(v job.KeyView, now time.Time) string {
+	former, _, permit := holder(r.consumer)
+	switch {
+	case v.Head == nil && v.More:
+		return fmt.Sprintf("no open job of this key among the first %d entries of partition %d", keyPage*keyPages, v.Partition)
+	case v.Head == nil:
+		return "no open job of this key"
+	case permit:
+		return fmt.Sprintf("%s, a former owner of partition %d, still finishes it; %s goes on after it", former, v.Partition, v.Owner)
+	case v.Owner == "-":
+		return fmt.Sprintf("nobody owns partition %d: start a worker for queue %s, or look whether a dispatcher leads", v.Partition, v.Queue)
+	case r.consumer == reclaim:
+		return fmt.Sprintf("it comes from a former owner; %s takes it over next", v.Owner)
+	case r.consumer != "" && r.retry.attempts > 0 && r.retry.notBefore.After(now):
+		return fmt.Sprintf("attempt %d failed: %s; the next one is due at %s", r.retry.attempts, r.retry.err, r.retry.notBefore.Format(time.RFC3339))
+	case r.consumer != "" && r.retry.attempts > 0:
+		return fmt.Sprintf("attempt %d is due or runs at %s", r.retry.attempts+1, v.Owner)
+	case r.consumer != "":
+		return fmt.Sprintf("%s runs it, or has it next in line", v.Owner)
+	case r.parked:
+		return fmt.Sprintf("it was set aside behind a job of its key that failed; %s brings it back", v.Owner)
+	default:
+		return fmt.Sprintf("%s has not read it yet: it is busy, or a resize is under way", v.Owner)
+	}
+}

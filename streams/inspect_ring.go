@@ -1,0 +1,206 @@
+package streams
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// RingView shows who owns what. Records and counts are not read at one moment.
+func (s *Store) RingView(ctx context.Context, queue string) (job.RingView, error) {
+	q, err := s.lookup(ctx, queue)
+	if err != nil {
+		return job.RingView{}, err
+	}
+	rec, leader, err := s.records(ctx, q)
+	if err != nil {
+		return job.RingView{}, err
+	}
+	counts, err := s.counts(ctx, q, false)
+	if err != nil {
+		return job.RingView{}, err
+	}
+	v := job.RingView{Queue: q.Name, Epoch: rec.Epoch, Phase: rec.Phase, Mode: rec.Mode, Leader: leader, Members: []job.RingMember{}}
+	for _, m := range rec.Members {
+		v.Members = append(v.Members, job.RingMember{Name: m.Name, Incarnation: m.Incarnation, State: m.State, Weight: m.Weight})
+	}
+	v.Partitions = make([]job.PartitionView, q.Partitions)
+	for p := range v.Partitions {
+		o, c := rec.Owners[p], counts[p]
+		v.Partitions[p] = job.PartitionView{Partition: p, Owner: o.Incarnation, Epoch: o.Epoch, Pending: c.pending, Draining: c.draining}
+	}
+	return v, nil
+}
+
+// records are what a leader sees, and who leads. Members come by name.
+func (s *Store) records(ctx context.Context, q Queue) (Records, string, error) {
+	rec, err := s.NewRing(q, "").Look(ctx)
+	if err != nil {
+		return Records{}, "", err
+	}
+	leader, err := s.admin.HGet(ctx, s.shard(q, 0)+"leader", "dispatcher").Result()
+	if err != nil && err != redis.Nil {
+		return Records{}, "", wrap("ask who leads", err)
+	}
+	for i := range rec.Members {
+		mendMember(&rec.Members[i].MemberInfo)
+	}
+	slices.SortFunc(rec.Members, func(a, b MemberRecord) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Incarnation, b.Incarnation))
+	})
+	return rec, leader, nil
+}
+
+// mendMember gives a member whose record is not readable the name in its incarnation.
+func mendMember(m *job.MemberInfo) {
+	if m.State != "up" && m.State != "leaving" {
+		m.State = "unknown"
+	}
+	if m.Name == "" {
+		m.Name = m.Incarnation
+		if i := strings.LastIndexByte(m.Incarnation, '.'); i > 0 {
+			m.Name = m.Incarnation[:i]
+		}
+	}
+}
+
+// partCounts are the counts of one partition.
+type partCounts struct{ pending, draining, waiting, parked, dead int }
+
+// counts asks for all partitions of a queue, a page of a shard at a time; all asks for
+// what is costly too.
+func (s *Store) counts(ctx context.Context, q Queue, all bool) ([]partCounts, error) {
+	page, flag := 256, ""
+	if all {
+		page, flag = 32, "1"
+	}
+	var calls []*call
+	for sh := range q.Shards {
+		for first := sh; first < q.Partitions; first += page * q.Shards {
+			k := &call{shard: s.shard(q, sh), args: []any{flag}}
+			for p := first; p < q.Partitions && len(k.args) <= page; p += q.Shards {
+				k.args = append(k.args, p)
+			}
+			calls = append(calls, k)
+		}
+	}
+	s.runAll(ctx, s.admin, &s.scripts.counts, calls)
+	out := make([]partCounts, q.Partitions)
+	for _, k := range calls {
+		if k.err != nil {
+			return nil, k.err
+		}
+		l := list(k.value)
+		for i := 0; i+6 < len(l); i += 7 {
+			n := func(j int) int { return int(number(at(l, i+j))) }
+			if p := n(0); p < len(out) {
+				out[p] = partCounts{pending: n(2), draining: n(3), waiting: n(4), parked: n(5), dead: n(6)}
+			}
+		}
+	}
+	return out, nil
+}
+
+// QueueView shows one queue with its counts. Waiting is exact as long as a partition's
+// stream holds at most 256 entries that were handed out; beyond that it may be too high
+// by jobs that have ended but stand above an old unfinished one.
+func (s *Store) QueueView(ctx context.Context, queue string) (job.QueueView, error) {
+	q, err := s.lookup(ctx, queue)
+	if err != nil {
+		return job.QueueView{}, err
+	}
+	return s.queueView(ctx, q)
+}
+
+func (s *Store) queueView(ctx context.Context, q Queue) (job.QueueView, error) {
+	rec, leader, err := s.records(ctx, q)
+	if err != nil {
+		return job.QueueView{}, err
+	}
+	counts, err := s.counts(ctx, q, true)
+	if err != nil {
+		return job.QueueView{}, err
+	}
+	v := job.QueueView{Queue: q.Name, Partitions: q.Partitions, Shards: q.Shards, Journal: q.Journal, Created: q.Created,
+		Epoch: rec.Epoch, Phase: rec.Phase, Mode: rec.Mode, Leader: leader, Members: len(rec.Members)}
+	for p, c := range counts {
+		if rec.Owners[p].Incarnation != "-" {
+			v.Owned++
+		}
+		v.Waiting += c.waiting
+		v.Pending += c.pending
+		v.Draining += c.draining
+		v.Parked += c.parked
+		v.Dead += c.dead
+	}
+	return v, nil
+}
+
+// QueueViews shows all queues, by name. A queue whose record is not readable is left out.
+func (s *Store) QueueViews(ctx context.Context) ([]job.QueueView, error) {
+	qs, _, err := s.Queues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]job.QueueView, 0, len(qs))
+	for _, q := range qs {
+		v, err := s.queueView(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// RingHistory is the last n messages of the resize protocol, oldest first: those of all
+// shards, by time.
+func (s *Store) RingHistory(ctx context.Context, queue string, n int) ([]job.HistoryEntry, error) {
+	q, err := s.lookup(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	if n < 1 {
+		return nil, job.Invalid("number of messages: %d is not at least 1", n)
+	}
+	out := []job.HistoryEntry{}
+	for sh := range q.Shards {
+		rows, err := s.admin.XRevRangeN(ctx, controlKey(s.shard(q, sh)), "+", "-", int64(n)).Result()
+		if err != nil {
+			return nil, wrap("read control stream", err)
+		}
+		for _, row := range rows {
+			out = append(out, historyEntry(row))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b job.HistoryEntry) int {
+		x, _ := job.ParseEntryID(a.ID)
+		y, _ := job.ParseEntryID(b.ID)
+		return x.Compare(y)
+	})
+	return out[max(0, len(out)-n):], nil
+}
+
+func historyEntry(row redis.XMessage) job.HistoryEntry {
+	field := func(name string) string {
+		v, _ := row.Values[name].(string)
+		return strings.ToValidUTF8(v, "\uFFFD")
+	}
+	e := job.HistoryEntry{ID: row.ID, Type: field("type"), Name: field("name"), Epoch: number(field("epoch")), Term: number(field("term"))}
+	if id, ok := job.ParseEntryID(row.ID); ok {
+		e.Time = id.Time()
+	}
+	e.Phase, _ = strconv.Atoi(field("phase"))
+	e.Data = json.RawMessage("null")
+	if data := field("data"); data != "" {
+		e.Data, _ = job.TextPayload(data)
+	}
+	return e
+}

@@ -1,0 +1,72 @@
+package streams
+
+import (
+	"strconv"
+	"strings"
+)
+
+// DefaultNamespace is the first part of every key.
+const DefaultNamespace = "rm"
+
+// keyspace builds every key that exists. All keys of one queue shard carry one hash
+// tag, so that they are in one slot of a Redis Cluster and scripts may touch them
+// together.
+//
+//	key                     type    written by              lifetime
+//	<ns>:queues             hash    whoever creates a queue for ever
+//	<shard>jobs:<p>         stream  producers               trimmed below the low-water mark
+//	<shard>owner            hash    flip, create            for ever
+//	<shard>plan             hash    plan                    for ever
+//	<shard>ring             hash    create, plan, flip      for ever
+//	<shard>moves            set     plan, flip              while a resize runs
+//	<shard>members          hash    join, leave, evict      for ever
+//	<shard>change           hash    flip, revoke, ack       a field per member
+//	<shard>leader           hash    lead                    leader lease
+//	<shard>control          stream  plan, flip, join...     bounded (about 10,000)
+//	<shard>control:<w>      stream  plan, flip, ack...      bounded (about 1,000), expires
+//	<shard>acks:<E>         hash    release, report         1 h
+//	<shard>alive:<w>        string  join, heartbeat         worker lease
+//	<shard>retry:<p>        hash    ack, mark, steal        a field per job that failed
+//	<shard>parked:<p>       zset    ack, unpark             a member per key with parked jobs
+//	<shard>parked:<p>:<key> list    ack, unpark             ids of parked jobs, in order
+//	<shard>dead:<p>         hash    ack                     until requeued or removed
+//	<shard>result:<id>      string  ack                     24 h
+//	<shard>journal:<p>      stream  ack                     for ever (only queues with a journal)
+//	<shard>producer:<id>    hash    enqueue                 24 h after the last batch
+//	<shard>idem:<key>       string  enqueue_once            24 h
+//
+// <shard> is "<ns>:{<queue>}:" for a queue of one shard, "<ns>:{<queue>/<s>}:" else.
+type keyspace struct{ namespace string }
+
+func (k keyspace) queues() string { return k.namespace + ":queues" }
+
+// shard is the prefix of all keys of shard s.
+func (k keyspace) shard(queue string, shards, s int) string {
+	if shards <= 1 {
+		return k.namespace + ":{" + queue + "}:"
+	}
+	return k.namespace + ":{" + queue + "/" + strconv.Itoa(s) + "}:"
+}
+
+func jobsKey(shard string, p int) string    { return shard + "jobs:" + strconv.Itoa(p) }
+func inboxKey(shard, inc string) string     { return shard + "control:" + inc }
+func controlKey(shard string) string        { return shard + "control" }
+func aliveKey(shard, inc string) string     { return shard + "alive:" + inc }
+func deadKey(shard string, p int) string    { return shard + "dead:" + strconv.Itoa(p) }
+func retryKey(shard string, p int) string   { return shard + "retry:" + strconv.Itoa(p) }
+func parkedKey(shard string, p int) string  { return shard + "parked:" + strconv.Itoa(p) }
+func journalKey(shard string, p int) string { return shard + "journal:" + strconv.Itoa(p) }
+
+func parkedListKey(shard string, p int, key string) string {
+	return parkedKey(shard, p) + ":" + key
+}
+
+// partitionOfStream is the p of "<shard>jobs:<p>".
+func partitionOfStream(stream string) (int, bool) {
+	i := strings.LastIndexByte(stream, ':')
+	if i < 0 {
+		return 0, false
+	}
+	p, err := strconv.Atoi(stream[i+1:])
+	return p, err == nil
+}

@@ -1,0 +1,393 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"ringmaster/job"
+)
+
+// ErrNotLeader: another dispatcher has a higher term; nothing was written.
+var ErrNotLeader = errors.New("another dispatcher leads")
+
+// ErrMoved: the records are not as the caller last saw them; nothing was written.
+var ErrMoved = errors.New("records have changed")
+
+// Ring is a leader's hand on a queue's records. Safe for concurrent use.
+type Ring struct {
+	s          *Store
+	q          Queue
+	dispatcher string
+}
+
+// NewRing prepares the calls of one dispatcher on one queue.
+func (s *Store) NewRing(q Queue, dispatcher string) *Ring {
+	return &Ring{s: s, q: q, dispatcher: dispatcher}
+}
+
+// Lead takes or renews the leadership for ttl. term is 0 while another leads.
+func (r *Ring) Lead(ctx context.Context, ttl time.Duration) (term uint64, leader string, err error) {
+	v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.lead, r.s.shard(r.q, 0), r.dispatcher, ttl.Milliseconds())
+	if err != nil {
+		return 0, "", err
+	}
+	return number(at(list(v), 0)), text(at(list(v), 1)), nil
+}
+
+// Resign gives the leadership up, if it is the caller's.
+func (r *Ring) Resign(ctx context.Context) error {
+	_, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.resign, r.s.shard(r.q, 0), r.dispatcher)
+	return err
+}
+
+// Records are what a leader must know, read at one moment for each shard.
+type Records struct {
+	Term, Epoch, Generation uint64
+	Phase                   int // the highest of the shards
+	Mode                    string
+	Request, Answered       string
+	Members                 []MemberRecord
+	Owners                  []OwnerRecord // by partition
+	Plan                    []string      // by partition
+	Moves                   []int
+	Replied                 map[string]int // highest phase of the present ring epoch that each member replied to in every shard
+	ServerTime              time.Time
+	Missing                 []int // partitions without an owner record
+}
+
+// MemberRecord is one member as the leader sees it.
+type MemberRecord struct {
+	job.MemberInfo
+	LeaseLeft time.Duration // negative: the liveness key is gone
+}
+
+// OwnerRecord is who owns a partition.
+type OwnerRecord struct {
+	Incarnation string // "-": nobody
+	Epoch       uint64
+}
+
+// Look reads the records of all shards. Only members of the first shard count.
+func (r *Ring) Look(ctx context.Context) (Records, error) {
+	calls := make([]*call, r.q.Shards)
+	for sh := range calls {
+		calls[sh] = &call{shard: r.s.shard(r.q, sh)}
+	}
+	r.s.runAll(ctx, r.s.cmd, &r.s.scripts.look, calls)
+	rec := Records{Owners: make([]OwnerRecord, r.q.Partitions), Plan: make([]string, r.q.Partitions)}
+	replies := make([]map[string]int, len(calls))
+	for sh, k := range calls {
+		if k.err != nil {
+			return Records{}, k.err
+		}
+		replies[sh] = rec.add(sh, list(k.value))
+	}
+	rec.Replied = replies[0]
+	for _, other := range replies[1:] {
+		for inc, phase := range rec.Replied {
+			rec.Replied[inc] = min(phase, other[inc])
+		}
+	}
+	for p, o := range rec.Owners {
+		if o.Incarnation == "" {
+			rec.Missing = append(rec.Missing, p)
+			rec.Owners[p].Incarnation = "-"
+		}
+	}
+	return rec, nil
+}
+
+func (rec *Records) add(shard int, l []any) map[string]int {
+	ring := pairs(at(l, 0))
+	phase, _ := strconv.Atoi(ring["phase"])
+	rec.Phase = max(rec.Phase, phase)
+	if shard == 0 {
+		rec.Term, rec.Epoch, rec.Mode = number(ring["term"]), number(ring["epoch"]), ring["mode"]
+		rec.Generation, rec.Request, rec.Answered = number(ring["generation"]), ring["request"], ring["answered"]
+		left := list(at(l, 2))
+		members := list(at(l, 1))
+		for i := 0; i+1 < len(members); i += 2 {
+			m := MemberRecord{LeaseLeft: -1}
+			// A member record that is not readable is a member all the same: it can be evicted.
+			_ = json.Unmarshal([]byte(text(members[i+1])), &m.MemberInfo)
+			m.Incarnation = text(members[i])
+			if ms, ok := at(left, i/2).(int64); ok && ms > 0 {
+				m.LeaseLeft = time.Duration(ms) * time.Millisecond
+			}
+			rec.Members = append(rec.Members, m)
+		}
+		s, us := number(at(list(at(l, 7)), 0)), number(at(list(at(l, 7)), 1))
+		rec.ServerTime = time.Unix(int64(s), int64(us)*1000)
+	}
+	for f, v := range pairs(at(l, 3)) {
+		p, err := strconv.Atoi(f)
+		inc, epoch, ok := ownerRecord(v)
+		if err == nil && ok && p >= 0 && p < len(rec.Owners) {
+			rec.Owners[p] = OwnerRecord{inc, epoch}
+		}
+	}
+	for f, v := range pairs(at(l, 4)) {
+		if p, err := strconv.Atoi(f); err == nil && p >= 0 && p < len(rec.Plan) {
+			rec.Plan[p] = v
+		}
+	}
+	for _, f := range texts(at(l, 5)) {
+		if p, err := strconv.Atoi(f); err == nil {
+			rec.Moves = append(rec.Moves, p)
+		}
+	}
+	replies := map[string]int{}
+	for inc, phase := range pairs(at(l, 6)) {
+		replies[inc] = int(number(phase))
+	}
+	return replies
+}
+
+// Plan is a wanted assignment.
+type Plan struct {
+	Term, BaseEpoch uint64
+	Mode            string
+	Request         string // of Records, when the plan answers it
+	Targets         []string
+	Members         []job.MemberInfo
+}
+
+// WritePlan makes the plan the wanted assignment, as ring epoch BaseEpoch+1. ErrMoved if
+// the ring epoch is another by now or a target is not up; ErrNotLeader.
+func (r *Ring) WritePlan(ctx context.Context, p Plan) error {
+	members, err := json.Marshal(ringMembers(p.Members))
+	if err != nil {
+		return fmt.Errorf("encode members: %w", err)
+	}
+	for sh := range r.q.Shards {
+		first := ""
+		if sh == 0 {
+			first = "1"
+		}
+		args := []any{epochText(p.Term), epochText(p.BaseEpoch), epochText(p.BaseEpoch + 1), first, p.Mode, p.Request, r.dispatcher, members}
+		for n := sh; n < len(p.Targets); n += r.q.Shards {
+			args = append(args, n, p.Targets[n])
+		}
+		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.plan, r.s.shard(r.q, sh), args...)
+		if err != nil {
+			return err
+		}
+		if err := verdict(text(at(list(v), 0)), list(v)); err != nil {
+			return fmt.Errorf("plan %d: %w", p.BaseEpoch+1, err)
+		}
+	}
+	return nil
+}
+
+// ringMember is a member as `ring get` shows it.
+type ringMember struct {
+	Name        string `json:"name"`
+	Incarnation string `json:"incarnation"`
+	State       string `json:"state"`
+	Weight      int    `json:"weight"`
+}
+
+func ringMembers(ms []job.MemberInfo) []ringMember {
+	out := make([]ringMember, len(ms))
+	for i, m := range ms {
+		out[i] = ringMember{m.Name, m.Incarnation, m.State, m.Weight}
+	}
+	return out
+}
+
+func verdict(word string, l []any) error {
+	switch word {
+	case "STALE":
+		return ErrNotLeader
+	case "CONFLICT":
+		return fmt.Errorf("%w: %s", ErrMoved, text(at(l, 1)))
+	case "MISMATCH":
+		return fmt.Errorf("the pending list did not move whole; nothing was changed")
+	}
+	return nil
+}
+
+// Steal is one flip on behalf of an owner that is no longer a member.
+type Steal struct {
+	Partition int
+	From      string
+	Epoch     uint64
+	To        string
+}
+
+// StealAll flips partitions in one round trip; the errors are parallel to the steals.
+func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) []error {
+	calls := make([]*call, len(steals))
+	for i, x := range steals {
+		calls[i] = &call{shard: r.s.shardOf(r.q, x.Partition), args: []any{epochText(term), x.Partition, x.From, epochText(x.Epoch), x.To}}
+	}
+	r.s.runAll(ctx, r.s.cmd, &r.s.scripts.steal, calls)
+	errs := make([]error, len(steals))
+	for i, k := range calls {
+		if errs[i] = k.err; k.err == nil {
+			errs[i] = verdict(text(at(list(k.value), 0)), list(k.value))
+		}
+	}
+	return errs
+}
+
+// Evict removes a worker from the members if the evidence still holds, and reports
+// whether it is gone now. Evidence is lease, connection or deaf; part and epoch are for deaf.
+func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, part int, epoch uint64, phase int) (bool, error) {
+	for sh := range r.q.Shards {
+		if sh > 0 {
+			evidence = "decided"
+		}
+		if evidence == "deaf" && part%r.q.Shards != 0 {
+			evidence = "decided"
+		}
+		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.evict, r.s.shard(r.q, sh), epochText(term), inc, evidence, part, epochText(epoch), phase)
+		if err != nil {
+			return false, err
+		}
+		switch text(v) {
+		case "STALE":
+			return false, ErrNotLeader
+		case "ALIVE":
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Subscribed asks, in one call, which members hold their liveness channel. Parallel to incs.
+func (r *Ring) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
+	channels := make([]string, len(incs))
+	for i, inc := range incs {
+		channels[i] = aliveKey(r.s.shard(r.q, 0), inc)
+	}
+	n, err := r.s.cmd.PubSubNumSub(ctx, channels...).Result()
+	if err != nil {
+		return nil, wrap("ask for subscriptions", err)
+	}
+	out := make([]bool, len(incs))
+	for i, c := range channels {
+		out[i] = n[c] > 0
+	}
+	return out, nil
+}
+
+// ServerID changes when the server process does; "" if the server does not tell.
+func (r *Ring) ServerID(ctx context.Context) (string, error) {
+	if r.s.Embedded() {
+		return "", nil
+	}
+	info, err := r.s.cmd.Info(ctx, "server").Result()
+	if err != nil {
+		return "", wrap("ask for the server's run id", err)
+	}
+	_, rest, _ := strings.Cut(info, "run_id:")
+	id, _, _ := strings.Cut(rest, "\r\n")
+	return id, nil
+}
+
+// HeldPermit is a permit as the leader finds it.
+type HeldPermit struct {
+	Partition   int
+	ID          job.EntryID
+	Incarnation string
+	Epoch       uint64
+}
+
+// Permits lists the permits of drainers in the given partitions.
+func (r *Ring) Permits(ctx context.Context, parts []int) ([]HeldPermit, error) {
+	var calls []*call
+	byShard := make(map[int][]int)
+	for _, p := range parts {
+		byShard[p%r.q.Shards] = append(byShard[p%r.q.Shards], p)
+	}
+	for sh, ps := range byShard {
+		for first := 0; first < len(ps); first += 256 {
+			k := &call{shard: r.s.shard(r.q, sh)}
+			for _, p := range ps[first:min(first+256, len(ps))] {
+				k.args = append(k.args, p)
+			}
+			calls = append(calls, k)
+		}
+	}
+	r.s.runAll(ctx, r.s.cmd, &r.s.scripts.permits, calls)
+	var out []HeldPermit
+	for _, k := range calls {
+		if k.err != nil {
+			return nil, k.err
+		}
+		l := texts(k.value)
+		for i := 0; i+2 < len(l); i += 3 {
+			id, ok := job.ParseEntryID(l[i+1])
+			inc, epoch, ok2 := holder(l[i+2])
+			if ok && ok2 {
+				out = append(out, HeldPermit{int(number(l[i])), id, inc, epoch})
+			}
+		}
+	}
+	return out, nil
+}
+
+// holder reads "<incarnation>@<epoch>".
+func holder(consumer string) (string, uint64, bool) {
+	i := strings.LastIndexByte(consumer, '@')
+	if i < 0 {
+		return "", 0, false
+	}
+	epoch, err := strconv.ParseUint(consumer[i+1:], 10, 64)
+	return consumer[:i], epoch, err == nil
+}
+
+// Revoke takes a permit back, if its holder still has it.
+func (r *Ring) Revoke(ctx context.Context, term uint64, h HeldPermit) error {
+	consumer := h.Incarnation + "@" + epochText(h.Epoch)
+	v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.revoke, r.s.shardOf(r.q, h.Partition), epochText(term), h.Partition, h.ID.String(), consumer)
+	if err != nil {
+		return err
+	}
+	return verdict(text(v), nil)
+}
+
+// Advance lets the barrier of mode ring go on if nobody is missing any more.
+func (r *Ring) Advance(ctx context.Context, term uint64) error {
+	for sh := range r.q.Shards {
+		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.advance, r.s.shard(r.q, sh), epochText(term))
+		if err != nil {
+			return err
+		}
+		if err := verdict(text(v), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Repair makes the groups of partitions agree with their owner records and says what it mended.
+func (r *Ring) Repair(ctx context.Context, term uint64, parts []int) ([]string, error) {
+	var mended []string
+	for _, p := range parts {
+		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.repair, r.s.shardOf(r.q, p), epochText(term), p)
+		if err != nil {
+			return mended, err
+		}
+		if text(v) == "STALE" {
+			return mended, ErrNotLeader
+		}
+		l := texts(v)
+		for i := 0; i+1 < len(l); i += 2 {
+			mended = append(mended, "partition "+l[i]+": "+l[i+1])
+		}
+	}
+	return mended, nil
+}
+
+// Recreate makes records again that were lost.
+func (r *Ring) Recreate(ctx context.Context) error {
+	_, err := r.s.CreateQueue(ctx, r.q)
+	return err
+}

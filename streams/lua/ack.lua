@@ -1,0 +1,133 @@
+-- Ends runs: the only way a job completes, fails, dies or is parked.
+-- uses: protocol
+-- uses: protocol
+-- KEYS[1] prefix of the shard
+-- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal
+-- then for each partition: partition, epoch, id after the last one read ('' unknown), '1' to delete what
+-- is acked, number of plain ids, these ids, number of other ends, and for each of those:
+-- outcome, id, attempt, key, type, data, '1' if it has a retry record
+-- Returns a string for each partition, one letter for each id in order:
+-- O done by the owner, D done by a drainer, F pending for another; pending for nobody: U if the
+-- caller owns the partition, G if not. On U, G and F nothing is written.
+local me, ttl, journal = ARGV[1], ARGV[2], ARGV[3] == '1'
+local at = 4
+local function next_arg()
+  at = at + 1
+  return ARGV[at - 1]
+end
+
+local function effects(p, id, o, epoch)
+  local full = p .. '-' .. id
+  if o.outcome == 'C' then
+    if o.data ~= '' then redis.call('SET', K .. 'result:' .. full, o.data, 'PX', ttl) end
+  elseif o.outcome == 'X' then
+    redis.call('HSET', K .. 'dead:' .. p, full, o.data)
+  elseif o.outcome == 'P' then
+    redis.call('RPUSH', K .. 'parked:' .. p .. ':' .. o.key, id)
+    redis.call('ZADD', K .. 'parked:' .. p, 'NX', string.match(id, '^(%d+)'), o.key)
+    return
+  end
+  if o.retry == '1' then redis.call('HDEL', K .. 'retry:' .. p, id) end
+  if journal then
+    redis.call('XADD', K .. 'journal:' .. p, '*', 'id', full, 'key', o.key, 'type', o.type, 'outcome', o.outcome,
+      'attempt', o.attempt, 'worker', me, 'epoch', epoch)
+  end
+end
+
+local function inform(p, owner, oe, kind, id)
+  if owner == '-' then return end
+  tell(owner, kind, '0', '{"part":' .. p .. ',"id":"' .. id .. '","part_epoch":"' .. oe .. '","change":"' .. changed(owner) .. '"}')
+end
+
+-- One end by whoever holds the entry; holder is the consumer name of the run.
+local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
+  local held = redis.call('XPENDING', stream, owner, o.id, o.id, 1)[1]
+  if not held then return drainer and 'G' or 'U' end
+  if held[2] ~= holder then return 'F' end
+  if o.outcome == 'F' or o.outcome == 'B' then
+    if o.outcome == 'F' then redis.call('HSET', K .. 'retry:' .. p, o.id, o.data) end
+    if drainer then
+      redis.call('XCLAIM', stream, owner, '!', '0', o.id, 'IDLE', MARK_IDLE, 'JUSTID')
+      inform(p, owner, oe, 'undrained', o.id)
+    end
+    return drainer and 'D' or 'O'
+  end
+  if drainer and o.outcome == 'P' then return 'F' end
+  if redis.call('XACK', stream, owner, o.id) ~= 1 then return drainer and 'G' or 'U' end
+  effects(p, o.id, o, epoch)
+  if drainer then inform(p, owner, oe, 'drained', o.id) end
+  return drainer and 'D' or 'O'
+end
+
+local function below(a, b)
+  local am, as = string.match(a, '^(%d+)-(%d+)$')
+  local bm, bs = string.match(b, '^(%d+)-(%d+)$')
+  am, bm = tonumber(am), tonumber(bm)
+  return am < bm or (am == bm and tonumber(as) < tonumber(bs))
+end
+
+-- The low-water mark: nothing below it is pending or parked, and everything below it was
+-- handed out.
+local function trim(p, stream, after)
+  local pend = redis.call('XPENDING', stream, me)
+  local mark = after
+  if pend[1] > 0 then mark = pend[2] end
+  if mark == '' then return end
+  local parked = redis.call('ZRANGE', K .. 'parked:' .. p, 0, 0, 'WITHSCORES')
+  if parked[2] then
+    local first = string.format('%.0f', tonumber(parked[2])) .. '-0'
+    if below(first, mark) then mark = first end
+  end
+  redis.call('XTRIM', stream, 'MINID', '=', mark)
+end
+
+local out = {}
+while at <= #ARGV do
+  local p, epoch, after, pinned = next_arg(), next_arg(), next_arg(), next_arg()
+  local stream = K .. 'jobs:' .. p
+  local owner, oe = owner_of(p)
+  local own = owner == me and oe == epoch
+  local letters, gone = {}, {}
+  local n = tonumber(next_arg())
+  if own and not journal then
+    if n > 0 then
+      local ids = {}
+      for i = 1, n do ids[i] = next_arg() end
+      for first = 1, n, 1000 do
+        redis.call('XACK', stream, me, unpack(ids, first, math.min(first + 999, n)))
+      end
+      letters[1] = string.rep('O', n)
+      gone = ids
+    end
+  else
+    for _ = 1, n do
+      local o = {id = next_arg(), outcome = 'C', data = '', key = '', type = '', attempt = '1', retry = ''}
+      if not owner then
+        letters[#letters + 1] = 'G'
+      else
+        letters[#letters + 1] = finish_one(p, stream, owner, oe, own and me or me .. '@' .. epoch, not own, epoch, o)
+      end
+    end
+  end
+  for _ = 1, tonumber(next_arg()) do
+    local o = {outcome = next_arg(), id = next_arg(), attempt = next_arg(), key = next_arg(), type = next_arg(),
+      data = next_arg(), retry = next_arg()}
+    if not owner then
+      letters[#letters + 1] = 'G'
+    else
+      local l = finish_one(p, stream, owner, oe, own and me or me .. '@' .. epoch, not own, epoch, o)
+      letters[#letters + 1] = l
+      if l == 'O' and (o.outcome == 'C' or o.outcome == 'X') then gone[#gone + 1] = o.id end
+    end
+  end
+  if own then
+    if pinned == '1' and #gone > 0 then
+      for first = 1, #gone, 1000 do
+        redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
+      end
+    end
+    trim(p, stream, after)
+  end
+  out[#out + 1] = table.concat(letters)
+end
+return out

@@ -1,0 +1,44 @@
+-- One page of what a new owner takes over, in id order, and what it must know of the partition.
+-- uses: protocol
+-- KEYS[1] prefix of the shard
+-- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] cursor ('0-0' first), ARGV[5] page size
+-- Returns {'FENCED'} | {'OK', next cursor, entries, retry records of the entries, ids whose message is
+-- gone, permits {id, consumer, key}..., {key with parked jobs, first of them, ...}, last-delivered id}
+-- A cursor of '0-0' ends the pass.
+local me, p = ARGV[1], ARGV[2]
+local inc, epoch = owner_of(p)
+if inc ~= me or epoch ~= ARGV[3] then return {'FENCED'} end
+local stream = K .. 'jobs:' .. p
+local page = redis.call('XAUTOCLAIM', stream, me, me, '10000000000', ARGV[4], 'COUNT', ARGV[5])
+local records = {}
+if #page[2] > 0 and redis.call('EXISTS', K .. 'retry:' .. p) == 1 then
+  for i, e in ipairs(page[2]) do records[i] = redis.call('HGET', K .. 'retry:' .. p, e[1]) or '' end
+end
+local permits, start = {}, '-'
+local holders = redis.call('XPENDING', stream, me)[4]
+for _, h in ipairs(holders or {}) do
+  if string.find(h[1], '@', 1, true) then
+    for _, e in ipairs(redis.call('XPENDING', stream, me, '-', '+', 1000, h[1])) do
+      local entry = redis.call('XRANGE', stream, e[1], e[1])[1]
+      local key = ''
+      for i = 1, entry and #entry[2] or 0, 2 do
+        if entry[2][i] == 'key' then key = entry[2][i + 1] end
+      end
+      permits[#permits + 1] = {e[1], h[1], key}
+    end
+  end
+end
+local last = '0-0'
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  for i = 1, #g, 2 do
+    if g[i] == 'last-delivered-id' then last = g[i + 1] end
+  end
+end
+local parked = {}
+if ARGV[4] == '0-0' then
+  for _, key in ipairs(redis.call('ZRANGE', K .. 'parked:' .. p, 0, -1)) do
+    parked[#parked + 1] = key
+    parked[#parked + 1] = redis.call('LINDEX', K .. 'parked:' .. p .. ':' .. key, 0) or '0-0'
+  end
+end
+return {'OK', page[1], page[2], records, page[3] or {}, permits, parked, last}

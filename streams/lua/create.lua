@@ -1,0 +1,31 @@
+-- Creates the records of a shard's partitions, or what is missing of them.
+-- KEYS[1] prefix of the shard
+-- ARGV[1] first partition, ARGV[2] last, ARGV[3] step, ARGV[4] partitions of the queue
+-- Returns how many owner records were made. A record that was lost while its stream
+-- still has a group is rebuilt from the group, at an epoch that was never used: the
+-- clock in seconds is above every counted epoch.
+local K = KEYS[1]
+local now = redis.call('TIME')[1]
+if redis.call('HEXISTS', K .. 'ring', 'epoch') == 0 then
+  redis.call('HSET', K .. 'ring', 'epoch', '0', 'phase', '0', 'mode', 'key', 'members', '[]',
+    'partitions', ARGV[4], 'term', '0', 'generation', now)
+end
+local made = 0
+for p = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]) do
+  local f = string.format('%.0f', p)
+  if redis.call('HEXISTS', K .. 'owner', f) == 0 then
+    local stream, owner, epoch = K .. 'jobs:' .. f, '-', '0'
+    if redis.call('EXISTS', stream) == 1 then
+      for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+        for i = 1, #g, 2 do
+          if g[i] == 'name' then owner, epoch = g[i + 1], now end
+        end
+      end
+    end
+    if epoch == '0' then redis.call('XGROUP', 'CREATE', stream, '-', '0', 'MKSTREAM') end
+    redis.call('HSET', K .. 'owner', f, owner .. ' ' .. epoch)
+    redis.call('HSETNX', K .. 'plan', f, '-')
+    made = made + 1
+  end
+end
+return made

@@ -1,0 +1,24 @@
+-- Adds one job, once per idempotency key.
+-- KEYS[1] prefix of the shard
+-- ARGV[1] partition, ARGV[2] idempotency key, ARGV[3] fingerprint of the job, ARGV[4] memory in ms
+-- ARGV[5..8] type, key, payload, meta
+-- Returns {job id "<p>-<entry>", 1 if it was there already}.
+-- Errors: NOQUEUE, CONFLICT (the key was used for another job).
+local K, p = KEYS[1], ARGV[1]
+local memory = K .. 'idem:' .. ARGV[2]
+local seen = redis.call('GET', memory)
+if seen then
+  local id, print = string.match(seen, '^(%S+) (.*)$')
+  if print ~= ARGV[3] then
+    return redis.error_reply('CONFLICT idempotency key was used for another job')
+  end
+  return {id, 1}
+end
+if redis.call('HEXISTS', K .. 'owner', p) == 0 then
+  return redis.error_reply('NOQUEUE partition ' .. p .. ' has no record')
+end
+local entry = redis.call('XADD', K .. 'jobs:' .. p, '*', 'type', ARGV[5], 'key', ARGV[6],
+  'payload', ARGV[7], 'meta', ARGV[8])
+local id = p .. '-' .. entry
+redis.call('SET', memory, id .. ' ' .. ARGV[3], 'PX', ARGV[4])
+return {id, 0}

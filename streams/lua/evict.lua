@@ -1,0 +1,27 @@
+-- The leader removes a worker from the members, after looking once more.
+-- uses: protocol
+-- KEYS[1] prefix of the shard
+-- ARGV[1] term, ARGV[2] incarnation, ARGV[3] evidence: ttl | connection | deaf | silent | decided
+-- ARGV[4], ARGV[5] deaf: a partition and epoch it should have given up; ARGV[5], ARGV[6] silent: the ring
+-- epoch and the phase it has not replied to
+-- Returns 'EVICTED' | 'GONE' | 'ALIVE' | 'STALE'. Its inbox goes too, which wakes its
+-- blocked read: the worker learns at once that it is fenced.
+if stale(ARGV[1]) then return 'STALE' end
+local inc, evidence = ARGV[2], ARGV[3]
+if not member(inc) then return 'GONE' end
+local alive = K .. 'alive:' .. inc
+if evidence == 'ttl' and redis.call('PTTL', alive) > 0 then return 'ALIVE' end
+if evidence == 'connection' and redis.call('PUBSUB', 'NUMSUB', alive)[2] ~= 0 then return 'ALIVE' end
+if evidence == 'deaf' then
+  local o, e = owner_of(ARGV[4])
+  if o ~= inc or e ~= ARGV[5] then return 'ALIVE' end
+end
+if evidence == 'silent' then
+  local list = redis.call('HGET', K .. 'acks:' .. ARGV[5], inc) or ''
+  if ring('epoch') ~= ARGV[5] or string.find(list, '"phase":' .. ARGV[6] .. ',', 1, true) then return 'ALIVE' end
+end
+redis.call('HDEL', K .. 'members', inc)
+redis.call('HDEL', K .. 'change', inc)
+redis.call('DEL', alive, K .. 'control:' .. inc)
+announce('evict', inc, '0', '{"evidence":"' .. evidence .. '"}')
+return 'EVICTED'

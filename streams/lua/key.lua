@@ -1,0 +1,41 @@
+-- One page of the search for the open jobs of a key, in id order.
+-- uses: protocol try
+-- KEYS[1] prefix of the shard
+-- ARGV[1] partition, ARGV[2] key, ARGV[3] where to begin ('-' first), ARGV[4] entries to look at
+-- Returns {owner record or '', where to go on or '' at the end, time {s, us}, id, type, consumer it is pending for or '',
+-- 1 if handed out, 1 if parked, retry record or '', ...}
+local p, key = ARGV[1], ARGV[2]
+local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
+local group, last = group_of(stream, string.match(record, '^(%S+) %d+$'))
+local parked_list = K .. 'parked:' .. p .. ':' .. key
+
+local function not_after(a, b)
+  local am, as = string.match(a, '^(%d+)-(%d+)$')
+  local bm, bs = string.match(b, '^(%d+)-(%d+)$')
+  am, bm = tonumber(am), tonumber(bm)
+  return am < bm or (am == bm and tonumber(as) <= tonumber(bs))
+end
+
+local page = try('XRANGE', stream, ARGV[3], '+', 'COUNT', ARGV[4]) or {}
+local on = ''
+if #page > 0 and #page == tonumber(ARGV[4]) then on = '(' .. page[#page][1] end
+local out = {record, on, redis.call('TIME')}
+for _, e in ipairs(page) do
+  local id, mine, kind = e[1], false, ''
+  for i = 1, #e[2], 2 do
+    if e[2][i] == 'key' then mine = e[2][i + 1] == key elseif e[2][i] == 'type' then kind = e[2][i + 1] end
+  end
+  if mine then
+    local handed, parked, consumer = 0, 0, ''
+    if not_after(id, last) then
+      handed = 1
+      consumer = held_by(stream, group, id)
+      if consumer == '' and try('LPOS', parked_list, id) then parked = 1 end
+    end
+    -- Handed out, and neither pending nor parked: it has ended and is not trimmed yet.
+    if handed == 0 or consumer ~= '' or parked == 1 then
+      for _, v in ipairs({id, kind, consumer, handed, parked, try('HGET', K .. 'retry:' .. p, id) or ''}) do out[#out + 1] = v end
+    end
+  end
+end
+return out

@@ -1,0 +1,18 @@
+-- A worker says that it will leave, or that it has.
+-- uses: protocol
+-- KEYS[1] prefix of the shard
+-- ARGV[1] incarnation, ARGV[2] member JSON with "state":"leaving", or '' when it has left
+-- Returns 'OK' | 'GONE'
+local inc = ARGV[1]
+if not member(inc) then return 'GONE' end
+if ARGV[2] ~= '' then
+  redis.call('HSET', K .. 'members', inc, ARGV[2])
+  announce('leave', inc, '0', '{"state":"leaving"}')
+else
+  redis.call('HDEL', K .. 'members', inc)
+  redis.call('HDEL', K .. 'change', inc)
+  redis.call('DEL', K .. 'alive:' .. inc, K .. 'control:' .. inc)
+  announce('leave', inc, '0', '{"state":"left"}')
+  advance()
+end
+return 'OK'

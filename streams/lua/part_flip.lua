@@ -1,0 +1,104 @@
+-- The only place where an owner changes; put before the scripts that may do it.
+-- The new owner's group is made at the old one's last-delivered id and takes over its
+-- pending list: what the old owner still runs (keep) stays under its permit, other
+-- permits of members stay, everything else is marked for reclaim.
+-- Returns new epoch, cut, or nil and a reason (then nothing was changed).
+local function inspect(stream, from)
+  local cut
+  local foreign = {}
+  for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local name, last
+    for i = 1, #g, 2 do
+      if g[i] == 'name' then name = g[i + 1] elseif g[i] == 'last-delivered-id' then last = g[i + 1] end
+    end
+    -- The in-memory store writes 0-0 as 0.
+    if name == from then cut = string.find(last, '-', 1, true) and last or last .. '-0' else foreign[#foreign + 1] = name end
+  end
+  return cut, foreign
+end
+
+local function holders(p, stream, from, epoch, keep, crash)
+  local by, permits, total, start = {}, {}, 0, '-'
+  while true do
+    local page = redis.call('XPENDING', stream, from, start, '+', 1000)
+    for _, e in ipairs(page) do
+      local id, consumer, holder = e[1], e[2], '!'
+      if consumer == from then
+        if keep[id] then
+          holder = from .. '@' .. epoch
+        elseif crash then
+          count_crash(p, id)
+        end
+      else
+        local inc = string.match(consumer, '^(.*)@%d+$')
+        if inc and member(inc) then holder = consumer end
+      end
+      if holder ~= '!' then permits[#permits + 1] = id end
+      by[holder] = by[holder] or {}
+      table.insert(by[holder], id)
+      total = total + 1
+    end
+    if #page < 1000 then return by, permits, total end
+    start = '(' .. page[#page][1]
+  end
+end
+
+local function claim_for(stream, group, holder, ids)
+  for first = 1, #ids, 1000 do
+    local args = {'XCLAIM', stream, group, holder, '0'}
+    for i = first, math.min(first + 999, #ids) do args[#args + 1] = ids[i] end
+    args[#args + 1] = 'IDLE'
+    args[#args + 1] = holder == '!' and MARK_IDLE or '0'
+    args[#args + 1] = 'FORCE'
+    args[#args + 1] = 'JUSTID'
+    redis.call(unpack(args))
+  end
+end
+
+-- Entries whose message somebody deleted cannot be moved; they are counted as lost.
+local function missing(stream, by)
+  local n = 0
+  for _, ids in pairs(by) do
+    for _, id in ipairs(ids) do
+      if #redis.call('XRANGE', stream, id, id) == 0 then n = n + 1 end
+    end
+  end
+  return n
+end
+
+local function flip(p, from, epoch, to, keep, crash)
+  if from == to then return nil, 'SAME' end
+  local stream = K .. 'jobs:' .. p
+  local cut, foreign = '0-0', {}
+  if redis.call('EXISTS', stream) == 1 then cut, foreign = inspect(stream, from) end
+  if not cut or redis.call('EXISTS', stream) == 0 then
+    -- The owner's group is gone: somebody deleted it. Begin at 0: again rather than never.
+    redis.call('XGROUP', 'CREATE', stream, from, '0', 'MKSTREAM')
+    cut = '0-0'
+    announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"group of the owner was gone: reading from 0"}')
+  end
+  for _, name in ipairs(foreign) do redis.call('XGROUP', 'DESTROY', stream, name) end
+  local by, permits, total = holders(p, stream, from, epoch, keep, crash)
+  redis.call('XGROUP', 'CREATE', stream, to, cut)
+  for holder, ids in pairs(by) do claim_for(stream, to, holder, ids) end
+  local moved = redis.call('XPENDING', stream, to)[1]
+  if moved ~= total then
+    local lost = missing(stream, by)
+    if moved + lost ~= total then
+      redis.call('XGROUP', 'DESTROY', stream, to)
+      return nil, 'MISMATCH'
+    end
+    announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"pending jobs were deleted from the stream","lost":' .. lost .. '}')
+  end
+  redis.call('XGROUP', 'DESTROY', stream, from)
+  local e = string.format('%.0f', tonumber(epoch) + 1)
+  redis.call('HSET', K .. 'owner', p, to .. ' ' .. e)
+  changed(from)
+  local data = '{"epoch":"' .. ring('epoch') .. '","sync_to":{"' .. p .. '":"' .. cut .. '"},"members":'
+    .. quoted(redis.call('HKEYS', K .. 'members')) .. ',"part":' .. p .. ',"part_epoch":"' .. e
+    .. '","from":"' .. from .. '","draining":' .. quoted(permits) .. ',"change":"' .. changed(to) .. '"}'
+  if to ~= '-' then tell(to, 'sync', '2', data) end
+  announce('sync', 'Master', '2', data)
+  if redis.call('HGET', K .. 'plan', p) == to then settle(p) end
+  return e, cut
+end

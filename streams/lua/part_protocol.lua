@@ -1,0 +1,134 @@
+-- What the protocol scripts share; put before each of them.
+local K = KEYS[1]
+
+local function member(inc)
+  return redis.call('HEXISTS', K .. 'members', inc) == 1
+end
+
+local function up(inc)
+  local m = redis.call('HGET', K .. 'members', inc)
+  return m and string.find(m, '"state":"up"', 1, true) ~= nil
+end
+
+-- Only the present leader writes: a lower term is an old one. Shards other than the
+-- lease's own learn a new term here.
+local function stale(term)
+  local t = redis.call('HGET', K .. 'ring', 'term')
+  if not t then return false end
+  if tonumber(term) < tonumber(t) then return true end
+  if tonumber(term) > tonumber(t) then redis.call('HSET', K .. 'ring', 'term', term) end
+  return false
+end
+
+local function owner_of(p)
+  local rec = redis.call('HGET', K .. 'owner', p)
+  if not rec then return nil end
+  return string.match(rec, '^(%S+) (%d+)$')
+end
+
+-- Raises the worker's change number: its heartbeat shows it, so that a lost hint is found.
+local function changed(inc)
+  if inc == '-' or not member(inc) then return '0' end
+  return string.format('%.0f', redis.call('HINCRBY', K .. 'change', inc, 1))
+end
+
+local function ring(field)
+  return redis.call('HGET', K .. 'ring', field) or '0'
+end
+
+local function fields(kind, name, phase, data)
+  return 'type', kind, 'name', name, 'phase', phase, 'epoch', ring('epoch'), 'term', ring('term'), 'data', data
+end
+
+local function tell(inc, kind, phase, data)
+  redis.call('XADD', K .. 'control:' .. inc, 'NOMKSTREAM', 'MAXLEN', '~', '1000', '*',
+    fields(kind, 'Master', phase, data))
+end
+
+local function announce(kind, name, phase, data)
+  redis.call('XADD', K .. 'control', 'MAXLEN', '~', '10000', '*', fields(kind, name, phase, data))
+end
+
+local function quoted(list)
+  if #list == 0 then return '[]' end
+  return '["' .. table.concat(list, '","') .. '"]'
+end
+
+-- Adds one reply, in the wire's shape, to the worker's list in acks:<ring epoch>.
+local function reply(inc, epoch, phase, data)
+  local key = K .. 'acks:' .. epoch
+  local r = '{"type":"sync","name":"' .. inc .. '","phase":' .. phase .. ',"data":' .. data .. '}'
+  local list = redis.call('HGET', key, inc)
+  if list then r = string.sub(list, 1, -2) .. ',' .. r .. ']' else r = '[' .. r .. ']' end
+  redis.call('HSET', key, inc, r)
+  redis.call('PEXPIRE', key, 3600000)
+end
+
+-- A crash of the worker that held the job: a new suspect, or one more count for a
+-- suspect that had started. Record: attempts|not before|crashes|mark|error.
+local function count_crash(p, id)
+  local key = K .. 'retry:' .. p
+  local rec = redis.call('HGET', key, id) or '0|0|0||'
+  local a, nb, c, mark, err = string.match(rec, '^(%d+)|(%d+)|(%d+)|(%a?)|(.*)$')
+  if not a then a, nb, c, mark, err = '0', '0', '0', '', '' end
+  if mark == 'a' or mark == 's' or c == '0' then
+    c = string.format('%.0f', tonumber(c) + 1)
+    if mark == 's' then mark = '' end
+    redis.call('HSET', key, id, a .. '|' .. nb .. '|' .. c .. '|' .. mark .. '|' .. err)
+  end
+end
+
+local MARK_IDLE = '100000000000'
+
+local function all_replied(epoch, phase)
+  local key = K .. 'acks:' .. epoch
+  for _, inc in ipairs(redis.call('HKEYS', K .. 'members')) do
+    local list = redis.call('HGET', key, inc)
+    if not list or not string.find(list, '"phase":' .. phase .. ',', 1, true) then return false end
+  end
+  return true
+end
+
+local function finish()
+  redis.call('HSET', K .. 'ring', 'phase', '0')
+  announce('sync', 'Master', '3', '{"epoch":"' .. ring('epoch') .. '"}')
+end
+
+-- What follows when a move of the plan is settled. In mode ring the members' replies decide.
+local function settle(p)
+  if redis.call('SREM', K .. 'moves', p) == 1 and redis.call('SCARD', K .. 'moves') == 0
+    and ring('mode') ~= 'ring' then
+    finish()
+  end
+end
+
+-- Mode ring: the barrier goes on when every member has replied.
+local function advance()
+  local epoch, phase = ring('epoch'), ring('phase')
+  if ring('mode') ~= 'ring' or phase == '0' then return phase end
+  if phase == '1' and redis.call('SCARD', K .. 'moves') == 0 and all_replied(epoch, '1') then
+    local cuts = {}
+    local owners = redis.call('HGETALL', K .. 'owner')
+    for i = 1, #owners, 2 do
+      local inc = string.match(owners[i + 1], '^(%S+) ')
+      for _, g in ipairs(redis.call('XINFO', 'GROUPS', K .. 'jobs:' .. owners[i])) do
+        local name, last
+        for j = 1, #g, 2 do
+          if g[j] == 'name' then name = g[j + 1] elseif g[j] == 'last-delivered-id' then last = g[j + 1] end
+        end
+        if name == inc then cuts[#cuts + 1] = '"' .. owners[i] .. '":"' .. last .. '"' end
+      end
+    end
+    local members = redis.call('HKEYS', K .. 'members')
+    local data = '{"epoch":"' .. epoch .. '","sync_to":{' .. table.concat(cuts, ',') .. '},"members":' .. quoted(members) .. '}'
+    redis.call('HSET', K .. 'ring', 'phase', '2')
+    announce('sync', 'Master', '2', data)
+    for _, inc in ipairs(members) do tell(inc, 'sync', '2', data) end
+  elseif phase == '2' and all_replied(epoch, '2') then
+    finish()
+    for _, inc in ipairs(redis.call('HKEYS', K .. 'members')) do
+      tell(inc, 'sync', '3', '{"epoch":"' .. epoch .. '"}')
+    end
+  end
+  return ring('phase')
+end

@@ -1,0 +1,18 @@
+-- The leader takes a drainer's permit back: the entry is marked for reclaim.
+-- uses: protocol
+-- KEYS[1] prefix of the shard
+-- ARGV[1] term, ARGV[2] partition, ARGV[3] entry id, ARGV[4] consumer that holds it
+-- Returns 'REVOKED' | 'GONE' (it holds it no longer) | 'STALE'
+if stale(ARGV[1]) then return 'STALE' end
+local p, id = ARGV[2], ARGV[3]
+local inc, epoch = owner_of(p)
+if not inc then return 'GONE' end
+local stream = K .. 'jobs:' .. p
+local e = redis.call('XPENDING', stream, inc, id, id, 1)[1]
+if not e or e[2] ~= ARGV[4] then return 'GONE' end
+if not member(string.match(ARGV[4], '^(.*)@%d+$') or '') then count_crash(p, id) end
+redis.call('XCLAIM', stream, inc, '!', '0', id, 'IDLE', MARK_IDLE, 'JUSTID')
+if inc ~= '-' then
+  tell(inc, 'undrained', '0', '{"part":' .. p .. ',"id":"' .. id .. '","part_epoch":"' .. epoch .. '","change":"' .. changed(inc) .. '"}')
+end
+return 'REVOKED'

@@ -1,0 +1,24 @@
+-- Everything Redis knows of one job.
+-- uses: protocol try
+-- KEYS[1] prefix of the shard, ARGV[1] partition, ARGV[2] entry id
+-- Returns nil if the partition has neither a record nor a stream, else {owner, consumer it is pending for
+-- or '', retry record or '', dead letter or '', result or '', fields of the entry, last-delivered id, last
+-- id of the stream, 1 if parked}
+local p, id = ARGV[1], ARGV[2]
+local stream = K .. 'jobs:' .. p
+local record = try('HGET', K .. 'owner', p)
+local inc = record and string.match(record, '^(%S+) %d+$')
+local group, last, top, there = group_of(stream, inc)
+if not inc and not there then return false end
+local consumer = held_by(stream, group, id)
+local entry = (try('XRANGE', stream, id, id) or {})[1]
+local parked = 0
+if entry and consumer == '' then
+  local index = K .. 'parked:' .. p
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == 'key' and try('LPOS', index .. ':' .. entry[2][i + 1], id) then parked = 1 end
+  end
+end
+local full = p .. '-' .. id
+return {inc or '-', consumer, try('HGET', K .. 'retry:' .. p, id) or '', try('HGET', K .. 'dead:' .. p, full) or '',
+  try('GET', K .. 'result:' .. full) or '', entry and entry[2] or {}, last, top, parked}

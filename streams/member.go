@@ -1,0 +1,262 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// Member is one incarnation's membership in all shards of a queue. Safe for concurrent use.
+type Member struct {
+	s    *Store
+	q    Queue
+	info job.MemberInfo
+	ttl  time.Duration
+}
+
+// NewMember prepares membership; nothing is written before Join. ttl is the lease.
+func (s *Store) NewMember(q Queue, info job.MemberInfo, ttl time.Duration) *Member {
+	info.State = "up"
+	return &Member{s: s, q: q, info: info, ttl: ttl}
+}
+
+func (m *Member) inboxTTL() int64 { return max(10*m.ttl, time.Minute).Milliseconds() }
+
+// Watch keeps a subscription to the incarnation's liveness channel, by which leaders see
+// within milliseconds that a process is gone. It returns when the server has confirmed
+// the subscription; stop ends it and waits for its goroutine. Subscribe before Join: a member that was never seen
+// subscribed would be judged by its lease alone.
+func (m *Member) Watch(ctx context.Context) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	channels := make([]string, m.q.Shards)
+	for sh := range m.q.Shards {
+		channels[sh] = aliveKey(m.s.shard(m.q, sh), m.info.Incarnation)
+	}
+	sub := m.s.cmd.Subscribe(ctx, channels...)
+	for range channels {
+		if _, err := sub.ReceiveTimeout(ctx, m.s.opts.Timeout); err != nil {
+			_ = sub.Close()
+			cancel()
+			return nil, wrap("subscribe to liveness channel", err)
+		}
+	}
+	// go-redis pings and reconnects as long as the channel is read; nobody ever publishes.
+	done := make(chan struct{})
+	messages := sub.Channel(redis.WithChannelHealthCheckInterval(m.ttl / 2))
+	go func() {
+		defer close(done)
+		for range messages {
+			continue
+		}
+	}()
+	return func() {
+		cancel()
+		_ = sub.Close()
+		<-done
+	}, nil
+}
+
+// Join makes the incarnation a member of every shard, the first one last, so that a
+// leader that sees it there can give it partitions anywhere.
+func (m *Member) Join(ctx context.Context) ([]job.Joined, error) {
+	raw, err := json.Marshal(m.info)
+	if err != nil {
+		return nil, fmt.Errorf("encode member: %w", err)
+	}
+	out := make([]job.Joined, m.q.Shards)
+	for sh := m.q.Shards - 1; sh >= 0; sh-- {
+		v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.join, m.s.shard(m.q, sh), m.info.Incarnation, raw, m.ttl.Milliseconds(), m.alive(), m.inboxTTL())
+		if err != nil {
+			return nil, err
+		}
+		l := list(v)
+		switch text(at(l, 0)) {
+		case "JOINED":
+			out[sh] = job.Joined{RingEpoch: number(at(l, 1)), Phase: int(number(at(l, 2))), Mode: text(at(l, 3)), Generation: number(at(l, 4)), Partitions: int(number(at(l, 5)))}
+		case "NOQUEUE":
+			return nil, job.NotFound("queue %s has no records", m.q.Name)
+		default:
+			return nil, job.Conflict("incarnation %s is a member already", m.info.Incarnation)
+		}
+	}
+	return out, nil
+}
+
+// alive is the liveness key's value: for people who look with redis-cli.
+func (m *Member) alive() string {
+	raw, err := json.Marshal(map[string]any{"name": m.info.Name, "host": m.info.Host, "pid": m.info.PID, "slots": m.info.Slots})
+	if err != nil {
+		return "{}"
+	}
+	return string(raw)
+}
+
+// Heartbeat renews the lease in every shard; Fenced in any answer means the incarnation
+// was evicted.
+func (m *Member) Heartbeat(ctx context.Context) ([]job.Beat, error) {
+	calls := make([]*call, m.q.Shards)
+	for sh := range calls {
+		calls[sh] = &call{shard: m.s.shard(m.q, sh), args: []any{m.info.Incarnation, m.ttl.Milliseconds(), m.inboxTTL(), m.alive()}}
+	}
+	m.s.runAll(ctx, m.s.cmd, &m.s.scripts.heartbeat, calls)
+	out := make([]job.Beat, len(calls))
+	for sh, k := range calls {
+		if k.err != nil {
+			return nil, k.err
+		}
+		out[sh] = beat(list(k.value))
+	}
+	return out, nil
+}
+
+// Leaving tells the leader to plan without this worker. It stays a member until Left.
+func (m *Member) Leaving(ctx context.Context) error {
+	info := m.info
+	info.State = "leaving"
+	raw, err := json.Marshal(info)
+	if err != nil {
+		return fmt.Errorf("encode member: %w", err)
+	}
+	return m.leave(ctx, string(raw))
+}
+
+// Left ends the membership.
+func (m *Member) Left(ctx context.Context) error { return m.leave(ctx, "") }
+
+func (m *Member) leave(ctx context.Context, member string) error {
+	for sh := range m.q.Shards {
+		if _, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.leave, m.s.shard(m.q, sh), m.info.Incarnation, member); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Report writes the worker's reply to a phase of the ring's protocol.
+func (m *Member) Report(ctx context.Context, shard int, ringEpoch uint64, phase int, data string) error {
+	_, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.report, m.s.shard(m.q, shard), m.info.Incarnation, epochText(ringEpoch), phase, data)
+	return err
+}
+
+// Poke wakes the incarnation's own blocked read.
+func (m *Member) Poke(ctx context.Context, shard int) error {
+	err := m.s.cmd.XAdd(ctx, &redis.XAddArgs{Stream: inboxKey(m.s.shard(m.q, shard), m.info.Incarnation), NoMkStream: true,
+		MaxLen: 1000, Approx: true, Values: []any{"type", "poke"}}).Err()
+	if err == redis.Nil {
+		return nil
+	}
+	return wrap("poke", err)
+}
+
+// Ack ends runs: the batch of one shard, any number of partitions, in one script call.
+// The answers are parallel to the batches and their completions. After
+// ErrOutcomeUnknown the same call may be repeated: what was applied answers NotPending.
+func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks) ([][]job.Answer, error) {
+	journal := ""
+	if m.q.Journal {
+		journal = "1"
+	}
+	args := append(make([]any, 0, 64), m.info.Incarnation, job.ResultTTL.Milliseconds(), journal)
+	for i := range batches {
+		args = m.ackArgs(args, &batches[i])
+	}
+	v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.ack, m.s.shard(m.q, shard), args...)
+	if err != nil {
+		return nil, err
+	}
+	letters := texts(v)
+	if len(letters) != len(batches) {
+		return nil, badAnswer("ack", v)
+	}
+	out := make([][]job.Answer, len(batches))
+	for i, b := range batches {
+		if len(letters[i]) != len(b.Completions) {
+			return nil, badAnswer("ack", v)
+		}
+		out[i] = answers(letters[i], b.Completions, m.q.Journal)
+	}
+	return out, nil
+}
+
+func (m *Member) ackArgs(args []any, b *job.PartitionAcks) []any {
+	after, pinned := "", ""
+	if !b.LastRead.IsZero() {
+		after = b.LastRead.Next().String()
+	}
+	if b.Pinned {
+		pinned = "1"
+	}
+	args = append(args, b.Partition, epochText(b.Epoch), after, pinned)
+	count := len(args)
+	args = append(args, 0)
+	plain := 0
+	for i := range b.Completions {
+		if c := &b.Completions[i]; c.Plain() && !m.q.Journal {
+			args = append(args, c.ID.String())
+			plain++
+		}
+	}
+	args[count] = plain
+	args = append(args, len(b.Completions)-plain)
+	for i := range b.Completions {
+		c := &b.Completions[i]
+		if c.Plain() && !m.q.Journal {
+			continue
+		}
+		retry := ""
+		if c.HasRetry {
+			retry = "1"
+		}
+		args = append(args, string(rune(c.Outcome)), c.ID.String(), c.Attempt, c.Key, c.Type, c.Data, retry)
+	}
+	return args
+}
+
+// answers brings the script's letters, plain ends first, into the caller's order.
+func answers(letters string, cs []job.Completion, journal bool) []job.Answer {
+	out := make([]job.Answer, len(cs))
+	next := 0
+	for _, plain := range []bool{true, false} {
+		for i := range cs {
+			if (cs[i].Plain() && !journal) == plain {
+				out[i] = job.Answer(letters[next])
+				next++
+			}
+		}
+	}
+	return out
+}
+
+// Mark writes retry records of jobs that are about to start, if the incarnation still
+// owns the partition at that epoch; else ErrFenced.
+func (m *Member) Mark(ctx context.Context, t job.Tenure, id job.EntryID, record string) error {
+	v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.mark, m.s.shardOf(m.q, t.Partition), m.info.Incarnation, t.Partition, epochText(t.Epoch), id.String(), record)
+	if err != nil {
+		return err
+	}
+	if text(v) != "OK" {
+		return job.ErrFenced
+	}
+	return nil
+}
+
+// Heal makes the groups of the incarnation's own partitions again, where somebody
+// deleted them, and says what it mended.
+func (m *Member) Heal(ctx context.Context, parts []int) ([]string, error) {
+	var mended []string
+	for _, p := range parts {
+		v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.repair, m.s.shardOf(m.q, p), "@"+m.info.Incarnation, p)
+		if err != nil {
+			return mended, err
+		}
+		for l := texts(v); len(l) > 1; l = l[2:] {
+			mended = append(mended, "partition "+l[0]+": "+l[1])
+		}
+	}
+	return mended, nil
+}

@@ -1,0 +1,232 @@
+package streams
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// Reader is the one connection on which an incarnation reads a shard: its control
+// stream and its partitions, and gives partitions up. All its calls are in one
+// sequence, so a release can never be overtaken by an older read of its own.
+// Not safe for concurrent use, except Close and Interrupt.
+type Reader struct {
+	s      *Store
+	q      Queue
+	shard  string
+	inc    string
+	inbox  string
+	client *redis.Client
+	conn   *redis.Conn
+	connID int64
+
+	mu     sync.Mutex // guards client and conn against Close
+	closed bool
+}
+
+// NewReader prepares a reader. It connects at the first call of Reset.
+func (s *Store) NewReader(q Queue, shard int, incarnation string) *Reader {
+	prefix := s.shard(q, shard)
+	return &Reader{s: s, q: q, shard: prefix, inc: incarnation, inbox: inboxKey(prefix, incarnation)}
+}
+
+// Reset connects, or connects anew after a call whose outcome is unknown. The old
+// connection is ended at the server, so that a read that was given up is not executed
+// later. ErrKillRefused if the server does not let us.
+func (r *Reader) Reset(ctx context.Context) error {
+	client, err := r.s.dedicated(ctx, r.shard)
+	if err != nil {
+		return wrap("connect reader", err)
+	}
+	conn := client.Conn()
+	id, err := conn.ClientID(ctx).Result()
+	if err != nil && !executed(err) {
+		_ = client.Close()
+		return wrap("connect reader", err)
+	}
+	if err != nil {
+		id = 0 // the server numbers no connections
+	}
+	old, oldID := r.swap(client, conn, id)
+	if old == nil {
+		return nil
+	}
+	_ = old.Close()
+	if oldID == 0 {
+		return job.ErrKillRefused
+	}
+	if err := conn.ClientKillByFilter(ctx, "ID", strconv.FormatInt(oldID, 10)).Err(); err != nil {
+		if executed(err) || classify(err) == fateNotExecuted {
+			return fmt.Errorf("%w: %w", job.ErrKillRefused, err)
+		}
+		return wrap("end old connection", err)
+	}
+	return nil
+}
+
+// swap installs the new connection and returns the old client and the id of its connection.
+func (r *Reader) swap(client *redis.Client, conn *redis.Conn, id int64) (*redis.Client, int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, oldID := r.client, r.connID
+	r.client, r.conn, r.connID = client, conn, id
+	if r.closed {
+		_ = client.Close()
+	}
+	return old, oldID
+}
+
+// Close ends the connection; a call in progress fails soon.
+func (r *Reader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	if r.client == nil {
+		return nil
+	}
+	return r.client.Close()
+}
+
+// dedicated is a client of one connection to the node that holds the shard.
+func (s *Store) dedicated(ctx context.Context, shard string) (*redis.Client, error) {
+	uo, err := universal(s.opts)
+	if err != nil {
+		return nil, err
+	}
+	uo.PoolSize = 1
+	uo.MinIdleConns = 0
+	switch c := s.cmd.(type) {
+	case *redis.ClusterClient:
+		node, err := c.MasterForKey(ctx, shard)
+		if err != nil {
+			return nil, err
+		}
+		uo.Addrs = []string{node.Options().Addr}
+		return redis.NewClient(uo.Simple()), nil
+	default:
+		if s.opts.Mode == "sentinel" {
+			return redis.NewFailoverClient(uo.Failover()), nil
+		}
+		return redis.NewClient(uo.Simple()), nil
+	}
+}
+
+// Read waits up to block for messages and jobs: at most count of each partition. It
+// returns an empty batch when the time is over. ErrGroupGone means that a partition, or
+// the control stream, is no longer the caller's. ErrOutcomeUnknown means that jobs may
+// have been handed out, now or later: Reset, then History of every partition.
+// Block is at most half the store's timeout, at least 1 ms (0 would wait for ever, and
+// go-redis sends less than 1 ms as 0); a negative block does not wait. Cancelling ctx
+// does not end a blocked read: write to the control stream, or Close.
+func (r *Reader) Read(ctx context.Context, parts []int, count int, block time.Duration) (job.ReadBatch, error) {
+	args := make([]any, 0, 12+2*len(parts))
+	args = append(args, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", count)
+	if block >= 0 {
+		args = append(args, "BLOCK", max(min(block, r.s.opts.Timeout/2).Milliseconds(), 1))
+	}
+	args = append(args, "STREAMS", r.inbox)
+	for _, p := range parts {
+		args = append(args, jobsKey(r.shard, p))
+	}
+	for range len(parts) + 1 {
+		args = append(args, ">")
+	}
+	reply, err := r.conn.Do(ctx, args...).Slice()
+	if err := r.readError("read", err); err != nil {
+		return job.ReadBatch{}, err
+	}
+	return r.parse(reply)
+}
+
+func (r *Reader) readError(doing string, err error) error {
+	switch {
+	case err == redis.Nil:
+		return nil
+	case noGroup(err):
+		return fmt.Errorf("%s: %w: %w", doing, job.ErrGroupGone, err)
+	default:
+		return wrap(doing, err)
+	}
+}
+
+func (r *Reader) parse(reply []any) (job.ReadBatch, error) {
+	var b job.ReadBatch
+	for _, s := range reply {
+		pair, ok := s.([]any)
+		if !ok || len(pair) != 2 {
+			return b, fmt.Errorf("read: the server's answer has another form than XREADGROUP's")
+		}
+		name, _ := pair[0].(string)
+		rows, _ := pair[1].([]any)
+		if name == r.inbox {
+			b.Control = append(b.Control, controlEntries(rows)...)
+			continue
+		}
+		p, ok := partitionOfStream(name)
+		if !ok {
+			continue
+		}
+		b.Jobs = append(b.Jobs, job.PartitionEntries{Partition: p, Entries: entries(rows, p, r.q.Partitions)})
+	}
+	return b, nil
+}
+
+// History reads the entries that are pending for the caller itself in one partition:
+// what it was handed, whether it knows of it or not. Entries whose message is gone are
+// left out.
+func (r *Reader) History(ctx context.Context, p int) ([]job.Entry, error) {
+	var out []job.Entry
+	after := "0"
+	for {
+		reply, err := r.conn.Do(ctx, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", 1000, "STREAMS", jobsKey(r.shard, p), after).Slice()
+		if err = r.readError("read own pending list", err); err != nil {
+			return nil, err
+		}
+		b, err := r.parse(reply)
+		if err != nil {
+			return nil, err
+		}
+		if len(b.Jobs) == 0 || len(b.Jobs[0].Entries) == 0 {
+			return out, nil
+		}
+		page := b.Jobs[0].Entries
+		last := page[len(page)-1].ID
+		if len(out) > 0 && !out[len(out)-1].ID.Less(last) {
+			return out, nil
+		}
+		if err := r.addRetries(ctx, p, page); err != nil {
+			return nil, err
+		}
+		out = append(out, page...)
+		if len(page) < 1000 {
+			return out, nil
+		}
+		after = last.String()
+	}
+}
+
+func (r *Reader) addRetries(ctx context.Context, p int, page []job.Entry) error {
+	ids := make([]string, len(page))
+	for i := range page {
+		ids[i] = page[i].ID.String()
+	}
+	records, err := r.conn.HMGet(ctx, retryKey(r.shard, p), ids...).Result()
+	if err != nil {
+		return wrap("read retry records", err)
+	}
+	for i, rec := range records {
+		page[i].Retry, _ = rec.(string)
+	}
+	return nil
+}
+
+// AckControl acknowledges messages of the control stream.
+func (r *Reader) AckControl(ctx context.Context, ids []string) error {
+	return wrap("ack control", r.conn.XAck(ctx, r.inbox, r.inc, ids...).Err())
+}

@@ -1,0 +1,190 @@
+package streams
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed lua/*.lua
+var luaFiles embed.FS
+
+// script is one Lua file with the parts it uses put before it. Redis keeps scripts by
+// the hash of their text; allow-oom scripts have two texts, because the in-memory store
+// does not know the flag.
+type script struct {
+	name          string
+	plain, oom    string
+	plainSHA, sha string
+}
+
+// scripts are all scripts, loaded once per Store.
+type scripts struct {
+	create, enqueue, enqueueOnce                                             script
+	ack, release, claim, unpark, mark                                        script
+	join, heartbeat, leave, snapshot, report                                 script
+	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
+	requeue, discard, state, counts, key, request                            script
+}
+
+// Scripts that only bring work forward must run when memory is full, or nothing would
+// ever free it (redis.io, "Eval scripts", flags).
+var growing = map[string]bool{"create": true, "enqueue": true, "enqueue_once": true, "requeue": true, "join": true}
+
+func loadScripts() (*scripts, error) {
+	s := &scripts{}
+	for name, dst := range map[string]*script{
+		"create": &s.create, "enqueue": &s.enqueue, "enqueue_once": &s.enqueueOnce,
+		"ack": &s.ack, "release": &s.release, "claim": &s.claim, "unpark": &s.unpark, "mark": &s.mark,
+		"join": &s.join, "heartbeat": &s.heartbeat, "leave": &s.leave, "snapshot": &s.snapshot, "report": &s.report,
+		"lead": &s.lead, "resign": &s.resign, "look": &s.look, "plan": &s.plan, "steal": &s.steal, "evict": &s.evict,
+		"revoke": &s.revoke, "permits": &s.permits, "repair": &s.repair, "advance": &s.advance,
+		"requeue": &s.requeue, "discard": &s.discard, "state": &s.state, "counts": &s.counts, "key": &s.key,
+		"request": &s.request,
+	} {
+		text, err := scriptText(name)
+		if err != nil {
+			return nil, err
+		}
+		*dst = script{name: name, plain: text, oom: text}
+		if !growing[name] {
+			dst.oom = "#!lua flags=allow-oom\n" + text
+		}
+		dst.plainSHA, dst.sha = sha(dst.plain), sha(dst.oom)
+	}
+	return s, nil
+}
+
+// scriptText puts the parts named in a "-- uses:" line, and protocol.lua for ack, before the file.
+func scriptText(name string) (string, error) {
+	body, err := luaFiles.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		return "", fmt.Errorf("script %s: %w", name, err)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(body)) {
+		parts, ok := strings.CutPrefix(line, "-- uses: ")
+		if !ok {
+			continue
+		}
+		for _, part := range strings.Fields(parts) {
+			text, err := luaFiles.ReadFile("lua/part_" + part + ".lua")
+			if err != nil {
+				return "", fmt.Errorf("script %s uses %s: %w", name, part, err)
+			}
+			b.Write(text)
+		}
+	}
+	b.Write(body)
+	return b.String(), nil
+}
+
+func sha(text string) string {
+	sum := sha1.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// flavor is what the server turned out to be.
+type flavor struct{ v atomic.Int32 }
+
+const (
+	flavorUnknown int32 = iota
+	flavorRedis
+	flavorMini // the in-memory store: no script flags
+)
+
+// caller is what runs a script: a client, a connection or a pipeline of either.
+type caller interface {
+	Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd
+	EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd
+}
+
+// detect asks the server once what it is. Redis and Valkey answer INFO server.
+func (s *Store) detect(ctx context.Context) error {
+	if s.flavor.v.Load() != flavorUnknown {
+		return nil
+	}
+	info, err := s.cmd.Info(ctx, "server").Result()
+	switch {
+	case err == nil && strings.Contains(info, "redis_version"):
+		s.flavor.v.Store(flavorRedis)
+	case err == nil || executed(err):
+		s.flavor.v.Store(flavorMini)
+	default:
+		return err
+	}
+	return nil
+}
+
+func (s *Store) text(sc *script) (text, hash string) {
+	if s.flavor.v.Load() == flavorMini {
+		return sc.plain, sc.plainSHA
+	}
+	return sc.oom, sc.sha
+}
+
+// run executes a script on one shard. A script the server does not know (restart,
+// failover, SCRIPT FLUSH) was not executed; it is sent whole.
+func (s *Store) run(ctx context.Context, c caller, sc *script, shard string, args ...any) (any, error) {
+	if err := s.detect(ctx); err != nil {
+		return nil, wrap(sc.name, err)
+	}
+	text, hash := s.text(sc)
+	keys := []string{shard}
+	v, err := c.EvalSha(ctx, hash, keys, args...).Result()
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		v, err = c.Eval(ctx, text, keys, args...).Result()
+	}
+	if err == redis.Nil {
+		return nil, nil
+	}
+	return v, wrap(sc.name, err)
+}
+
+// call is one script call of a pipeline.
+type call struct {
+	shard string
+	args  []any
+	value any
+	err   error
+}
+
+// runAll executes many calls of one script in one round trip. Each call has its own
+// answer; those the server did not know the script for are sent again, whole.
+func (s *Store) runAll(ctx context.Context, c redis.UniversalClient, sc *script, calls []*call) {
+	s.pipe(ctx, func() redis.Pipeliner { return c.Pipeline() }, c, sc, calls)
+}
+
+func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, single caller, sc *script, calls []*call) {
+	if err := s.detect(ctx); err != nil {
+		for _, k := range calls {
+			k.err = wrap(sc.name, err)
+		}
+		return
+	}
+	_, hash := s.text(sc)
+	p := open()
+	cmds := make([]*redis.Cmd, len(calls))
+	for i, k := range calls {
+		cmds[i] = p.EvalSha(ctx, hash, []string{k.shard}, k.args...)
+	}
+	// Each command keeps its own error.
+	_, _ = p.Exec(ctx)
+	for i, k := range calls {
+		k.value, k.err = cmds[i].Result()
+		if k.err != nil && redis.HasErrorPrefix(k.err, "NOSCRIPT") {
+			k.value, k.err = s.run(ctx, single, sc, k.shard, k.args...)
+			continue
+		}
+		if k.err == redis.Nil {
+			k.value, k.err = nil, nil
+		}
+		k.err = wrap(sc.name, k.err)
+	}
+}

@@ -1,0 +1,332 @@
+// Package streams is the only package that knows Redis: its keys, its scripts, its
+// errors. Everything else speaks of partitions, epochs and jobs.
+//
+// The idea that carries it: each partition's stream has exactly one consumer group,
+// named after its owner's incarnation. A change of owner is a new group (see
+// lua/part_flip.lua), so Redis itself refuses a former owner's reads and acks.
+package streams
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"ringmaster/job"
+)
+
+// Options say which server to use. The zero value of a field is its default.
+type Options struct {
+	// URL is redis://[user:password@]host:port[/db] or rediss://; comma-separated for
+	// sentinel and cluster. Default redis://127.0.0.1:6379.
+	URL string
+	// Addrs, if set, are used instead of URL, with Username, Password, DB, TLS and, in
+	// mode sentinel, Master.
+	Addrs    []string
+	Username string
+	DB       int
+	TLS      *tls.Config
+	Master   string
+	// Mode is standalone (default), sentinel or cluster.
+	Mode string
+	// Password overrides the URL's.
+	Password string
+	// Namespace is the first part of every key. Default "rm".
+	Namespace string
+	// Timeout bounds each command that does not block. Default 3 s.
+	Timeout time.Duration
+	// ClientName shows in CLIENT LIST.
+	ClientName string
+}
+
+// Store is a connection to the server. It is safe for concurrent use. No method retries
+// by itself what may have been executed.
+type Store struct {
+	keys    keyspace
+	opts    Options
+	cmd     redis.UniversalClient // scripts and commands; no retries
+	admin   redis.UniversalClient // reads for people; retries are harmless
+	scripts *scripts
+	flavor  flavor
+
+	mu     sync.Mutex
+	queues map[string]Queue // what this process knows; a queue never changes its counts
+}
+
+// Open prepares the clients. It does not talk to the server: see Ping.
+func Open(o Options) (*Store, error) {
+	if o.URL == "" {
+		o.URL = "redis://127.0.0.1:6379"
+	}
+	if o.Namespace == "" {
+		o.Namespace = DefaultNamespace
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 3 * time.Second
+	}
+	sc, err := loadScripts()
+	if err != nil {
+		return nil, err
+	}
+	uo, err := universal(o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{keys: keyspace{o.Namespace}, opts: o, scripts: sc, queues: map[string]Queue{}}
+	s.cmd = newClient(o.Mode, *uo)
+	adm := *uo
+	adm.MaxRetries = 2
+	adm.PoolSize = 4
+	s.admin = newClient(o.Mode, adm)
+	return s, nil
+}
+
+// Close ends all connections; calls in progress fail.
+func (s *Store) Close() error { return errors.Join(s.cmd.Close(), s.admin.Close()) }
+
+// Ping asks the server for a sign of life and finds out what it is.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.cmd.Ping(ctx).Err(); err != nil {
+		return wrap("ping", err)
+	}
+	return wrap("ping", s.detect(ctx))
+}
+
+// Embedded reports whether the server is the in-memory store. Known after Ping.
+func (s *Store) Embedded() bool { return s.flavor.v.Load() == flavorMini }
+
+// Address is where the server is, without secrets.
+func (s *Store) Address() string {
+	if len(s.opts.Addrs) > 0 {
+		return strings.Join(s.opts.Addrs, ",")
+	}
+	return Redact(s.opts.URL)
+}
+
+// Redact removes the password from a server URL.
+func Redact(raw string) string {
+	parts := strings.Split(raw, ",")
+	for i, p := range parts {
+		u, err := url.Parse(p)
+		if err != nil {
+			parts[i] = "(unreadable URL)"
+			continue
+		}
+		if u.User != nil {
+			u.User = url.User(u.User.Username())
+		}
+		u.RawQuery = ""
+		parts[i] = u.String()
+	}
+	return strings.Join(parts, ",")
+}
+
+func universal(o Options) (*redis.UniversalOptions, error) {
+	uo := &redis.UniversalOptions{
+		MaxRetries: -1, DialerRetries: 1, Protocol: 2, ClientName: o.ClientName, DisableIdentity: true,
+		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, PoolTimeout: o.Timeout + time.Second,
+		ContextTimeoutEnabled: true, PoolSize: 16, PipelinePoolSize: -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if len(o.Addrs) > 0 {
+		uo.Addrs, uo.Username, uo.DB, uo.TLSConfig, uo.MasterName = o.Addrs, o.Username, o.DB, o.TLS, o.Master
+		uo.IsClusterMode = o.Mode == "cluster"
+		uo.Password = o.Password
+		return uo, nil
+	}
+	for i, part := range strings.Split(o.URL, ",") {
+		po, err := redis.ParseURL(strings.TrimSpace(part))
+		if err != nil {
+			return nil, job.Invalid("redis URL %s: want redis://[user:password@]host:port[/db]", Redact(part))
+		}
+		uo.Addrs = append(uo.Addrs, po.Addr)
+		if i == 0 {
+			uo.Username, uo.Password, uo.DB = po.Username, po.Password, po.DB
+			if po.TLSConfig != nil {
+				uo.TLSConfig = po.TLSConfig
+				uo.TLSConfig.MinVersion = tls.VersionTLS12
+			}
+		}
+	}
+	if o.Password != "" {
+		uo.Password = o.Password
+	}
+	switch o.Mode {
+	case "", "standalone":
+		if len(uo.Addrs) > 1 {
+			return nil, job.Invalid("several redis addresses: say --redis-mode cluster or sentinel")
+		}
+	case "cluster":
+		uo.DB, uo.IsClusterMode = 0, true
+	case "sentinel":
+		return nil, job.Invalid("mode sentinel needs the addresses and the master's name, not a URL")
+	default:
+		return nil, job.Invalid("redis mode %q: want standalone, sentinel or cluster", o.Mode)
+	}
+	return uo, nil
+}
+
+func newClient(mode string, uo redis.UniversalOptions) redis.UniversalClient {
+	switch mode {
+	case "cluster":
+		co := uo.Cluster()
+		co.MaxRedirects = 3 // follows MOVED; all that may be sent twice is idempotent or fenced
+		return redis.NewClusterClient(co)
+	case "sentinel":
+		return redis.NewFailoverClient(uo.Failover())
+	default:
+		return redis.NewClient(uo.Simple())
+	}
+}
+
+// Queue is what is fixed about a queue when it is created.
+type Queue struct {
+	Name       string    `json:"queue"`
+	Partitions int       `json:"partitions"`
+	Shards     int       `json:"shards"`
+	Journal    bool      `json:"journal,omitempty"`
+	Created    time.Time `json:"created"`
+}
+
+// Validate returns an ErrInvalid that names the first thing wrong.
+func (q Queue) Validate() error {
+	if err := job.CheckName("queue", q.Name); err != nil {
+		return err
+	}
+	if q.Partitions < 1 || q.Partitions > job.MaxPartitions {
+		return job.Invalid("partitions: %d is not between 1 and %d", q.Partitions, job.MaxPartitions)
+	}
+	if q.Shards < 1 || q.Shards > q.Partitions {
+		return job.Invalid("shards: %d is not between 1 and the number of partitions, %d", q.Shards, q.Partitions)
+	}
+	return nil
+}
+
+// CreateQueue makes the queue, or finds it. want's zero counts mean the defaults (64
+// partitions, 1 shard), or whatever the queue has. Another explicit count than the
+// queue has is an ErrConflict. It may be called again at any time: it mends records
+// that were lost.
+func (s *Store) CreateQueue(ctx context.Context, want Queue) (Queue, error) {
+	q := want
+	if q.Partitions == 0 {
+		q.Partitions = job.DefaultParts
+	}
+	if q.Shards == 0 {
+		q.Shards = 1
+	}
+	if err := q.Validate(); err != nil {
+		return Queue{}, err
+	}
+	if q.Created.IsZero() {
+		q.Created = time.Now().UTC().Truncate(time.Second)
+	}
+	raw, err := json.Marshal(q)
+	if err != nil {
+		return Queue{}, fmt.Errorf("encode queue %s: %w", q.Name, err)
+	}
+	if err := s.cmd.HSetNX(ctx, s.keys.queues(), q.Name, raw).Err(); err != nil {
+		return Queue{}, wrap("create queue", err)
+	}
+	have, err := s.LookupQueue(ctx, q.Name)
+	if err != nil {
+		return Queue{}, err
+	}
+	if (want.Partitions != 0 && want.Partitions != have.Partitions) || (want.Shards != 0 && want.Shards != have.Shards) {
+		return have, job.Conflict("queue %s has %d partitions in %d shard(s): the counts of a queue cannot be changed", q.Name, have.Partitions, have.Shards)
+	}
+	if want.Journal && !have.Journal {
+		return have, job.Conflict("queue %s exists without a journal: a journal is chosen when a queue is created", q.Name)
+	}
+	return have, s.createRecords(ctx, have)
+}
+
+func (s *Store) createRecords(ctx context.Context, q Queue) error {
+	const page = 256
+	for sh := range q.Shards {
+		for first := sh; first < q.Partitions; first += page * q.Shards {
+			last := min(first+(page-1)*q.Shards, q.Partitions-1)
+			_, err := s.run(ctx, s.cmd, &s.scripts.create, s.shard(q, sh), first, last, q.Shards, q.Partitions)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// LookupQueue reads a queue's counts from the server; ErrNotFound if there is none.
+func (s *Store) LookupQueue(ctx context.Context, name string) (Queue, error) {
+	raw, err := s.cmd.HGet(ctx, s.keys.queues(), name).Result()
+	if err == redis.Nil {
+		return Queue{}, job.NotFound("no queue %q: create it with 'ringctl queue create %s', or submit a job to it", name, name)
+	}
+	if err != nil {
+		return Queue{}, wrap("look up queue", err)
+	}
+	return s.remember(name, raw)
+}
+
+func (s *Store) remember(name, raw string) (Queue, error) {
+	var q Queue
+	if err := json.Unmarshal([]byte(raw), &q); err != nil {
+		return Queue{}, fmt.Errorf("queue %s: its record in %s is not readable: %w", name, s.keys.queues(), err)
+	}
+	q.Name = name
+	if err := q.Validate(); err != nil {
+		return Queue{}, fmt.Errorf("queue %s: its record in %s: %w", name, s.keys.queues(), err)
+	}
+	s.mu.Lock()
+	s.queues[name] = q
+	s.mu.Unlock()
+	return q, nil
+}
+
+// Queues lists all queues the server has, by name. Unreadable records are left out and
+// returned as the second result.
+func (s *Store) Queues(ctx context.Context) ([]Queue, []error, error) {
+	all, err := s.cmd.HGetAll(ctx, s.keys.queues()).Result()
+	if err != nil {
+		return nil, nil, wrap("list queues", err)
+	}
+	var out []Queue
+	var bad []error
+	for name, raw := range all {
+		q, err := s.remember(name, raw)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		out = append(out, q)
+	}
+	sortQueues(out)
+	return out, bad, nil
+}
+
+// queue answers from memory if it can.
+func (s *Store) queue(ctx context.Context, name string) (Queue, error) {
+	s.mu.Lock()
+	q, ok := s.queues[name]
+	s.mu.Unlock()
+	if ok {
+		return q, nil
+	}
+	return s.LookupQueue(ctx, name)
+}
+
+func (s *Store) forget(name string) {
+	s.mu.Lock()
+	delete(s.queues, name)
+	s.mu.Unlock()
+}
+
+func (s *Store) shard(q Queue, sh int) string { return s.keys.shard(q.Name, q.Shards, sh) }
+
+func (s *Store) shardOf(q Queue, partition int) string { return s.shard(q, partition%q.Shards) }

@@ -1,0 +1,106 @@
+package ringmaster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"ringmaster/configs"
+	"ringmaster/internal/app"
+	"ringmaster/internal/handlers"
+	"ringmaster/job"
+)
+
+// Job is one attempt at a job, with its payload decoded.
+type Job[T any] struct {
+	Payload T
+	ID      string
+	Queue   string
+	Type    string
+	Key     string
+	Attempt int // 1 for the first
+	// Fence never falls for the job's partition: a system that remembers the highest it
+	// saw for a key, and refuses lower ones, is safe from a worker that lost the job.
+	Fence uint64
+}
+
+// Worker runs the jobs of some queues. Set it up with Handle, then Run it once. The zero
+// value of a field is its default.
+type Worker struct {
+	URL            string        // of the server; redis://127.0.0.1:6379
+	Queues         []string      // at least one
+	Name           string        // stable over restarts; one made of the host's name
+	Concurrency    int           // handlers at a time, per queue; 16
+	HandlerTimeout time.Duration // of one attempt; 30 s
+	DrainTimeout   time.Duration // for running jobs when the worker stops; 30 s
+	MaxAttempts    int           // before a job is dead; 20
+	BackoffBase    time.Duration // before the second attempt, doubling with each; 1 s
+	BackoffMax     time.Duration // 10 min
+	Logger         *slog.Logger  // nil: silent
+
+	handlers map[string]handlers.Func
+}
+
+// Handle runs jobs of a type with fn. A payload that does not decode into T goes to the
+// dead letters. fn returns nil when the job is done; any other error is a failed attempt
+// (see Skip and RetryAfter). Its context ends with the handler timeout, or when the
+// worker loses the job. Call it before Run.
+func Handle[T any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) error) {
+	HandleResult(w, jobType, func(ctx context.Context, j Job[T]) (any, error) { return nil, fn(ctx, j) })
+}
+
+// HandleResult is Handle for handlers with a result, which is kept for a day.
+func HandleResult[T, R any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) (R, error)) {
+	if w.handlers == nil {
+		w.handlers = map[string]handlers.Func{}
+	}
+	w.handlers[jobType] = func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
+		j := Job[T]{ID: d.ID.String(), Queue: d.Queue, Type: d.Type, Key: d.Key, Attempt: d.Attempt, Fence: uint64(d.Fence)}
+		if err := json.Unmarshal(d.Payload, &j.Payload); err != nil {
+			return nil, job.Skip(fmt.Errorf("decode payload: %w", err))
+		}
+		result, err := fn(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(result)
+	}
+}
+
+// Run joins the ring and runs jobs until ctx ends; then it leaves within DrainTimeout and
+// returns nil. While the server is away it waits.
+func (w *Worker) Run(ctx context.Context) error {
+	cfg := configs.DefaultWorker()
+	cfg.Queues, cfg.Name = w.Queues, w.Name
+	set(&cfg.Redis, w.URL)
+	set(&cfg.Concurrency, w.Concurrency)
+	set(&cfg.HandlerTimeout, w.HandlerTimeout)
+	set(&cfg.DrainTimeout, w.DrainTimeout)
+	set(&cfg.MaxAttempts, w.MaxAttempts)
+	set(&cfg.BackoffBase, w.BackoffBase)
+	set(&cfg.BackoffMax, w.BackoffMax)
+	if len(w.Queues) == 0 {
+		return job.Invalid("worker: name at least one queue in Queues")
+	}
+	if len(w.handlers) == 0 {
+		return job.Invalid("worker: no handler; add one with Handle")
+	}
+	return app.RunWorker(ctx, cfg, app.Options{Log: w.Logger, Handlers: w.handlers})
+}
+
+func set[T comparable](field *T, v T) {
+	var zero T
+	if v != zero {
+		*field = v
+	}
+}
+
+// Dispatch leads the rings of all queues at url until ctx ends, as a dispatcher process
+// does, without its HTTP server. Any number may run; one leads a ring at a time.
+func Dispatch(ctx context.Context, url string, log *slog.Logger) error {
+	cfg := configs.DefaultDispatcher()
+	set(&cfg.Redis, url)
+	return app.Lead(ctx, cfg, app.Options{Log: log})
+}
