@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -103,7 +104,11 @@ func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Optio
 	for _, w := range s.Warnings(ctx) {
 		log.Warn(w)
 	}
-	id := "d." + uuid.NewString()
+	host, err := os.Hostname()
+	if err != nil {
+		host = "dispatcher"
+	}
+	id := WorkerName("", host) + "." + uuid.NewString()
 	l := &leaders{s: s, dispatcher: id, cfg: runnerConfig(cfg), leaseTTL: cfg.LeaseTTL, log: log.With("dispatcher", id)}
 	l.run(ctx)
 }

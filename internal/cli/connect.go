@@ -10,9 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"ringmaster/configs"
+	"ringmaster/internal/app"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
+
+// embeddedTimeout is short: a store in memory is on this machine.
+const embeddedTimeout = 300 * time.Millisecond
 
 // connection is a store that has answered, and how to print what it says.
 type connection struct {
@@ -56,13 +60,9 @@ func (s *session) connected(f func(ctx context.Context, c *connection, args []st
 	}
 }
 
-func storeOptions(c configs.Common, client string) streams.Options {
-	return streams.Options{URL: c.Redis, Mode: c.RedisMode, Password: string(c.RedisPassword), Namespace: c.Namespace, ClientName: client}
-}
-
 // openStore connects, or says which address does not answer and which one would.
 func openStore(ctx context.Context, c configs.Common, env Env) (*streams.Store, error) {
-	store, err := streams.Open(storeOptions(c, "ringctl"))
+	store, err := app.Open(c, "ringctl")
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +95,14 @@ func reason(err error) string {
 }
 
 func embeddedAnswers(ctx context.Context, url string) bool {
-	store, err := streams.Open(streams.Options{URL: url, Timeout: 300 * time.Millisecond})
+	c := configs.DefaultCommon()
+	c.Redis = url
+	store, err := app.Open(c, "ringctl")
 	if err != nil {
 		return false
 	}
-	defer func() { _ = store.Close() }()
+	defer func() { _ = store.Close() }() // it was only asked who it is
+	ctx, cancel := context.WithTimeout(ctx, embeddedTimeout)
+	defer cancel()
 	return store.Ping(ctx) == nil && store.Embedded()
 }

@@ -94,7 +94,7 @@ func (d *development) use(url string) {
 // run goes on until ctx ends or the dispatcher fails. The workers stop first, so that a
 // dispatcher is there to give away what they leave.
 func (d *development) run(ctx context.Context) error {
-	store, err := streams.Open(storeOptions(d.dispatcher.Common, "dev"))
+	store, err := app.Open(d.dispatcher.Common, "dev")
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,6 @@ import (
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/job"
-	"ringmaster/streams"
 )
 
 // checkTimeout bounds --check: whoever asks has a limit of its own.
@@ -145,7 +144,7 @@ func checkDispatcher(ctx context.Context, listen string) error {
 func checkWorker(ctx context.Context, cfg configs.Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	store, err := streams.Open(storeOptions(cfg.Common, "worker-check"))
+	store, err := app.Open(cfg.Common, "worker-check")
 	if err != nil {
 		return err
 	}

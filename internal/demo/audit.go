@@ -27,8 +27,8 @@ type Commit struct {
 	Epoch   uint64 // of the partition
 }
 
-// Run is one line of a worker's ledger: a handler started or ended.
-type Run struct {
+// LedgerLine is one line of a worker's ledger: a handler started or ended.
+type LedgerLine struct {
 	JobID   string
 	Key     string
 	Attempt int
@@ -43,7 +43,7 @@ type Run struct {
 type Evidence struct {
 	Submitted []Submitted
 	Commits   []Commit
-	Runs      []Run
+	Runs      []LedgerLine
 	Results   map[string]string // job id -> result that the queue answers with
 	Want      map[string]string // path -> hash, computed apart from the workers
 }
@@ -79,7 +79,7 @@ func (f *Findings) wrong(counter *int, format string, args ...any) {
 // Audit compares what was submitted with what the journal and the ledgers say.
 func Audit(e Evidence) Findings {
 	var f Findings
-	a := auditor{e: e, f: &f, place: make(map[string]int, len(e.Submitted)), runs: map[string][]Run{}, commits: map[string][]Commit{}}
+	a := auditor{e: e, f: &f, place: make(map[string]int, len(e.Submitted)), runs: map[string][]LedgerLine{}, commits: map[string][]Commit{}}
 	for i, s := range e.Submitted {
 		a.place[s.ID] = i
 	}
@@ -87,7 +87,7 @@ func Audit(e Evidence) Findings {
 		a.runs[r.JobID] = append(a.runs[r.JobID], r)
 	}
 	for _, runs := range a.runs {
-		slices.SortStableFunc(runs, func(x, y Run) int { return x.At.Compare(y.At) })
+		slices.SortStableFunc(runs, func(x, y LedgerLine) int { return x.At.Compare(y.At) })
 	}
 	a.completions()
 	a.commitOrder()
@@ -100,7 +100,7 @@ type auditor struct {
 	e       Evidence
 	f       *Findings
 	place   map[string]int // job id -> place in the order of submission
-	runs    map[string][]Run
+	runs    map[string][]LedgerLine
 	commits map[string][]Commit // by job, completions only
 }
 
@@ -145,14 +145,14 @@ func (a *auditor) completions() {
 
 // end is where the handler ended whose completion was committed: the same attempt, at
 // the same worker.
-func (a *auditor) end(c Commit) (Run, bool) {
+func (a *auditor) end(c Commit) (LedgerLine, bool) {
 	name, _, _ := strings.Cut(c.Worker, ".")
 	for _, r := range a.runs[c.JobID] {
 		if r.Ended && r.Attempt == c.Attempt && r.Worker == name {
 			return r, true
 		}
 	}
-	return Run{}, false
+	return LedgerLine{}, false
 }
 
 // commitOrder: of one key, a job does not end after a later one.
@@ -210,13 +210,13 @@ func (a *auditor) startsAfter(key string, before, after Submitted) {
 	}
 }
 
-func (a *auditor) firstStart(id string) (Run, bool) {
+func (a *auditor) firstStart(id string) (LedgerLine, bool) {
 	for _, r := range a.runs[id] {
 		if !r.Ended {
 			return r, true
 		}
 	}
-	return Run{}, false
+	return LedgerLine{}, false
 }
 
 func (a *auditor) hashes() {
@@ -253,7 +253,7 @@ type Flip struct {
 // the resize's pause. started are the starts of handlers; submitted gives a job's time
 // of submission. All times are of one machine's clock; the flip's are cut to a
 // millisecond, so a pause may be shown up to 1 ms too long.
-func Pauses(flips []Flip, runs []Run, dead map[string]bool, place func(jobID string) (partition int, submitted time.Time, ok bool)) []time.Duration {
+func Pauses(flips []Flip, runs []LedgerLine, dead map[string]bool, place func(jobID string) (partition int, submitted time.Time, ok bool)) []time.Duration {
 	type tenure struct {
 		partition int
 		epoch     uint64

@@ -90,7 +90,7 @@ func sumFile(path string) (string, error) {
 
 // readLedger reads a ledger, also one that is still being written: of a last line
 // without its end nothing is read.
-func readLedger(path, worker string) ([]Run, error) {
+func readLedger(path, worker string) ([]LedgerLine, error) {
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {
 		return nil, nil // the worker has not come so far
@@ -102,9 +102,9 @@ func readLedger(path, worker string) ([]Run, error) {
 	return parseLedger(f, worker)
 }
 
-func parseLedger(r io.Reader, worker string) ([]Run, error) {
+func parseLedger(r io.Reader, worker string) ([]LedgerLine, error) {
 	in := bufio.NewReader(r)
-	var runs []Run
+	var runs []LedgerLine
 	for n := 1; ; n++ {
 		line, err := in.ReadString('\n')
 		if err == io.EOF {
@@ -122,10 +122,10 @@ func parseLedger(r io.Reader, worker string) ([]Run, error) {
 	}
 }
 
-func parseRun(line string) (Run, error) {
+func parseRun(line string) (LedgerLine, error) {
 	f := strings.Split(line, "\t")
 	if len(f) < 6 || (f[0] == "start") == (f[0] == "end") || (f[0] == "start") != (len(f) == 6) || len(f) > 7 {
-		return Run{}, fmt.Errorf("not a line of a ledger: %.80q", line)
+		return LedgerLine{}, fmt.Errorf("not a line of a ledger: %.80q", line)
 	}
 	ns, err1 := strconv.ParseInt(f[1], 10, 64)
 	attempt, err2 := strconv.Atoi(f[3])
@@ -133,10 +133,10 @@ func parseRun(line string) (Run, error) {
 	key, err4 := strconv.Unquote(f[5])
 	for _, err := range []error{err1, err2, err3, err4} {
 		if err != nil {
-			return Run{}, fmt.Errorf("not a line of a ledger: %.80q: %w", line, err)
+			return LedgerLine{}, fmt.Errorf("not a line of a ledger: %.80q: %w", line, err)
 		}
 	}
-	r := Run{JobID: f[2], Key: key, Attempt: attempt, Fence: fence, At: time.Unix(0, ns), Ended: f[0] == "end"}
+	r := LedgerLine{JobID: f[2], Key: key, Attempt: attempt, Fence: fence, At: time.Unix(0, ns), Ended: f[0] == "end"}
 	if r.Ended {
 		r.Hash = f[6]
 	}
@@ -144,7 +144,7 @@ func parseRun(line string) (Run, error) {
 }
 
 // open lists the jobs whose handler has started and not ended.
-func open(runs []Run) []string {
+func open(runs []LedgerLine) []string {
 	type attempt struct {
 		id    string
 		n     int
