@@ -173,6 +173,9 @@ func TestLines(t *testing.T) {
 			t.Errorf("answer %d is %s, want %s", i, s, want[min(i, len(want)-1)])
 		}
 	}
+	if text, _ := got[4]["error"].(string); !strings.Contains(text, "longer than") {
+		t.Errorf("the long line: %v", got[4])
+	}
 	if len(got) != len(want) || len(api.jobs) != 3 || api.jobs[2].Type != "d" {
 		t.Errorf("%d answers, jobs %+v", len(got), api.jobs)
 	}
@@ -180,15 +183,13 @@ func TestLines(t *testing.T) {
 
 func TestTooManyLines(t *testing.T) {
 	api := &fakeAPI{}
-	got := lines(t, api, strings.Repeat("{\"type\":\"a\"}\n", maxLines))
-	if len(got) != maxLines || len(api.jobs) != maxLines || got[maxLines-1]["id"] == nil {
-		t.Errorf("%d answers, %d jobs", len(got), len(api.jobs))
-	}
-	api = &fakeAPI{}
-	got = lines(t, api, strings.Repeat("{\"type\":\"a\"}\n", maxLines+5))
+	got := lines(t, api, strings.Repeat("{\"type\":\"a\"}\n", maxLines+5))
 	last := got[len(got)-1]
 	if len(got) != maxLines+1 || len(api.jobs) != maxLines || last["type"] != "too-large" || last["line"] != float64(maxLines+1) {
 		t.Errorf("%d answers, %d jobs, last %v", len(got), len(api.jobs), last)
+	}
+	if got[maxLines-1]["id"] == nil {
+		t.Errorf("the last line that fits: %v", got[maxLines-1])
 	}
 }
 

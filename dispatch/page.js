@@ -31,7 +31,10 @@
     byId('queues').replaceChildren(...queues.map((q) => {
       const link = el('a', q.queue);
       link.href = '?queue=' + encodeURIComponent(q.queue);
-      const tr = row([[link], [q.owned + ' of ' + q.partitions, 'n'], [q.members, 'n'], [q.waiting, 'n'], [q.pending, 'n'],
+      const name = el('span');
+      name.append(link);
+      if (q.error) name.append(' ', el('span', q.error, 'bad'));
+      const tr = row([[name], [q.owned + ' of ' + q.partitions, 'n'], [q.members, 'n'], [q.waiting, 'n'], [q.pending, 'n'],
         [q.draining, 'n'], [q.parked, 'n'], [q.dead, 'n']]);
       if (q.queue === selected) tr.className = 'here';
       return tr;

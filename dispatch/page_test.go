@@ -4,10 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"ringmaster/job"
 )
@@ -109,20 +107,4 @@ func busyRing() job.RingView {
 		v.Partitions = append(v.Partitions, x)
 	}
 	return v
-}
-
-// TestPagePreview keeps the page up for a look at it: PAGE_PREVIEW=127.0.0.1:7171.
-func TestPagePreview(t *testing.T) {
-	addr := os.Getenv("PAGE_PREVIEW")
-	if addr == "" {
-		return
-	}
-	api := &fakeAPI{ringV: busyRing(), queues: []job.QueueView{
-		{Queue: "files", Partitions: 64, Members: 4, Owned: 63, Waiting: 18234, Pending: 611, Draining: 15, Parked: 3, Dead: 2},
-		{Queue: "mail", Partitions: 16, Members: 1, Owned: 16}}}
-	s := NewServer(NewHandler(api, HTTPOptions{}))
-	s.Addr = addr
-	stop := time.AfterFunc(40*time.Second, func() { _ = s.Close() })
-	defer stop.Stop()
-	_ = s.ListenAndServe()
 }

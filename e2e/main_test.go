@@ -35,6 +35,7 @@ type role struct {
 }
 
 func TestMain(m *testing.M) {
+	app.Quiet()
 	if raw := os.Getenv(roleVariable); raw != "" {
 		os.Exit(play(raw))
 	}

@@ -52,6 +52,7 @@ type QueueView struct {
 	Draining   int       `json:"draining"` // of the pending, those that former owners still finish
 	Parked     int       `json:"parked"`   // set aside behind a blocked key
 	Dead       int       `json:"dead"`
+	Error      string    `json:"error,omitempty"` // why there are no counts: keys that somebody damaged
 }
 
 // WorkerView is one worker's membership in one queue.

@@ -29,6 +29,8 @@ var refusals = []string{
 	"LOADING",     // reading its data set after a start
 	"BUSY ",       // a script runs too long
 	"TRYAGAIN",    // slots are moving
+	"MOVED ",      // another node has the slot, and following it was given up
+	"ASK ",        // the same, while the slot moves
 	"CLUSTERDOWN", // no majority
 	"MASTERDOWN",  // replica without its primary
 	"NOREPLICAS",  // min-replicas-to-write is not met
@@ -93,6 +95,8 @@ func wrap(doing string, err error) error {
 		kind = errStale
 	case strings.HasPrefix(text, "OOM") || strings.Contains(text, "-OOM "):
 		kind = job.ErrFull
+	case noGroup(err):
+		kind = job.ErrGroupGone
 	default:
 		switch classify(err) {
 		case fateNotExecuted:

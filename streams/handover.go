@@ -36,9 +36,9 @@ func (r *Reader) claimPage(p int, v []any) job.ClaimPage {
 		return job.ClaimPage{Fenced: true}
 	}
 	page := job.ClaimPage{
-		Cursor:     text(at(v, 1)),
-		Entries:    entriesWithRetries(list(at(v, 2)), list(at(v, 3)), p, r.q.Partitions),
-		Lost:       len(list(at(v, 4))),
+		Cursor:  text(at(v, 1)),
+		Entries: entriesWithRetries(list(at(v, 2)), list(at(v, 3)), p, r.q.Partitions),
+		Lost:    len(list(at(v, 4))),
 	}
 	for l := texts(at(v, 6)); len(l) > 1; l = l[2:] {
 		first, _ := job.ParseEntryID(l[1])

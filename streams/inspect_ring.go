@@ -143,7 +143,8 @@ func (s *Store) queueView(ctx context.Context, q Queue) (job.QueueView, error) {
 	return v, nil
 }
 
-// QueueViews shows all queues, by name. A queue whose record is not readable is left out.
+// QueueViews shows all queues, by name. A queue whose record is not readable is left out;
+// one with damaged keys is shown without counts, and does not hide the others.
 func (s *Store) QueueViews(ctx context.Context) ([]job.QueueView, error) {
 	qs, _, err := s.Queues(ctx)
 	if err != nil {
@@ -152,8 +153,11 @@ func (s *Store) QueueViews(ctx context.Context) ([]job.QueueView, error) {
 	out := make([]job.QueueView, 0, len(qs))
 	for _, q := range qs {
 		v, err := s.queueView(ctx, q)
-		if err != nil {
+		if err != nil && (IsUnreachable(err) || ctx.Err() != nil) {
 			return nil, err
+		}
+		if err != nil {
+			v = job.QueueView{Queue: q.Name, Partitions: q.Partitions, Shards: q.Shards, Journal: q.Journal, Created: q.Created, Error: err.Error()}
 		}
 		out = append(out, v)
 	}

@@ -122,6 +122,52 @@ func TestQueueViewCounts(t *testing.T) {
 	})
 }
 
+func TestAQueueThatNobodyServes(t *testing.T) {
+	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
+		q, err := sc.s.CreateQueue(sc.ctx, Queue{Name: "fresh", Partitions: 2})
+		must(sc.t, err)
+		p := sc.s.NewProducer(q)
+		defer p.Close()
+		r, errs := p.Enqueue(sc.ctx, job.Job{Type: "a", Key: "k"}, job.Job{Type: "a", Key: "k"})
+		if errs != nil {
+			sc.t.Fatal(errs)
+		}
+		v, err := sc.s.QueueView(sc.ctx, "fresh")
+		must(sc.t, err)
+		if v.Waiting != 2 || v.Owned != 0 || v.Pending != 0 || v.Leader != "" {
+			sc.t.Error(asJSON(v))
+		}
+		k, err := sc.s.Key(sc.ctx, "fresh", "k")
+		must(sc.t, err)
+		if k.Head == nil || k.Head.ID != r[0].ID || k.Waiting != 1 || k.Owner != "-" || !strings.Contains(k.Why, "nobody owns") {
+			sc.t.Error(asJSON(k))
+		}
+	})
+}
+
+func TestADamagedQueueDoesNotHideOthers(t *testing.T) {
+	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
+		bad, err := sc.s.CreateQueue(sc.ctx, Queue{Name: "bad", Partitions: 1})
+		must(sc.t, err)
+		members := sc.s.shard(bad, 0) + "members"
+		must(sc.t, sc.raw.Set(sc.ctx, members, "a string", 0).Err())
+		must(sc.t, sc.raw.HSet(sc.ctx, "rm:queues", "worse", "}{").Err())
+		all, err := sc.s.QueueViews(sc.ctx)
+		must(sc.t, err)
+		if len(all) != 2 || all[0].Queue != "bad" || all[0].Error == "" || all[1].Error != "" || all[1].Members != 1 {
+			sc.t.Error(asJSON(all))
+		}
+		ws, err := sc.s.Workers(sc.ctx, "")
+		must(sc.t, err)
+		if len(ws) != 1 {
+			sc.t.Error(asJSON(ws))
+		}
+		if _, err := sc.s.RingView(sc.ctx, "bad"); err == nil || IsUnreachable(err) {
+			sc.t.Error(err)
+		}
+	})
+}
+
 func TestWaitingBeyondTheScan(t *testing.T) {
 	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
 		jobs := make([]job.Job, 400)
@@ -237,7 +283,7 @@ func TestRequestResize(t *testing.T) {
 func TestRequestResizeWithoutADispatcher(t *testing.T) {
 	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
 		must(sc.t, sc.ring.Resign(sc.ctx))
-		ctx, cancel := context.WithTimeout(sc.ctx, 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(sc.ctx, 300*time.Millisecond)
 		defer cancel()
 		_, err := sc.s.RequestResize(ctx, sceneQueue, "")
 		if !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), "no dispatcher") {

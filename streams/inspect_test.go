@@ -129,6 +129,13 @@ func TestJobOfHandWrittenRecords(t *testing.T) {
 				sc.t.Errorf("result %q: %s", junk, asJSON(st))
 			}
 		}
+		// A group that is not the owner's says nothing: here one that was handed everything.
+		must(sc.t, sc.raw.Del(sc.ctx, result).Err())
+		later := sc.enqueue(job.Job{Type: "a", Key: "k"})
+		must(sc.t, sc.raw.XGroupCreate(sc.ctx, sc.key(0, "jobs:0"), "zz", later.Entry.String()).Err())
+		if st := sc.status(later); st.State != job.Waiting {
+			sc.t.Errorf("with a foreign group: %s", asJSON(st))
+		}
 		// Other types than ours count as absent.
 		must(sc.t, sc.raw.Del(sc.ctx, result).Err())
 		for _, k := range []string{result, dead, retry, sc.key(0, "parked:0"), sc.key(0, "parked:0:k")} {

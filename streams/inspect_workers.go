@@ -15,7 +15,8 @@ import (
 	"ringmaster/job"
 )
 
-// Workers lists the members of one queue, or of all ("").
+// Workers lists the members of one queue, or of all (""): then a queue with damaged keys
+// does not hide the others.
 func (s *Store) Workers(ctx context.Context, queue string) ([]job.WorkerView, error) {
 	qs, err := s.queuesOr(ctx, queue)
 	if err != nil {
@@ -24,6 +25,9 @@ func (s *Store) Workers(ctx context.Context, queue string) ([]job.WorkerView, er
 	out := []job.WorkerView{}
 	for _, q := range qs {
 		rec, _, err := s.records(ctx, q)
+		if err != nil && queue == "" && !IsUnreachable(err) && ctx.Err() == nil {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -141,7 +145,7 @@ func (s *Store) RequestResize(ctx context.Context, queue, mode string) (uint64, 
 
 func (s *Store) awaitAnswer(ctx context.Context, q Queue, own, id, mode string) (uint64, error) {
 	ring := s.shard(q, 0) + "ring"
-	seen := time.Now()
+	seen, led := time.Now(), true
 	var last error
 	for {
 		answered, err := s.cmd.HGet(ctx, ring, "answered").Result()
@@ -154,7 +158,10 @@ func (s *Store) awaitAnswer(ctx context.Context, q Queue, own, id, mode string) 
 			last = wrap("wait for the resize", err)
 		}
 		leads, err := s.cmd.Exists(ctx, s.shard(q, 0)+"leader").Result()
-		if err != nil || leads == 1 {
+		if err == nil {
+			led = leads == 1
+		}
+		if led {
 			seen = time.Now()
 		}
 		if time.Since(seen) > leaderless {
@@ -165,7 +172,7 @@ func (s *Store) awaitAnswer(ctx context.Context, q Queue, own, id, mode string) 
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
-			if err == nil && leads == 0 {
+			if !led {
 				return 0, s.withdraw(context.WithoutCancel(ctx), q, own, mode)
 			}
 			return 0, fmt.Errorf("resize of queue %s: asked for, but not answered yet: %w", q.Name, errors.Join(job.ErrOutcomeUnknown, ctx.Err(), last))

@@ -15,9 +15,6 @@ import (
 	"ringmaster/job"
 )
 
-// maxBatch bounds what one enqueue script adds, so that it never holds the server long.
-const maxBatch = 500
-
 // Producer adds jobs to one queue. Concurrent calls share batches: what arrives while
 // a round trip is under way goes with the next one, so batches grow with load and a
 // lone job never waits for a timer. Safe for concurrent use; Close waits for what was
@@ -33,6 +30,7 @@ type Producer struct {
 
 	mu      sync.Mutex
 	lanes   map[int]*outLane // by partition
+	failure error            // of the last attempt, while it lasts
 	closing bool
 	wake    chan struct{} // capacity 1
 	done    chan struct{}
@@ -40,34 +38,14 @@ type Producer struct {
 	cancel  context.CancelFunc
 }
 
-// outLane is what waits for one partition.
-type outLane struct {
-	seq   uint64
-	retry *outBatch // sent, outcome unknown: nothing may overtake it
-	queue []*outJob
-}
-
-type outJob struct {
-	req     *request
-	index   int
-	encoded [3]string // type, key, payload
-}
-
 // request is one call of Enqueue.
 type request struct {
 	ctx      context.Context
+	jobs     []*outJob // those that go in batches
 	receipts []job.Receipt
 	errs     []error
 	left     int
 	done     chan struct{}
-}
-
-type outBatch struct {
-	partition int
-	seq       uint64
-	jobs      []*outJob
-	since     time.Time
-	sent      bool // at least one attempt may have been executed
 }
 
 // NewProducer starts the producer's goroutine; Close ends it.
@@ -143,9 +121,14 @@ func (p *Producer) abandon(req *request, ctx context.Context) ([]job.Receipt, []
 	defer p.mu.Unlock()
 	receipts := append([]job.Receipt(nil), req.receipts...)
 	errs := append([]error(nil), req.errs...)
-	for i := range receipts {
-		if receipts[i].ID == "" && errs[i] == nil {
-			errs[i] = fmt.Errorf("enqueue: %w: %w", job.ErrOutcomeUnknown, context.Cause(ctx))
+	for _, j := range req.jobs {
+		switch {
+		case receipts[j.index].ID != "" || errs[j.index] != nil:
+		case j.perhapsAdded():
+			errs[j.index] = fmt.Errorf("enqueue: %w: %w", job.ErrOutcomeUnknown, context.Cause(ctx))
+		default:
+			j.dropped = true
+			errs[j.index] = notAdded(ctx, p.failure)
 		}
 	}
 	return receipts, anyError(errs)
@@ -205,7 +188,7 @@ func (p *Producer) submit(req *request, out []*outJob) error {
 	if p.closing {
 		return ErrClosed
 	}
-	req.left = len(out)
+	req.left, req.jobs = len(out), out
 	for _, j := range out {
 		n := req.receipts[j.index].Partition
 		l := p.lanes[n]
@@ -236,178 +219,4 @@ func (p *Producer) Close() {
 	<-p.done
 	timer.Stop()
 	p.cancel()
-}
-
-func (p *Producer) loop() {
-	defer close(p.done)
-	pause := time.Duration(0)
-	for {
-		batches, closing := p.collect()
-		if len(batches) == 0 {
-			if closing {
-				return
-			}
-			<-p.wake
-			continue
-		}
-		if p.send(batches) {
-			pause = 0
-			continue
-		}
-		pause = min(max(2*pause, 20*time.Millisecond), time.Second)
-		select {
-		case <-time.After(pause):
-		case <-p.ctx.Done():
-			p.failAll(batches)
-			return
-		}
-	}
-}
-
-// collect takes at most one batch of each partition.
-func (p *Producer) collect() ([]*outBatch, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var out []*outBatch
-	for n, l := range p.lanes {
-		if l.retry != nil {
-			out = append(out, l.retry)
-			continue
-		}
-		batch := l.take(n)
-		if batch == nil {
-			delete(p.lanes, n)
-			if l.seq > 0 {
-				p.lanes[n] = &outLane{seq: l.seq}
-			}
-			continue
-		}
-		out = append(out, batch)
-	}
-	return out, p.closing
-}
-
-// take makes the next batch of what is still wanted; nil if there is none.
-func (l *outLane) take(partition int) *outBatch {
-	var jobs []*outJob
-	i := 0
-	for ; i < len(l.queue) && len(jobs) < maxBatch; i++ {
-		if j := l.queue[i]; j.req.ctx.Err() == nil {
-			jobs = append(jobs, j)
-		} else {
-			j.req.finish(j.index, job.Receipt{}, fmt.Errorf("enqueue: %w: %w", job.ErrUnavailable, j.req.ctx.Err()))
-		}
-	}
-	l.queue = l.queue[i:]
-	if len(jobs) == 0 {
-		return nil
-	}
-	l.seq++
-	l.retry = &outBatch{partition: partition, seq: l.seq, jobs: jobs, since: time.Now()}
-	return l.retry
-}
-
-// send makes one attempt at every batch, in one round trip for each maxPipe of them. It
-// reports false if the server should be given a pause.
-func (p *Producer) send(batches []*outBatch) bool {
-	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout)
-	defer cancel()
-	calls := make([]*call, len(batches))
-	for i, b := range batches {
-		args := append(make([]any, 0, 4+4*len(b.jobs)), b.partition, p.id, epochText(b.seq), job.IdempotencyTTL.Milliseconds())
-		for _, j := range b.jobs {
-			args = append(args, j.encoded[0], j.encoded[1], j.encoded[2], "")
-		}
-		calls[i] = &call{shard: p.s.shardOf(p.q, b.partition), args: args}
-	}
-	p.s.runAll(ctx, p.s.cmd, &p.s.scripts.enqueue, calls)
-	healthy, missing := true, false
-	p.mu.Lock()
-	for i, b := range batches {
-		if errors.Is(calls[i].err, job.ErrNotFound) {
-			missing = true
-		} else if !p.settle(b, calls[i]) {
-			healthy = false
-		}
-	}
-	p.mu.Unlock()
-	if missing {
-		// The queue's records are gone (FLUSHALL, a new server): make them again.
-		return p.recreate(ctx) == nil && healthy
-	}
-	return healthy
-}
-
-// settle ends a batch, or leaves it to be sent again. It reports false for the latter.
-func (p *Producer) settle(b *outBatch, k *call) bool {
-	err := k.err
-	switch {
-	case err == nil:
-		l := list(k.value)
-		first, ok := job.ParseEntryID(text(at(l, 0)))
-		if !ok || int(number(at(l, 1))) != len(b.jobs) {
-			err = badAnswer("enqueue", k.value)
-			break
-		}
-		for i, j := range b.jobs {
-			id := job.ID{Partition: b.partition, Entry: job.EntryID{Ms: first.Ms, Seq: first.Seq + uint64(i)}}
-			j.req.finish(j.index, job.Receipt{ID: id.String(), Partition: b.partition}, nil)
-		}
-		p.lanes[b.partition].retry = nil
-		return true
-	case errors.Is(err, job.ErrOutcomeUnknown):
-		b.sent = true
-		if b.wanted() && p.ctx.Err() == nil {
-			return false
-		}
-	case errors.Is(err, job.ErrUnavailable):
-		if b.wanted() && p.ctx.Err() == nil {
-			return false
-		}
-		if b.sent {
-			err = fmt.Errorf("%w: %w", job.ErrOutcomeUnknown, err)
-		}
-	}
-	p.lanes[b.partition].retry = nil
-	for _, j := range b.jobs {
-		j.req.finish(j.index, job.Receipt{}, err)
-	}
-	return true
-}
-
-// wanted reports whether anybody still waits for the batch. One that is given up can
-// never be added later: the next one's sequence is higher.
-func (b *outBatch) wanted() bool {
-	for _, j := range b.jobs {
-		if j.req.ctx.Err() == nil {
-			return true
-		}
-	}
-	return false
-}
-
-func (p *Producer) failAll(batches []*outBatch) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, b := range batches {
-		for _, j := range b.jobs {
-			j.req.finish(j.index, job.Receipt{}, ErrClosed)
-		}
-	}
-	for _, l := range p.lanes {
-		for _, j := range l.queue {
-			j.req.finish(j.index, job.Receipt{}, ErrClosed)
-		}
-	}
-}
-
-// finish records one job's answer; the producer's lock is held.
-func (r *request) finish(i int, receipt job.Receipt, err error) {
-	if receipt.ID != "" {
-		r.receipts[i] = receipt
-	}
-	r.errs[i] = err
-	if r.left--; r.left == 0 {
-		close(r.done)
-	}
 }

@@ -25,6 +25,7 @@ type Reader struct {
 	client *redis.Client
 	conn   *redis.Conn
 	connID int64
+	doomed []int64 // connections that were given up and are not known to be ended
 
 	mu     sync.Mutex // guards client and conn against Close
 	closed bool
@@ -58,14 +59,25 @@ func (r *Reader) Reset(ctx context.Context) error {
 		return nil
 	}
 	_ = old.Close()
-	if oldID == 0 {
-		return job.ErrKillRefused
-	}
-	if err := conn.ClientKillByFilter(ctx, "ID", strconv.FormatInt(oldID, 10)).Err(); err != nil {
-		if executed(err) || classify(err) == fateNotExecuted {
-			return fmt.Errorf("%w: %w", job.ErrKillRefused, err)
+	r.doomed = append(r.doomed, oldID)
+	return r.endDoomed(ctx)
+}
+
+// endDoomed ends every connection that was given up. One whose end is not certain stays
+// in the list, for the next Reset.
+func (r *Reader) endDoomed(ctx context.Context) error {
+	for len(r.doomed) > 0 {
+		id := r.doomed[0]
+		if id == 0 {
+			return job.ErrKillRefused
 		}
-		return wrap("end old connection", err)
+		if err := r.conn.ClientKillByFilter(ctx, "ID", strconv.FormatInt(id, 10)).Err(); err != nil {
+			if executed(err) || redis.HasErrorPrefix(err, "NOPERM") {
+				return fmt.Errorf("%w: %w", job.ErrKillRefused, err)
+			}
+			return wrap("end old connection", err)
+		}
+		r.doomed = r.doomed[1:]
 	}
 	return nil
 }
@@ -177,37 +189,38 @@ func (r *Reader) parse(reply []any) (job.ReadBatch, error) {
 	return b, nil
 }
 
+const historyPage = 1000
+
 // History reads the entries that are pending for the caller itself in one partition:
 // what it was handed, whether it knows of it or not. Entries whose message is gone are
 // left out.
 func (r *Reader) History(ctx context.Context, p int) ([]job.Entry, error) {
 	var out []job.Entry
-	after := "0"
+	after := job.EntryID{}
 	for {
-		reply, err := r.conn.Do(ctx, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", 1000, "STREAMS", jobsKey(r.shard, p), after).Slice()
+		reply, err := r.conn.Do(ctx, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", historyPage, "STREAMS", jobsKey(r.shard, p), after.String()).Slice()
 		if err = r.readError("read own pending list", err); err != nil {
 			return nil, err
 		}
-		b, err := r.parse(reply)
-		if err != nil {
-			return nil, err
-		}
-		if len(b.Jobs) == 0 || len(b.Jobs[0].Entries) == 0 {
+		rows := list(at(list(at(reply, 0)), 1))
+		if len(rows) == 0 {
 			return out, nil
 		}
-		page := b.Jobs[0].Entries
-		last := page[len(page)-1].ID
-		if len(out) > 0 && !out[len(out)-1].ID.Less(last) {
+		last, ok := job.ParseEntryID(text(at(list(rows[len(rows)-1]), 0)))
+		if !ok || !after.Less(last) {
 			return out, nil
 		}
-		if err := r.addRetries(ctx, p, page); err != nil {
-			return nil, err
+		// A page of nothing but deleted messages is not the last one.
+		if page := entries(rows, p, r.q.Partitions); len(page) > 0 {
+			if err := r.addRetries(ctx, p, page); err != nil {
+				return nil, err
+			}
+			out = append(out, page...)
 		}
-		out = append(out, page...)
-		if len(page) < 1000 {
+		if len(rows) < historyPage {
 			return out, nil
 		}
-		after = last.String()
+		after = last
 	}
 }
 

@@ -61,7 +61,7 @@ func loadScripts() (*scripts, error) {
 	return s, nil
 }
 
-// scriptText puts the parts named in a "-- uses:" line, and protocol.lua for ack, before the file.
+// scriptText puts the parts that the file names in its "-- uses:" line before it.
 func scriptText(name string) (string, error) {
 	body, err := luaFiles.ReadFile("lua/" + name + ".lua")
 	if err != nil {
@@ -114,6 +114,8 @@ func (s *Store) detect(ctx context.Context) error {
 	switch {
 	case err == nil && strings.Contains(info, "redis_version"):
 		s.flavor.v.Store(flavorRedis)
+	case err != nil && redis.HasErrorPrefix(err, "NOPERM"):
+		s.flavor.v.Store(flavorRedis) // a user without the right to INFO; the in-memory store has no users
 	case err == nil || executed(err):
 		s.flavor.v.Store(flavorMini)
 	default:
@@ -176,15 +178,26 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, single ca
 	}
 	// Each command keeps its own error.
 	_, _ = p.Exec(ctx)
+	var again []*call
 	for i, k := range calls {
 		k.value, k.err = cmds[i].Result()
 		if k.err != nil && redis.HasErrorPrefix(k.err, "NOSCRIPT") {
-			k.value, k.err = s.run(ctx, single, sc, k.shard, k.args...)
+			again = append(again, k)
 			continue
 		}
 		if k.err == redis.Nil {
 			k.value, k.err = nil, nil
 		}
 		k.err = wrap(sc.name, k.err)
+	}
+	if len(again) == 0 {
+		return
+	}
+	// One call sent whole loads the script; the others go in one round trip again. Each
+	// round is shorter, so this ends even while somebody flushes the scripts.
+	first := again[0]
+	first.value, first.err = s.run(ctx, single, sc, first.shard, first.args...)
+	if len(again) > 1 {
+		s.pipe(ctx, open, single, sc, again[1:])
 	}
 }

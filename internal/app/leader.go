@@ -262,7 +262,7 @@ type leaders struct {
 // run finds queues and leads or stands by for each, until ctx ends.
 func (l *leaders) run(ctx context.Context) {
 	var all sync.WaitGroup
-	running := map[string]context.CancelFunc{}
+	running := map[string]led{}
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	told := false
@@ -282,8 +282,8 @@ func (l *leaders) run(ctx context.Context) {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			for _, stop := range running {
-				stop()
+			for _, one := range running {
+				one.stop()
 			}
 			all.Wait()
 			return
@@ -291,11 +291,26 @@ func (l *leaders) run(ctx context.Context) {
 	}
 }
 
-func (l *leaders) reconcile(ctx context.Context, queues []streams.Queue, running map[string]context.CancelFunc, all *sync.WaitGroup) {
-	there := map[string]bool{}
+// led is a queue that has a runner.
+type led struct {
+	q    streams.Queue
+	stop func() // ends the runner and waits for it
+}
+
+func (l *leaders) reconcile(ctx context.Context, queues []streams.Queue, running map[string]led, all *sync.WaitGroup) {
+	there := map[string]streams.Queue{}
 	for _, q := range queues {
-		there[q.Name] = true
-		if running[q.Name] != nil {
+		there[q.Name] = q
+	}
+	for name, one := range running {
+		// A queue that was lost at the server may have been made again with other counts.
+		if q, ok := there[name]; !ok || q.Partitions != one.q.Partitions || q.Shards != one.q.Shards {
+			one.stop()
+			delete(running, name)
+		}
+	}
+	for _, q := range queues {
+		if _, ok := running[q.Name]; ok {
 			continue
 		}
 		log := l.log.With("queue", q.Name)
@@ -306,14 +321,12 @@ func (l *leaders) reconcile(ctx context.Context, queues []streams.Queue, running
 			l.log.Error("queue left out", "queue", q.Name, "error", err)
 			continue
 		}
-		one, stop := context.WithCancel(ctx)
-		running[q.Name] = stop
-		all.Go(func() { r.Run(one) })
-	}
-	for name, stop := range running {
-		if !there[name] {
-			stop()
-			delete(running, name)
-		}
+		one, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		all.Go(func() {
+			defer close(done)
+			r.Run(one)
+		})
+		running[q.Name] = led{q: q, stop: func() { cancel(); <-done }}
 	}
 }

@@ -125,4 +125,3 @@ func WorkerName(name, host string) string {
 	}
 	return fmt.Sprintf("%s-%d", n, os.Getpid())
 }
-

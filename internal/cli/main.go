@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+
+	"ringmaster/internal/app"
 )
 
 // Env is all that a program takes from its surroundings.
@@ -47,6 +49,7 @@ const secondGrace = 300 * time.Millisecond
 // Main runs a program with the process's arguments, files and signals. The first
 // SIGINT or SIGTERM ends its context; a second one ends the process at once.
 func Main(run Program) int {
+	app.Quiet()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

@@ -106,7 +106,7 @@ func Run(ctx context.Context, opts Options) (result Result, err error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return d.judge(ctx, evidence, moves, began)
+	return d.judge(evidence, moves, began), nil
 }
 
 // open connects to the store, or starts one, and makes the queue.
@@ -139,9 +139,10 @@ func (d *run) open(ctx context.Context) (closeAll func(), err error) {
 		return nil, err
 	}
 	d.storeName = describeStore(ctx, d.store, server)
+	pace, unpaced := pacing(d.tasks, feedRate(d.opts.Jobs))
 	d.crew = newCrew(d.opts.Binary, d.dir, spec{
 		Redis: server.Redis, RedisMode: server.RedisMode, Password: string(server.RedisPassword),
-		Namespace: server.Namespace, Queue: name, Pace: pace(d.tasks, feedRate(d.opts.Jobs)),
+		Namespace: server.Namespace, Queue: name, Pace: pace, Unpaced: unpaced,
 	})
 	d.follower = newFollower(d.store, d.queue)
 	d.recorder = newRecorder()
@@ -155,17 +156,20 @@ func feedRate(jobs int) float64 {
 	return n / min(max(n/usual, 6), 12)
 }
 
-// pace is how long a handler takes at least: long enough that some are under way at any
-// time, short enough that the busiest key, whose jobs run one by one, is done in time.
-func pace(tasks []task, rate float64) time.Duration {
-	busiest, counts := 1, map[string]int{}
+// pacing is how long handlers take at least: long enough that several are under way at
+// any time. The jobs of a busy key run one by one, so they are not slowed.
+func pacing(tasks []task, rate float64) (pace time.Duration, unpaced []string) {
+	const underWay = 8
+	counts := map[string]int{}
 	for _, t := range tasks {
 		counts[t.key]++
-		busiest = max(busiest, counts[t.key])
 	}
-	wanted := time.Duration(3 / rate * float64(time.Second))
-	wanted = min(wanted, 8*time.Second/time.Duration(busiest), 500*time.Millisecond)
-	return max(wanted, 500*time.Microsecond)
+	for key, n := range counts {
+		if n > max(len(tasks)/100, 5) {
+			unpaced = append(unpaced, key)
+		}
+	}
+	return min(time.Duration(underWay/rate*float64(time.Second)), 500*time.Millisecond), unpaced
 }
 
 // moves is what the control stream tells about the changes of the ring.

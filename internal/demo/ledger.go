@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,8 +48,9 @@ func (l *ledger) write(what string, d job.Delivery, hash string) error {
 }
 
 // hashFile is the demo's handler: it hashes the file that the payload names. It takes
-// at least pace, so that a worker has jobs under way when it is killed.
-func (l *ledger) hashFile(pace time.Duration) func(context.Context, job.Delivery) (json.RawMessage, error) {
+// at least pace, so that a worker has jobs under way when it is killed; but not for the
+// keys in unpaced.
+func (l *ledger) hashFile(pace time.Duration, unpaced []string) func(context.Context, job.Delivery) (json.RawMessage, error) {
 	return func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
 		if err := l.write("start", d, ""); err != nil {
 			return nil, err
@@ -57,7 +59,11 @@ func (l *ledger) hashFile(pace time.Duration) func(context.Context, job.Delivery
 		if err := json.Unmarshal(d.Payload, &path); err != nil {
 			return nil, job.Skip(fmt.Errorf("the payload is not a path: %w", err))
 		}
-		timer := time.NewTimer(pace)
+		wait := pace
+		if slices.Contains(unpaced, d.Key) {
+			wait = 0
+		}
+		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		hash, err := sumFile(path)
 		if err != nil {

@@ -46,7 +46,8 @@ type spec struct {
 	Queue     string        `json:"queue"`
 	Name      string        `json:"name"`
 	Ledger    string        `json:"ledger"`
-	Pace      time.Duration `json:"pace"`
+	Pace      time.Duration `json:"pace"`    // a handler takes at least so long
+	Unpaced   []string      `json:"unpaced"` // except for these keys
 }
 
 func (s spec) common() configs.Common {
@@ -99,7 +100,7 @@ func RunWorkerProcess(ctx context.Context, in io.Reader, out, log io.Writer) err
 		}
 		err = app.RunWorker(ctx, cfg, app.Options{
 			Log:      p.log,
-			Handlers: map[string]handlers.Func{jobType: ledger.hashFile(p.Pace)},
+			Handlers: map[string]handlers.Func{jobType: ledger.hashFile(p.Pace, p.Unpaced)},
 			Ready:    func(incarnation string) { p.tell("ready", incarnation) },
 		})
 		return errors.Join(err, ledger.file.Close())

@@ -311,7 +311,12 @@ func (r *Runner) perform(ctx context.Context, actions []resize.CoordinatorAction
 			err = fmt.Errorf("coordinator wants %v, which is not known here", a)
 		}
 		if err != nil {
-			return r.refused(actions[i], err)
+			// The rest of the batch rests on what was refused; but records that were asked for are read.
+			events := r.refused(actions[i], err)
+			if _, read := actions[len(actions)-1].(resize.ReadRecords); read {
+				events = append(r.look(ctx), events...)
+			}
+			return events
 		}
 	}
 	return nil

@@ -285,7 +285,10 @@ func (w *World) settleWorker(k *worker) bool {
 		busy = true
 	}
 	for p := range w.store.parts {
-		for !k.dead && (k.start(p) || k.read(p)) {
+		for !k.dead && k.start(p) {
+			busy = true
+		}
+		if !k.dead && k.read(p) {
 			busy = true
 		}
 	}

@@ -1,6 +1,5 @@
 -- Ends runs: the only way a job completes, fails, dies or is parked.
 -- uses: protocol
--- uses: protocol
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal
 -- then for each partition: partition, epoch, id after the last one read ('' unknown), '1' to delete what
@@ -8,12 +7,34 @@
 -- outcome, id, attempt, key, type, data, '1' if it has a retry record
 -- Returns a string for each partition, one letter for each id in order:
 -- O done by the owner, D done by a drainer, F pending for another; pending for nobody: U if the
--- caller owns the partition, G if not. On U, G and F nothing is written.
+-- caller owns the partition, G if not. On U, G and F nothing is written. A plain end by the
+-- owner writes nothing but its ack, so it is not looked up: repeated, it answers O again.
 local me, ttl, journal = ARGV[1], ARGV[2], ARGV[3] == '1'
 local at = 4
 local function next_arg()
   at = at + 1
   return ARGV[at - 1]
+end
+
+-- The list of a key stays in id order, also when a job comes back to it that had been
+-- taken out before later ones; the index holds the time of the first, which trim spares.
+local function park(p, id, key)
+  local index = K .. 'parked:' .. p
+  local list = index .. ':' .. key
+  local tail = redis.call('LINDEX', list, -1)
+  if not tail or below(tail, id) then
+    redis.call('RPUSH', list, id)
+  else
+    local from, pivot = 0, nil
+    while not pivot do
+      for _, other in ipairs(redis.call('LRANGE', list, from, from + 99)) do
+        if not pivot and below(id, other) then pivot = other end
+      end
+      from = from + 100
+    end
+    redis.call('LINSERT', list, 'BEFORE', pivot, id)
+  end
+  redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^(%d+)'), key)
 end
 
 local function effects(p, id, o, epoch)
@@ -23,8 +44,7 @@ local function effects(p, id, o, epoch)
   elseif o.outcome == 'X' then
     redis.call('HSET', K .. 'dead:' .. p, full, o.data)
   elseif o.outcome == 'P' then
-    redis.call('RPUSH', K .. 'parked:' .. p .. ':' .. o.key, id)
-    redis.call('ZADD', K .. 'parked:' .. p, 'NX', string.match(id, '^(%d+)'), o.key)
+    park(p, id, o.key)
     return
   end
   if o.retry == '1' then redis.call('HDEL', K .. 'retry:' .. p, id) end
@@ -41,7 +61,7 @@ end
 
 -- One end by whoever holds the entry; holder is the consumer name of the run.
 local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
-  local held = redis.call('XPENDING', stream, owner, o.id, o.id, 1)[1]
+  local held = pending_entry(stream, owner, o.id)
   if not held then return drainer and 'G' or 'U' end
   if held[2] ~= holder then return 'F' end
   if o.outcome == 'F' or o.outcome == 'B' then
@@ -59,17 +79,11 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   return drainer and 'D' or 'O'
 end
 
-local function below(a, b)
-  local am, as = string.match(a, '^(%d+)-(%d+)$')
-  local bm, bs = string.match(b, '^(%d+)-(%d+)$')
-  am, bm = tonumber(am), tonumber(bm)
-  return am < bm or (am == bm and tonumber(as) < tonumber(bs))
-end
-
 -- The low-water mark: nothing below it is pending or parked, and everything below it was
 -- handed out.
 local function trim(p, stream, after)
-  local pend = redis.call('XPENDING', stream, me)
+  local pend = redis.pcall('XPENDING', stream, me)
+  if pend.err then return end
   local mark = after
   if pend[1] > 0 then mark = pend[2] end
   if mark == '' then return end
@@ -93,11 +107,13 @@ while at <= #ARGV do
     if n > 0 then
       local ids = {}
       for i = 1, n do ids[i] = next_arg() end
+      local letter = 'O'
       for first = 1, n, 1000 do
-        redis.call('XACK', stream, me, unpack(ids, first, math.min(first + 999, n)))
+        local acked = redis.pcall('XACK', stream, me, unpack(ids, first, math.min(first + 999, n)))
+        if type(acked) == 'table' then letter = 'U' end
       end
-      letters[1] = string.rep('O', n)
-      gone = ids
+      letters[1] = string.rep(letter, n)
+      if letter == 'O' then gone = ids end
     end
   else
     for _ = 1, n do

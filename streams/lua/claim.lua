@@ -14,7 +14,7 @@ local records = {}
 if #page[2] > 0 and redis.call('EXISTS', K .. 'retry:' .. p) == 1 then
   for i, e in ipairs(page[2]) do records[i] = redis.call('HGET', K .. 'retry:' .. p, e[1]) or '' end
 end
-local permits, start = {}, '-'
+local permits = {}
 local holders = redis.call('XPENDING', stream, me)[4]
 for _, h in ipairs(holders or {}) do
   if string.find(h[1], '@', 1, true) then
@@ -28,12 +28,7 @@ for _, h in ipairs(holders or {}) do
     end
   end
 end
-local last = '0-0'
-for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-  for i = 1, #g, 2 do
-    if g[i] == 'last-delivered-id' then last = g[i + 1] end
-  end
-end
+local last = delivered(stream, me) or '0-0'
 local parked = {}
 if ARGV[4] == '0-0' then
   for _, key in ipairs(redis.call('ZRANGE', K .. 'parked:' .. p, 0, -1)) do

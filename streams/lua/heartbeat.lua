@@ -4,7 +4,7 @@
 -- ARGV[1] incarnation, ARGV[2] lease in ms, ARGV[3] lifetime of its inbox in ms, ARGV[4] value of its liveness key
 -- Returns {'OK', ring epoch, phase, mode, change number} | {'FENCED'}
 -- A lease that ran out while the worker is still a member comes back: only an eviction ends it.
--- PEXPIRE works when memory is full, SET would not, hence SETRANGE-free renewal first.
+-- PEXPIRE first: it never needs memory.
 local inc = ARGV[1]
 if not member(inc) then return {'FENCED'} end
 if redis.call('PEXPIRE', K .. 'control:' .. inc, ARGV[3]) == 0 then return {'FENCED'} end

@@ -4,17 +4,20 @@
 -- Returns {term, leader}: the term is '0' when somebody else leads.
 local K, me = KEYS[1], ARGV[1]
 local leader = redis.call('HGET', K .. 'leader', 'dispatcher')
-if leader == me then
+local term = redis.call('HGET', K .. 'leader', 'term')
+-- Where the records were lost and made again, the ring may know a higher term than the
+-- lease: nothing would obey it, so a new one is taken.
+if leader == me and term == redis.call('HGET', K .. 'ring', 'term') then
   redis.call('PEXPIRE', K .. 'leader', ARGV[2])
-  return {redis.call('HGET', K .. 'leader', 'term'), me}
+  return {term, me}
 end
-if leader then
+if leader and leader ~= me then
   -- A lease somebody wrote by hand without an end would hold the ring for ever.
   if redis.call('PTTL', K .. 'leader') == -1 then redis.call('PEXPIRE', K .. 'leader', ARGV[2]) end
   return {'0', leader}
 end
 if redis.call('HEXISTS', K .. 'ring', 'epoch') == 0 then return {'0', ''} end
-local term = string.format('%.0f', redis.call('HINCRBY', K .. 'ring', 'term', 1))
+term = string.format('%.0f', redis.call('HINCRBY', K .. 'ring', 'term', 1))
 redis.call('DEL', K .. 'leader')
 redis.call('HSET', K .. 'leader', 'dispatcher', me, 'term', term)
 redis.call('PEXPIRE', K .. 'leader', ARGV[2])

@@ -1,24 +1,11 @@
 -- The only place where an owner changes; put before the scripts that may do it.
 -- The new owner's group is made at the old one's last-delivered id and takes over its
 -- pending list: what the old owner still runs (keep) stays under its permit, other
--- permits of members stay, everything else is marked for reclaim.
+-- permits of members stay, everything else is marked for reclaim. With crash, what the old
+-- owner held counts a crash; a permit whose holder is no member always does.
 -- Returns new epoch, cut, or nil and a reason (then nothing was changed).
-local function inspect(stream, from)
-  local cut
-  local foreign = {}
-  for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local name, last
-    for i = 1, #g, 2 do
-      if g[i] == 'name' then name = g[i + 1] elseif g[i] == 'last-delivered-id' then last = g[i + 1] end
-    end
-    -- The in-memory store writes 0-0 as 0.
-    if name == from then cut = string.find(last, '-', 1, true) and last or last .. '-0' else foreign[#foreign + 1] = name end
-  end
-  return cut, foreign
-end
-
-local function holders(p, stream, from, epoch, keep, crash)
-  local by, permits, total, start = {}, {}, 0, '-'
+local function holders(stream, from, epoch, keep, crash)
+  local by, permits, crashed, total, start = {}, {}, {}, 0, '-'
   while true do
     local page = redis.call('XPENDING', stream, from, start, '+', 1000)
     for _, e in ipairs(page) do
@@ -27,18 +14,22 @@ local function holders(p, stream, from, epoch, keep, crash)
         if keep[id] then
           holder = from .. '@' .. epoch
         elseif crash then
-          count_crash(p, id)
+          crashed[#crashed + 1] = id
         end
       else
         local inc = string.match(consumer, '^(.*)@%d+$')
-        if inc and member(inc) then holder = consumer end
+        if inc and member(inc) then
+          holder = consumer
+        elseif inc then
+          crashed[#crashed + 1] = id
+        end
       end
       if holder ~= '!' then permits[#permits + 1] = id end
       by[holder] = by[holder] or {}
       table.insert(by[holder], id)
       total = total + 1
     end
-    if #page < 1000 then return by, permits, total end
+    if #page < 1000 then return by, permits, crashed, total end
     start = '(' .. page[#page][1]
   end
 end
@@ -69,16 +60,15 @@ end
 local function flip(p, from, epoch, to, keep, crash)
   if from == to then return nil, 'SAME' end
   local stream = K .. 'jobs:' .. p
-  local cut, foreign = '0-0', {}
-  if redis.call('EXISTS', stream) == 1 then cut, foreign = inspect(stream, from) end
-  if not cut or redis.call('EXISTS', stream) == 0 then
+  local cut, foreign = delivered(stream, from)
+  if not cut then
     -- The owner's group is gone: somebody deleted it. Begin at 0: again rather than never.
     redis.call('XGROUP', 'CREATE', stream, from, '0', 'MKSTREAM')
     cut = '0-0'
     announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"group of the owner was gone: reading from 0"}')
   end
   for _, name in ipairs(foreign) do redis.call('XGROUP', 'DESTROY', stream, name) end
-  local by, permits, total = holders(p, stream, from, epoch, keep, crash)
+  local by, permits, crashed, total = holders(stream, from, epoch, keep, crash)
   redis.call('XGROUP', 'CREATE', stream, to, cut)
   for holder, ids in pairs(by) do claim_for(stream, to, holder, ids) end
   local moved = redis.call('XPENDING', stream, to)[1]
@@ -91,6 +81,7 @@ local function flip(p, from, epoch, to, keep, crash)
     announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"pending jobs were deleted from the stream","lost":' .. lost .. '}')
   end
   redis.call('XGROUP', 'DESTROY', stream, from)
+  for _, id in ipairs(crashed) do count_crash(p, id) end
   local e = string.format('%.0f', tonumber(epoch) + 1)
   redis.call('HSET', K .. 'owner', p, to .. ' ' .. e)
   changed(from)

@@ -26,6 +26,35 @@ local function owner_of(p)
   return string.match(rec, '^(%S+) (%d+)$')
 end
 
+local function below(a, b)
+  local am, as = string.match(a, '^(%d+)-(%d+)$')
+  local bm, bs = string.match(b, '^(%d+)-(%d+)$')
+  am, bm = tonumber(am), tonumber(bm)
+  return am < bm or (am == bm and tonumber(as) < tonumber(bs))
+end
+
+-- A stream whose group was deleted, or that is no stream any more, has nothing pending.
+-- It must not stop a script's work on other partitions: hence pcall.
+local function pending_entry(stream, group, id)
+  local held = redis.pcall('XPENDING', stream, group, id, id, 1)
+  return not held.err and held[1] or nil
+end
+
+-- The last-delivered id of a group, or nil if there is no such group; and the names of all others.
+local function delivered(stream, group)
+  local last, others = nil, {}
+  local groups = redis.pcall('XINFO', 'GROUPS', stream)
+  for _, g in ipairs(groups.err and {} or groups) do
+    local name, id
+    for i = 1, #g, 2 do
+      if g[i] == 'name' then name = g[i + 1] elseif g[i] == 'last-delivered-id' then id = g[i + 1] end
+    end
+    -- The in-memory store writes 0-0 as 0.
+    if name == group then last = string.find(id, '-', 1, true) and id or id .. '-0' else others[#others + 1] = name end
+  end
+  return last, others
+end
+
 -- Raises the worker's change number: its heartbeat shows it, so that a lost hint is found.
 local function changed(inc)
   if inc == '-' or not member(inc) then return '0' end
@@ -111,13 +140,8 @@ local function advance()
     local owners = redis.call('HGETALL', K .. 'owner')
     for i = 1, #owners, 2 do
       local inc = string.match(owners[i + 1], '^(%S+) ')
-      for _, g in ipairs(redis.call('XINFO', 'GROUPS', K .. 'jobs:' .. owners[i])) do
-        local name, last
-        for j = 1, #g, 2 do
-          if g[j] == 'name' then name = g[j + 1] elseif g[j] == 'last-delivered-id' then last = g[j + 1] end
-        end
-        if name == inc then cuts[#cuts + 1] = '"' .. owners[i] .. '":"' .. last .. '"' end
-      end
+      local last = inc and delivered(K .. 'jobs:' .. owners[i], inc)
+      if last then cuts[#cuts + 1] = '"' .. owners[i] .. '":"' .. last .. '"' end
     end
     local members = redis.call('HKEYS', K .. 'members')
     local data = '{"epoch":"' .. epoch .. '","sync_to":{' .. table.concat(cuts, ',') .. '},"members":' .. quoted(members) .. '}'

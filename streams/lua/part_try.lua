@@ -15,6 +15,8 @@ local function group_of(stream, inc)
     for i = 1, #g, 2 do
       if g[i] == 'name' then found = g[i + 1] elseif g[i] == 'last-delivered-id' then delivered = g[i + 1] end
     end
+    -- A group that was made at 0 is shown so by the in-memory store.
+    if delivered and not string.find(delivered, '-', 1, true) then delivered = delivered .. '-0' end
     if found == inc or (not inc and n == 1) then name, last = found, delivered end
   end
   local info = try('XINFO', 'STREAM', stream) or {}

@@ -8,7 +8,7 @@ local p, id = ARGV[2], ARGV[3]
 local inc, epoch = owner_of(p)
 if not inc then return 'GONE' end
 local stream = K .. 'jobs:' .. p
-local e = redis.call('XPENDING', stream, inc, id, id, 1)[1]
+local e = pending_entry(stream, inc, id)
 if not e or e[2] ~= ARGV[4] then return 'GONE' end
 if not member(string.match(ARGV[4], '^(.*)@%d+$') or '') then count_crash(p, id) end
 redis.call('XCLAIM', stream, inc, '!', '0', id, 'IDLE', MARK_IDLE, 'JUSTID')

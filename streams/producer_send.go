@@ -1,0 +1,258 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ringmaster/job"
+)
+
+// What one enqueue script adds is bounded, so that it never holds the server long.
+const (
+	maxBatch      = 500
+	maxBatchBytes = 4 << 20
+)
+
+// outLane is what waits for one partition.
+type outLane struct {
+	seq   uint64
+	retry *outBatch // its answer is not known yet: nothing may overtake it
+	queue []*outJob
+}
+
+type outJob struct {
+	req     *request
+	index   int
+	encoded [3]string // type, key, payload
+	batch   *outBatch // nil while it waits in the queue
+	dropped bool      // its caller was told that it is not added
+}
+
+func (j *outJob) size() int { return len(j.encoded[0]) + len(j.encoded[1]) + len(j.encoded[2]) }
+
+// outBatch is what one script call adds, or a repeat of it.
+type outBatch struct {
+	partition int
+	seq       uint64
+	jobs      []*outJob
+	inFlight  bool
+	sent      bool // an attempt may have been executed: the content is fixed
+	recreated bool // the queue's records were made again because of it
+}
+
+// perhapsAdded reports whether the job may be in the stream, now or later.
+func (j *outJob) perhapsAdded() bool { return j.batch != nil && (j.batch.inFlight || j.batch.sent) }
+
+func (p *Producer) loop() {
+	defer close(p.done)
+	pause := time.Duration(0)
+	for {
+		batches, closing := p.collect()
+		if len(batches) == 0 {
+			if closing {
+				return
+			}
+			<-p.wake
+			continue
+		}
+		if p.send(batches) {
+			pause = 0
+			continue
+		}
+		pause = min(max(2*pause, 20*time.Millisecond), time.Second)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-p.ctx.Done():
+			timer.Stop()
+			p.failAll()
+			return
+		}
+	}
+}
+
+// collect takes at most one batch of each partition.
+func (p *Producer) collect() ([]*outBatch, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*outBatch
+	for n, l := range p.lanes {
+		if l.retry != nil && !l.retry.sent {
+			l.retry.jobs = wantedOf(l.retry.jobs)
+			if len(l.retry.jobs) == 0 {
+				l.retry = nil
+			}
+		}
+		if l.retry == nil {
+			l.take(n)
+		}
+		if l.retry != nil {
+			l.retry.inFlight = true
+			out = append(out, l.retry)
+		}
+	}
+	return out, p.closing
+}
+
+func wantedOf(jobs []*outJob) []*outJob {
+	var out []*outJob
+	for _, j := range jobs {
+		if !j.dropped {
+			out = append(out, j)
+		}
+	}
+	return out
+}
+
+// take makes the next batch of what is still wanted, if there is anything.
+func (l *outLane) take(partition int) {
+	b := &outBatch{partition: partition, seq: l.seq + 1}
+	i, bytes := 0, 0
+	for ; i < len(l.queue) && len(b.jobs) < maxBatch; i++ {
+		j := l.queue[i]
+		switch {
+		case j.dropped:
+			continue
+		case j.req.ctx.Err() != nil:
+			j.dropped = true
+			j.req.finish(j.index, job.Receipt{}, notAdded(j.req.ctx, nil))
+			continue
+		}
+		if bytes += j.size(); bytes > maxBatchBytes && len(b.jobs) > 0 {
+			break
+		}
+		j.batch = b
+		b.jobs = append(b.jobs, j)
+	}
+	l.queue = l.queue[i:]
+	if len(b.jobs) > 0 {
+		l.seq, l.retry = b.seq, b
+	}
+}
+
+// notAdded is the answer to a caller whose context ended before its job was sent; last
+// is how the latest attempt at anything failed, if it did.
+func notAdded(ctx context.Context, last error) error {
+	if last != nil {
+		return fmt.Errorf("enqueue: %w: %w (%v)", job.ErrUnavailable, context.Cause(ctx), last)
+	}
+	return fmt.Errorf("enqueue: %w: %w", job.ErrUnavailable, context.Cause(ctx))
+}
+
+// send makes one attempt at every batch, all in one round trip. It reports false if the
+// server should be given a pause.
+func (p *Producer) send(batches []*outBatch) bool {
+	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout)
+	defer cancel()
+	calls := make([]*call, len(batches))
+	for i, b := range batches {
+		args := append(make([]any, 0, 4+4*len(b.jobs)), b.partition, p.id, epochText(b.seq), job.IdempotencyTTL.Milliseconds())
+		for _, j := range b.jobs {
+			args = append(args, j.encoded[0], j.encoded[1], j.encoded[2], "")
+		}
+		calls[i] = &call{shard: p.s.shardOf(p.q, b.partition), args: args}
+	}
+	p.s.runAll(ctx, p.s.cmd, &p.s.scripts.enqueue, calls)
+	healthy, missing := true, false
+	p.mu.Lock()
+	p.failure = nil
+	for i, b := range batches {
+		b.inFlight = false
+		if errors.Is(calls[i].err, job.ErrNotFound) && !b.recreated {
+			b.recreated, missing = true, true
+		} else if !p.settle(b, calls[i]) {
+			healthy = false
+		}
+	}
+	p.mu.Unlock()
+	if missing {
+		// The queue's records are gone (FLUSHALL, a new server): make them again.
+		return p.recreate(ctx) == nil && healthy
+	}
+	return healthy
+}
+
+// settle ends a batch, or leaves it to be sent again. It reports false for the latter.
+func (p *Producer) settle(b *outBatch, k *call) bool {
+	err := k.err
+	switch {
+	case err == nil:
+		l := list(k.value)
+		first, ok := job.ParseEntryID(text(at(l, 0)))
+		if !ok || int(number(at(l, 1))) != len(b.jobs) {
+			err = badAnswer("enqueue", k.value)
+			break
+		}
+		for i, j := range b.jobs {
+			id := job.ID{Partition: b.partition, Entry: job.EntryID{Ms: first.Ms, Seq: first.Seq + uint64(i)}}
+			j.req.finish(j.index, job.Receipt{ID: id.String(), Partition: b.partition}, nil)
+		}
+		p.lanes[b.partition].retry = nil
+		return true
+	case errors.Is(err, job.ErrOutcomeUnknown):
+		b.sent = true
+		p.failure = err
+		if b.wanted() && p.ctx.Err() == nil {
+			return false
+		}
+	case errors.Is(err, job.ErrUnavailable):
+		p.failure = err
+		if b.wanted() && p.ctx.Err() == nil {
+			return false
+		}
+	}
+	if b.sent && !errors.Is(err, job.ErrOutcomeUnknown) {
+		err = fmt.Errorf("an earlier attempt: %w; the last: %v", job.ErrOutcomeUnknown, err)
+	}
+	p.lanes[b.partition].retry = nil
+	for _, j := range b.jobs {
+		j.req.finish(j.index, job.Receipt{}, err)
+	}
+	return true
+}
+
+// wanted reports whether anybody still waits for the batch. One that is given up can
+// never be added later: the next one's sequence is higher.
+func (b *outBatch) wanted() bool {
+	for _, j := range b.jobs {
+		if j.req.ctx.Err() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// failAll ends everything that is still open.
+func (p *Producer) failAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.lanes {
+		jobs := l.queue
+		if l.retry != nil {
+			jobs = append(l.retry.jobs, jobs...)
+		}
+		for _, j := range jobs {
+			switch {
+			case j.dropped:
+			case j.perhapsAdded():
+				j.req.finish(j.index, job.Receipt{}, fmt.Errorf("%w: %w", ErrClosed, job.ErrOutcomeUnknown))
+			default:
+				j.req.finish(j.index, job.Receipt{}, ErrClosed)
+			}
+		}
+		l.retry, l.queue = nil, nil
+	}
+}
+
+// finish records one job's answer; the producer's lock is held.
+func (r *request) finish(i int, receipt job.Receipt, err error) {
+	if receipt.ID != "" {
+		r.receipts[i] = receipt
+	}
+	r.errs[i] = err
+	if r.left--; r.left == 0 {
+		close(r.done)
+	}
+}
