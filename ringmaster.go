@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,11 +61,12 @@ type Client struct {
 
 // NewClient prepares a client of the server at url (redis://host:port); it does not
 // connect yet. The url "embedded" starts a store in this process's memory, at
-// 127.0.0.1:6390, which ends with Close and takes all jobs with it.
+// 127.0.0.1:6390, which ends with Close and takes all jobs with it;
+// "embedded://127.0.0.1:0" starts it on a free port, which URL tells.
 func NewClient(url string) (*Client, error) {
 	c := &Client{producers: map[string]*streams.Producer{}, stop: func() {}}
-	if url == "embedded" {
-		e, err := embedded.Start(app.EmbeddedAddr)
+	if addr, ok := embeddedAddr(url); ok {
+		e, err := embedded.Start(addr)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +81,16 @@ func NewClient(url string) (*Client, error) {
 	return c, nil
 }
 
-// URL is the server's address.
+// embeddedAddr is where the store in memory is to listen, if url asks for one.
+func embeddedAddr(url string) (addr string, ok bool) {
+	if url == "embedded" {
+		return app.EmbeddedAddr, true
+	}
+	return strings.CutPrefix(url, "embedded://")
+}
+
+// URL is the server's address, without a password: what a Worker's URL and Dispatch take
+// where the server asks for none.
 func (c *Client) URL() string { return c.store.Address() }
 
 // Close sends what was handed in and ends the connections.

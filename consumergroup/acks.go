@@ -255,6 +255,11 @@ func (w *Worker) parkedNow(it *item) {
 			break
 		}
 	}
+	if l.stalled && len(p.flight) == 0 {
+		l.stalled, l.wanted = false, false
+		it.t.stalled--
+		it.t.shard.wakeReader()
+	}
 	it.t.shard.wantUnpark(l)
 }
 

@@ -12,51 +12,50 @@ import (
 	"ringmaster/resize"
 )
 
-// claimPageSize keeps a claim short: larger pages delay everybody else at the server.
-const claimPageSize = 128
+// claimPageSize keeps a claim short: larger pages delay everybody else at the server, and
+// the first job of the partition.
+const claimPageSize = 32
 
 var errEvicted = errors.New("incarnation was evicted")
 
-// step feeds the participant one event and does what it wants, until nothing is left.
-// Claims and releases of one round go in one round trip each.
-func (s *shard) step(ctx context.Context, ev resize.ParticipantEvent) error {
-	todo := []resize.ParticipantEvent{ev}
-	for len(todo) > 0 {
-		ev := todo[0]
-		todo = todo[1:]
-		actions, err := s.brain.Step(ev)
-		if err != nil {
-			return fmt.Errorf("participant: %w", err)
+// step feeds the participant events and does what it wants, until nothing is left.
+func (s *shard) step(ctx context.Context, events ...resize.ParticipantEvent) error {
+	for len(events) > 0 {
+		var actions []resize.ParticipantAction
+		for _, ev := range events {
+			more, err := s.brain.Step(ev)
+			if err != nil {
+				return fmt.Errorf("participant: %w", err)
+			}
+			actions = append(actions, more...)
 		}
-		more, err := s.perform(ctx, actions)
-		if err != nil {
+		var err error
+		if events, err = s.perform(ctx, actions); err != nil {
 			return err
 		}
-		todo = append(todo, more...)
 	}
 	return nil
 }
 
-// perform does actions in order and returns the events that answer them.
+// perform does a round of actions and returns the events that answer them. What needs no
+// round trip comes first, and what it opened starts before anything waits; then releases,
+// claims and readings, each kind in one round trip: no action of a round rests on the
+// answer to another of it.
 func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction) ([]resize.ParticipantEvent, error) {
-	var events []resize.ParticipantEvent
-	for i := 0; i < len(actions); {
-		n := 1
-		switch a := actions[i].(type) {
+	var claims []resize.ClaimPartition
+	var releases []resize.ReleasePartition
+	var unblocks []resize.Unblock
+	read := false
+	for _, a := range actions {
+		switch a := a.(type) {
 		case resize.ClaimPartition:
-			run := sameKind[resize.ClaimPartition](actions[i:])
-			n = len(run)
-			events = append(events, s.claim(ctx, run)...)
+			claims = append(claims, a)
 		case resize.ReleasePartition:
-			run := sameKind[resize.ReleasePartition](actions[i:])
-			n = len(run)
-			events = append(events, s.release(ctx, run)...)
+			releases = append(releases, a)
+		case resize.Unblock:
+			unblocks = append(unblocks, a)
 		case resize.ReadRecords:
-			ev, err := s.readRecords(ctx)
-			if err != nil {
-				return nil, err
-			}
-			events = append(events, ev...)
+			read = true
 		case resize.OpenGate:
 			s.setGate(a.Part, a.Epoch, true)
 		case resize.ReopenGate:
@@ -67,8 +66,6 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction)
 			s.startReading(a.Part, a.Epoch)
 		case resize.DropPartition:
 			s.drop(a)
-		case resize.Unblock:
-			s.unblock(ctx, a)
 		case resize.Report:
 			s.report(a)
 		case resize.Rejoin:
@@ -76,21 +73,18 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction)
 		default:
 			return nil, fmt.Errorf("participant wants %v, which is not known here", a)
 		}
-		i += n
+	}
+	s.startOpened()
+	events := append(s.release(ctx, releases), s.claim(ctx, claims)...)
+	s.unblock(ctx, unblocks)
+	if read {
+		more, err := s.readRecords(ctx)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, more...)
 	}
 	return events, nil
-}
-
-func sameKind[A resize.ParticipantAction](actions []resize.ParticipantAction) []A {
-	var run []A
-	for _, a := range actions {
-		x, ok := a.(A)
-		if !ok {
-			break
-		}
-		run = append(run, x)
-	}
-	return run
 }
 
 func (s *shard) tenure(part int, epoch uint64) *tenure {
@@ -102,6 +96,9 @@ func (s *shard) tenure(part int, epoch uint64) *tenure {
 
 // claim takes over pages of pending jobs.
 func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.ParticipantEvent {
+	if len(as) == 0 {
+		return nil
+	}
 	tenures, cursors := make([]job.Tenure, len(as)), make([]string, len(as))
 	s.w.mu.Lock()
 	for i, a := range as {
@@ -184,33 +181,42 @@ func (s *shard) takePage(t *tenure, page *job.ClaimPage, now time.Time) {
 	}
 }
 
-// unblock: somebody says that a former owner finished a job. The message is a hint; the
-// pending list tells, and frees the key if it is so.
-func (s *shard) unblock(ctx context.Context, a resize.Unblock) {
+// unblock: somebody says that former owners finished jobs. The messages are hints; the
+// pending lists tell, and free the keys if it is so.
+func (s *shard) unblock(ctx context.Context, as []resize.Unblock) {
+	var tenures []job.Tenure
 	s.w.mu.Lock()
-	t := s.tenure(a.Part, a.Epoch)
+	for _, a := range as {
+		if t := s.tenure(a.Part, a.Epoch); t != nil && !slices.Contains(tenures, t.Tenure) {
+			tenures = append(tenures, t.Tenure)
+		}
+	}
 	s.w.mu.Unlock()
-	if t == nil {
+	if len(tenures) == 0 {
 		return
 	}
-	pages, errs := s.reader.Claim(ctx, []job.Tenure{t.Tenure}, []string{""}, claimPageSize)
-	if errs[0] != nil {
-		s.unsure = true
-		return
-	}
-	if pages[0].Fenced {
-		s.fenced(t.Tenure)
-		return
-	}
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	if s.tenure(a.Part, a.Epoch) == t {
-		s.takePage(t, &pages[0], time.Now())
+	pages, errs := s.reader.Claim(ctx, tenures, make([]string, len(tenures)), claimPageSize)
+	for i, k := range tenures {
+		switch {
+		case errs[i] != nil:
+			s.unsure = true
+		case pages[i].Fenced:
+			s.fenced(k)
+		default:
+			s.w.mu.Lock()
+			if t := s.tenure(k.Partition, k.Epoch); t != nil {
+				s.takePage(t, &pages[i], time.Now())
+			}
+			s.w.mu.Unlock()
+		}
 	}
 }
 
 // release gives partitions up.
 func (s *shard) release(ctx context.Context, as []resize.ReleasePartition) []resize.ParticipantEvent {
+	if len(as) == 0 {
+		return nil
+	}
 	tenures, running := make([]job.Tenure, len(as)), make([][]job.EntryID, len(as))
 	s.w.mu.Lock()
 	for i, a := range as {
@@ -309,13 +315,27 @@ func (s *shard) setGate(part int, epoch uint64, open bool) {
 	if open {
 		t.closedAt = time.Time{}
 		delete(s.closing, t)
-		s.w.dispatchAll(t, time.Now())
+		s.opened = append(s.opened, t)
 		return
 	}
 	t.closedAt = time.Now()
 	s.closing[t] = true
 	s.barrier = true
 	s.runEnded(t)
+}
+
+// startOpened dispatches what the gates that were opened let through, all together: the
+// first partition to open would otherwise take every executor before the second one does.
+func (s *shard) startOpened() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	now := time.Now()
+	for _, t := range s.opened {
+		if t.gate {
+			s.w.dispatchAll(t, now)
+		}
+	}
+	s.opened = nil
 }
 
 func (s *shard) startReading(part int, epoch uint64) {

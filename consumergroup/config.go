@@ -26,7 +26,7 @@ type Config struct {
 
 	Concurrency    int           // handlers at a time; 16
 	Window         int           // entries held of one partition at most; 256
-	ReadBudget     int           // entries one read may bring at most; 1024
+	ReadBudget     int           // entries one read may bring, and all partitions may hold, at most; 1024
 	HeldBytes      int           // payload bytes held before reading pauses; 64 MiB
 	ParkBeyond     int           // jobs that may wait behind a blocked key before the rest is parked; 16
 	HandlerTimeout time.Duration // 30 s

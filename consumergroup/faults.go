@@ -99,10 +99,8 @@ func (s *shard) groupGone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, ev := range events {
-		if err := s.step(ctx, ev); err != nil {
-			return err
-		}
+	if err := s.step(ctx, events...); err != nil {
+		return err
 	}
 	if s.gone < 2 {
 		return nil

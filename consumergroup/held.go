@@ -17,9 +17,11 @@ type tenure struct {
 	reading bool // new jobs may be read
 	over    bool // dropped or released: nothing of it starts any more
 	leftOut bool // a read is under way without it, because its window was full
+	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
 
 	items    map[job.EntryID]*item // all that is held: waiting, running, unanswered
 	lanes    map[string]*lane
+	ready    fifo[*item]
 	permits  map[job.EntryID]string // entries former owners still run -> key
 	blocked  map[string]int         // key -> permits
 	running  int                    // started and not answered
@@ -41,6 +43,9 @@ type lane struct {
 	busy   *item   // running or unanswered
 	parked *parked // jobs of the key that are set aside, nil if none
 	wanted bool    // to be unparked by the reader
+	// stalled: wanted, but jobs of the key are on the way to be parked. Unparked before the
+	// answer is here they would be known as both.
+	stalled bool
 }
 
 // parked is what is known of the set-aside jobs of a key: all have ids of at least first.
@@ -54,7 +59,7 @@ type state uint8
 
 const (
 	waiting state = iota
-	ready         // in the ready list
+	ready         // in its tenure's ready list
 	running
 	ending  // its end is on the way to the store
 	parking // as ending: on the way to be set aside

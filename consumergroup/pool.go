@@ -45,12 +45,42 @@ func (w *Worker) arrive(t *tenure, entries []job.Entry, now time.Time) {
 // park sends a job to wait in the store, behind those of its key.
 func (w *Worker) park(it *item) {
 	l := it.lane
-	if l.parked == nil {
-		l.parked = &parked{first: it.entry.ID}
+	if l.parked == nil || it.entry.ID.Less(l.parked.first) {
+		if l.parked == nil {
+			l.parked = &parked{}
+		}
+		l.parked.first = it.entry.ID
 	}
 	l.parked.flight = append(l.parked.flight, it.entry.ID)
 	it.state = parking
 	w.end(it, job.Completion{Outcome: job.Parked})
+}
+
+// shed makes room in a full window: what waits behind a held key may have come before
+// the key was held. First the long queues, then all but the head of each.
+func (w *Worker) shed(t *tenure, now time.Time) {
+	for _, it := range t.items {
+		if it.state == parking {
+			return // room is on its way
+		}
+	}
+	for _, keep := range []int{w.cfg.ParkBeyond, 1} {
+		found := false
+		for _, l := range t.lanes {
+			if len(l.queue) <= keep || !t.held(l, now) {
+				continue
+			}
+			rest := l.queue[keep:]
+			l.queue = l.queue[:keep:keep]
+			for _, it := range rest {
+				w.park(it)
+			}
+			found = true
+		}
+		if found {
+			return
+		}
+	}
 }
 
 // dispatch offers the head of a lane, if it may start. The worker's lock is held.
@@ -88,7 +118,10 @@ func (w *Worker) offer(it *item, now time.Time) {
 		return
 	}
 	it.state = ready
-	w.ready.push(it)
+	if it.t.ready.empty() {
+		w.ready.push(it.t)
+	}
+	it.t.ready.push(it)
 	w.idle.Signal()
 }
 
@@ -101,12 +134,12 @@ func (w *Worker) next() *item {
 		if w.done {
 			return nil
 		}
-		it := w.ready.peek()
+		it := w.head()
 		if it == nil || !w.leaseValid() || w.alone != nil || (it.prior.Alone && w.runs > 0) {
 			w.idle.Wait()
 			continue
 		}
-		w.ready.pop()
+		w.advance()
 		if it.state != ready {
 			continue
 		}
@@ -152,29 +185,46 @@ func (w *Worker) ceased(it *item) {
 	}
 }
 
-// fifo is the ready list.
-type fifo struct {
-	items []*item
+// head is the next ready item, nil if there is none. Partitions take turns, so that one
+// with much to do does not keep the others waiting.
+func (w *Worker) head() *item {
+	if w.ready.empty() {
+		return nil
+	}
+	return w.ready.peek().ready.peek()
+}
+
+// advance takes the head off, and puts its partition last.
+func (w *Worker) advance() {
+	t := w.ready.pop()
+	t.ready.pop()
+	if !t.ready.empty() {
+		w.ready.push(t)
+	}
+}
+
+// fifo is a queue that does not let its memory grow.
+type fifo[T any] struct {
+	items []T
 	head  int
 }
 
-func (f *fifo) push(it *item) { f.items = append(f.items, it) }
+func (f *fifo[T]) empty() bool { return f.head == len(f.items) }
+func (f *fifo[T]) push(x T)    { f.items = append(f.items, x) }
+func (f *fifo[T]) peek() T     { return f.items[f.head] }
 
-func (f *fifo) peek() *item {
-	if f.head == len(f.items) {
-		return nil
-	}
-	return f.items[f.head]
-}
-
-func (f *fifo) pop() {
-	f.items[f.head] = nil
+func (f *fifo[T]) pop() T {
+	var zero T
+	x := f.items[f.head]
+	f.items[f.head] = zero
 	if f.head++; f.head == len(f.items) {
 		f.items, f.head = f.items[:0], 0
 	} else if f.head > 1024 && f.head*2 > len(f.items) {
-		f.items = append(f.items[:0], f.items[f.head:]...)
-		f.head = 0
+		n := copy(f.items, f.items[f.head:])
+		clear(f.items[n:])
+		f.items, f.head = f.items[:n], 0
 	}
+	return x
 }
 
 // alarm wakes a job whose backoff ends.

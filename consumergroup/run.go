@@ -199,6 +199,14 @@ func (w *Worker) end(it *item, c job.Completion) {
 func (w *Worker) putBack(it *item) {
 	w.ceased(it)
 	it.state, it.cancel = waiting, nil
+	if it.t.over {
+		w.dropItem(it)
+		return
+	}
+	if it.t.leftOut {
+		it.t.shard.wakeReader() // the key may be held up from now on: see shed
+	}
+	defer it.t.shard.runEnded(it.t)
 	now := time.Now()
 	if l := it.lane; l != nil {
 		l.busy = nil

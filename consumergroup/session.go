@@ -239,15 +239,15 @@ func (n *session) leave(ctx context.Context, errs <-chan error) error {
 	for _, s := range n.shards {
 		s.post(resize.StopAsked{})
 	}
-	call, cancel := context.WithTimeout(ctx, w.cfg.LeaseTTL)
-	if err := n.member.Leaving(call); err != nil {
-		w.deps.Log.Warn("could not announce the leave", "error", err)
-	}
-	cancel()
 	deadline := time.NewTimer(w.cfg.DrainTimeout)
 	defer deadline.Stop()
 	warn := time.NewTimer(w.cfg.DrainTimeout - w.cfg.grace())
 	defer warn.Stop()
+	call, cancel := context.WithTimeout(ctx, min(w.cfg.LeaseTTL, w.cfg.DrainTimeout))
+	if err := n.member.Leaving(call); err != nil {
+		w.deps.Log.Warn("could not announce the leave", "error", err)
+	}
+	cancel()
 	poll := time.NewTicker(2 * time.Millisecond)
 	defer poll.Stop()
 	nudge := time.Now()

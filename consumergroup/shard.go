@@ -3,6 +3,7 @@ package consumergroup
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"ringmaster/job"
@@ -34,6 +35,7 @@ type shard struct {
 	woken   bool // something came up since it last looked
 	poked   bool // and a poke is on its way
 
+	opened  []*tenure        // gates opened in this step, not dispatched yet
 	closing map[*tenure]bool // gates closed, waiting for runs to end
 	barrier bool             // all gates were closed: tell when nothing runs
 	unsure  bool             // reader goroutine only: the last read's outcome is unknown
@@ -91,7 +93,7 @@ func (s *shard) runPoker(ctx context.Context) {
 // roomMade wakes the reader if a partition that was left out of the read has room again.
 // The worker's lock is held.
 func (s *shard) roomMade(t *tenure) {
-	if t.leftOut && len(t.items) <= s.w.cfg.Window/2 && s.w.heldBytes < s.w.cfg.HeldBytes {
+	if t.leftOut && len(t.items) <= s.window(len(s.tenures))/2 && s.w.heldBytes < s.w.cfg.HeldBytes {
 		t.leftOut = false
 		s.wakeReader()
 	}
@@ -215,6 +217,15 @@ func (s *shard) endBlocking() {
 	s.w.mu.Unlock()
 }
 
+// window is how many entries of one partition may be held: what is held must be moved
+// when the partition is, so with many partitions each holds less.
+func (s *shard) window(open int) int {
+	return max(min(s.w.cfg.Window, s.w.cfg.ReadBudget/max(open, 1)), min(s.w.cfg.Window, minWindow))
+}
+
+// minWindow is more than can be under way for one partition between two reads.
+const minWindow = 32
+
 // toRead chooses the partitions with room, and how much to ask of each.
 func (s *shard) toRead() ([]int, int) {
 	s.w.mu.Lock()
@@ -229,15 +240,17 @@ func (s *shard) toRead() ([]int, int) {
 		return nil, 1
 	}
 	now := time.Now()
-	count := max(1, min(128, s.w.cfg.ReadBudget/open, s.w.cfg.Window/2))
+	window := s.window(open)
+	count := max(1, min(128, s.w.cfg.ReadBudget/open, window/2))
 	full := s.w.heldBytes >= s.w.cfg.HeldBytes
 	parts := make([]int, 0, open)
 	for _, t := range s.tenures {
 		if !t.reading || !t.gate || t.brokenUntil.After(now) {
 			continue
 		}
-		if full || s.w.cfg.Window-len(t.items) < count {
+		if full || t.stalled > 0 || window-len(t.items) < count {
 			t.leftOut = true
+			s.w.shed(t, now)
 			continue
 		}
 		parts = append(parts, t.Partition)
@@ -263,6 +276,7 @@ func (s *shard) messages(ctx context.Context, entries []job.ControlEntry) error 
 		return nil
 	}
 	ids := make([]string, len(entries))
+	var events []resize.ParticipantEvent
 	for i, e := range entries {
 		ids[i] = e.ID
 		if e.Fields["type"] == "drain" {
@@ -274,9 +288,10 @@ func (s *shard) messages(ctx context.Context, entries []job.ControlEntry) error 
 			s.w.deps.Log.Warn("control message ignored", "entry_id", e.ID, "error", err)
 			continue
 		}
-		if err := s.step(ctx, resize.MessageReceived{Message: m}); err != nil {
-			return err
-		}
+		events = append(events, resize.MessageReceived{Message: m})
+	}
+	if err := s.step(ctx, events...); err != nil {
+		return err
 	}
 	if err := s.reader.AckControl(ctx, ids); err != nil && !errors.Is(err, job.ErrGroupGone) {
 		return s.readFailed(ctx, err)
@@ -291,15 +306,11 @@ func (s *shard) handleEvents(ctx context.Context) error {
 	events := s.events
 	s.events = nil
 	s.w.mu.Unlock()
-	for _, ev := range events {
-		if _, is := ev.(resize.RunsEnded); is && !s.stillIdle() {
-			continue
-		}
-		if err := s.step(ctx, ev); err != nil {
-			return err
-		}
-	}
-	return nil
+	events = slices.DeleteFunc(events, func(ev resize.ParticipantEvent) bool {
+		_, is := ev.(resize.RunsEnded)
+		return is && !s.stillIdle()
+	})
+	return s.step(ctx, events...)
 }
 
 // stillIdle looks again: gates may have opened since the event was posted.
@@ -318,6 +329,9 @@ func (s *shard) unparkWanted(ctx context.Context) error {
 	s.w.mu.Unlock()
 	for i, l := range lanes {
 		t := tenures[i]
+		if s.stall(t, l) {
+			continue
+		}
 		page, err := s.reader.Unpark(ctx, t.Tenure, l.key, s.w.cfg.ParkBeyond)
 		if err != nil {
 			s.w.mu.Lock()
@@ -335,6 +349,19 @@ func (s *shard) unparkWanted(ctx context.Context) error {
 	return nil
 }
 
+// stall puts a lane off whose last jobs are not parked yet. Only the reader parks jobs,
+// so none can set out while it unparks.
+func (s *shard) stall(t *tenure, l *lane) bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if l.stalled || l.parked == nil || len(l.parked.flight) == 0 {
+		return l.stalled
+	}
+	l.stalled = true
+	t.stalled++
+	return true
+}
+
 func (s *shard) unparked(t *tenure, l *lane, page job.UnparkPage) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
@@ -344,12 +371,8 @@ func (s *shard) unparked(t *tenure, l *lane, page job.UnparkPage) {
 		return
 	}
 	p.left = page.Left
-	switch {
-	case page.Left > 0:
-		p.first = page.First
-	case len(p.flight) > 0:
-		p.first = p.flight[0]
-	default:
+	p.first = page.First
+	if page.Left == 0 {
 		l.parked = nil
 	}
 	s.w.arrive(t, page.Entries, time.Now())

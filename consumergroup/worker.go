@@ -13,9 +13,9 @@ type Worker struct {
 	cfg  Config
 	deps Deps
 
-	mu         sync.Mutex // guards everything below, and all lanes; see the package comment
-	idle       *sync.Cond // something may be ready
-	ready      fifo
+	mu         sync.Mutex    // guards everything below, and all lanes; see the package comment
+	idle       *sync.Cond    // something may be ready
+	ready      fifo[*tenure] // those with ready items, each once
 	alarms     alarms
 	alone      *item // a suspect that runs alone
 	runs       int   // started and not answered

@@ -15,14 +15,6 @@ import (
 	"ringmaster/job"
 )
 
-// raw is a plain client, as redis-cli is.
-func (r *ring) raw() *redis.Client {
-	r.t.Helper()
-	c := redis.NewClient(&redis.Options{Addr: r.server.Addr(), MaxRetries: -1})
-	r.t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
 // member is the incarnation under which a worker process is a member, "" if it is none.
 func (r *ring) member(p *process) string {
 	for _, m := range r.view().Members {

@@ -31,6 +31,7 @@ type role struct {
 	Queue  string
 	Name   string
 	Ledger string // append-only file of the handlers' starts and ends
+	Slots  int    // worker: handlers at a time; 0: the default
 	Mode   string // dispatcher: mode of its plans
 }
 
@@ -88,6 +89,9 @@ func playWorker(ctx context.Context, r role, o app.Options) error {
 	}
 	cfg := configs.DefaultWorker()
 	cfg.Redis, cfg.Queues, cfg.Name, cfg.Builtin = r.URL, []string{r.Queue}, r.Name, true
+	if r.Slots > 0 {
+		cfg.Concurrency = r.Slots
+	}
 	o.Handlers = map[string]handlers.Func{"work": func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
 		var w work
 		if err := json.Unmarshal(d.Payload, &w); err != nil {

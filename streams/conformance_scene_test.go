@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"ringmaster/internal/redistest"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // crew is a queue with a leader and any number of workers.
 type crew struct {

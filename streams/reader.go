@@ -25,7 +25,8 @@ type Reader struct {
 	client *redis.Client
 	conn   *redis.Conn
 	connID int64
-	doomed []int64 // connections that were given up and are not known to be ended
+	seen   []string // control messages to acknowledge with the next read
+	doomed []int64  // connections that were given up and are not known to be ended
 
 	mu     sync.Mutex // guards client and conn against Close
 	closed bool
@@ -149,7 +150,7 @@ func (r *Reader) Read(ctx context.Context, parts []int, count int, block time.Du
 	for range len(parts) + 1 {
 		args = append(args, ">")
 	}
-	reply, err := r.conn.Do(ctx, args...).Slice()
+	reply, err := r.doRead(ctx, args)
 	if err := r.readError("read", err); err != nil {
 		return job.ReadBatch{}, err
 	}
@@ -239,7 +240,22 @@ func (r *Reader) addRetries(ctx context.Context, p int, page []job.Entry) error 
 	return nil
 }
 
-// AckControl acknowledges messages of the control stream.
-func (r *Reader) AckControl(ctx context.Context, ids []string) error {
-	return wrap("ack control", r.conn.XAck(ctx, r.inbox, r.inc, ids...).Err())
+// AckControl acknowledges messages of the control stream, together with the next Read.
+// Nothing rests on it: a message is a hint, and the stream is bounded.
+func (r *Reader) AckControl(_ context.Context, ids []string) error {
+	r.seen = append(r.seen, ids...)
+	return nil
+}
+
+// doRead sends a read, and before it in the same round trip what AckControl was told.
+func (r *Reader) doRead(ctx context.Context, args []any) ([]any, error) {
+	if len(r.seen) == 0 {
+		return r.conn.Do(ctx, args...).Slice()
+	}
+	p := r.conn.Pipeline()
+	p.XAck(ctx, r.inbox, r.inc, r.seen...)
+	cmd := p.Do(ctx, args...)
+	r.seen = r.seen[:0]
+	_, _ = p.Exec(ctx) // each command keeps its own error
+	return cmd.Slice()
 }

@@ -75,7 +75,11 @@ func (r *rig) lead() (stop func()) {
 	l := &leaders{s: r.store, dispatcher: "d-" + uuid.NewString()[:8], cfg: cfg, leaseTTL: 2 * time.Second, log: r.log.With("who", "leader")}
 	var wg sync.WaitGroup
 	wg.Go(func() { l.run(ctx) })
-	stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	stop = sync.OnceFunc(func() {
+		cancel()
+		r.raw.XAdd(context.Background(), &redisAdd{Stream: r.key("control"), NoMkStream: true, Values: []any{"type", "wake"}}) // its blocked read
+		wg.Wait()
+	})
 	r.t.Cleanup(stop)
 	return stop
 }

@@ -24,6 +24,8 @@ type runs struct {
 	mu    sync.Mutex
 	clock int
 	all   []*run
+	ok    map[job.ID]bool
+	good  int // calls that succeeded
 }
 
 // by makes a handler that records and then does as body says; nil succeeds at once.
@@ -42,6 +44,13 @@ func (rs *runs) by(worker string, body func(ctx context.Context, d job.Delivery,
 			defer rs.mu.Unlock()
 			rs.clock++
 			r.end, r.err = rs.clock, err
+			if err == nil {
+				if rs.ok == nil {
+					rs.ok = map[job.ID]bool{}
+				}
+				rs.ok[d.ID] = true
+				rs.good++
+			}
 		}()
 		if body == nil {
 			return nil, nil
@@ -74,15 +83,17 @@ func (rs *runs) count(match func(run) bool) int {
 
 func succeeded(r run) bool { return r.end != 0 && r.err == nil }
 
-// done is the number of jobs, not of calls, that succeeded.
+// done is the number of jobs that succeeded, calls that of calls that did.
 func (rs *runs) done() int {
-	ids := map[job.ID]bool{}
-	for _, r := range rs.list() {
-		if succeeded(r) {
-			ids[r.d.ID] = true
-		}
-	}
-	return len(ids)
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return len(rs.ok)
+}
+
+func (rs *runs) calls() int {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return rs.good
 }
 
 // inOrder checks that no call for a key overlaps another, and that the numbers of each

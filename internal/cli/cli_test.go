@@ -5,15 +5,15 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"ringmaster/internal/app"
 	"ringmaster/internal/demo"
-	"ringmaster/internal/embedded"
 	"ringmaster/internal/redistest"
 )
 
@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == demo.DispatcherCommand || os.Args[1] == demo.WorkerCommand) {
 		os.Exit(Main(Ringctl))
 	}
+	app.Quiet()
 	os.Exit(m.Run())
 }
 
@@ -275,13 +276,6 @@ func TestConfigCommands(t *testing.T) {
 	}
 }
 
-// memory starts a store in memory and returns it and the arguments that lead to it.
-func memory(t *testing.T) (*embedded.Store, []string) {
-	t.Helper()
-	mem := redistest.Mini(t)
-	return mem, []string{"--redis", mem.URL()}
-}
-
 // stopBy is a context that a signal may end.
 func stopBy(t *testing.T) (context.Context, func(os.Signal)) {
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -290,10 +284,7 @@ func stopBy(t *testing.T) (context.Context, func(os.Signal)) {
 }
 
 // seen is a writer from which tests wait for words.
-type seen struct {
-	io.Writer
-	news chan string
-}
+type seen struct{ news chan string }
 
 func newSeen() *seen { return &seen{news: make(chan string, 1000)} }
 
@@ -307,6 +298,8 @@ func (s *seen) Write(p []byte) (int, error) {
 func (s *seen) await(t *testing.T, word string) string {
 	t.Helper()
 	var all strings.Builder
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
 	for {
 		select {
 		case piece := <-s.news:
@@ -314,7 +307,7 @@ func (s *seen) await(t *testing.T, word string) string {
 			if strings.Contains(all.String(), word) {
 				return all.String()
 			}
-		case <-t.Context().Done():
+		case <-limit.C:
 			t.Fatalf("%q was not written:\n%s", word, all.String())
 		}
 	}

@@ -66,7 +66,8 @@ func (s *session) rowsOf(cmd *cobra.Command, program string) ([]configs.Row, err
 
 func (s *session) configValidate() *cobra.Command {
 	return &cobra.Command{
-		Use: "validate --config FILE", Short: "Check a file with settings", Args: exactArgs(0),
+		DisableFlagsInUseLine: true,
+		Use:                   "validate --config FILE", Short: "Check a file with settings", Args: exactArgs(0),
 		Long: `validate checks the file given with --config, without flags and environment, for every
 program that it has settings for. All problems are said; the exit code is then 2.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

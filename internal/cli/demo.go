@@ -16,8 +16,9 @@ import (
 func (s *session) demo() *cobra.Command {
 	opts := demo.Options{Jobs: 10_000, Seed: 1, Stderr: s.env.Stderr}
 	cmd := &cobra.Command{
-		Use:   "demo [--jobs 10000 --keys K --seed S --dir PATH --keep]",
-		Short: "Show on real files that nothing is lost, doubled or out of order while workers come, go and die",
+		DisableFlagsInUseLine: true,
+		Use:                   "demo [--jobs 10000 --keys K --seed S --dir PATH --keep]",
+		Short:                 "Show on real files that nothing is lost, doubled or out of order while workers come, go and die",
 		Long: `demo hashes files: one job for each, its key is the file's directory. It starts two
 dispatchers and three workers as processes of their own, and while the jobs come in it
 adds a worker, kills one that runs jobs, kills the leading dispatcher during a resize,

@@ -29,8 +29,9 @@ const (
 func (s *session) dev() *cobra.Command {
 	workers := 3
 	cmd := &cobra.Command{
-		Use:   "dev [--workers 3] [--config FILE]",
-		Short: "Run a store, a dispatcher and workers in one process, to try things",
+		DisableFlagsInUseLine: true,
+		Use:                   "dev [--workers 3] [--config FILE]",
+		Short:                 "Run a store, a dispatcher and workers in one process, to try things",
 		Long: `dev runs a store in memory on 127.0.0.1:6390, a dispatcher on 127.0.0.1:7070 and
 workers for every queue, all in this process. The workers offer the types echo, sleep
 and fail and the handlers of the file given with --config. With --redis it uses that

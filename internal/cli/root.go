@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +70,22 @@ func newRoot(name, short string, env Env) *cobra.Command {
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
+	root.SetHelpFunc(briefly(root.HelpFunc()))
 	return root
+}
+
+// briefly takes the values that need not be given out of a help text: --wait is enough.
+func briefly(help func(*cobra.Command, []string)) func(*cobra.Command, []string) {
+	const noise = "[=true|false]"
+	return func(cmd *cobra.Command, args []string) {
+		var text bytes.Buffer
+		out := cmd.OutOrStdout()
+		cmd.SetOut(&text)
+		help(cmd, args)
+		cmd.SetOut(out)
+		// As many spaces keep the columns.
+		_, _ = io.WriteString(out, strings.ReplaceAll(text.String(), noise, strings.Repeat(" ", len(noise))))
+	}
 }
 
 func helpCommand() *cobra.Command {

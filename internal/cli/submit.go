@@ -27,8 +27,9 @@ type submitFlags struct {
 func (s *session) submit() *cobra.Command {
 	var f submitFlags
 	cmd := &cobra.Command{
-		Use:   "submit QUEUE [--type T --key K --payload P | < jobs.ndjson]",
-		Short: "Submit one job, or one for each line of standard input",
+		DisableFlagsInUseLine: true,
+		Use:                   "submit QUEUE [--type T --key K --payload P | < jobs.ndjson]",
+		Short:                 "Submit one job, or one for each line of standard input",
 		Long: `submit adds one job to a queue, or, without --type, one for each line of standard
 input. A line is a JSON object with "type" and optionally "key", "payload" and
 "idempotency_key". A line that is not valid is refused with its number on stderr; the

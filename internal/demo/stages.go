@@ -140,47 +140,60 @@ func (d *run) killWorker(ctx context.Context) (string, error) {
 
 // killLeader has a worker join and kills the leading dispatcher while partitions are
 // still on their way. Moving them takes milliseconds, so one of the workers that must
-// give some away is held still from the join until the dispatcher is dead.
+// give some away is held still from the join until the dispatcher is dead. On a busy
+// machine the resize may be over before that; then another worker joins.
 func (d *run) killLeader(ctx context.Context) (string, error) {
-	leader, err := d.leader(ctx)
-	if err != nil {
-		return "", err
+	const tries = 3
+	for range tries {
+		leader, err := d.leader(ctx)
+		if err != nil {
+			return "", err
+		}
+		joiner, during, err := d.killDuringJoin(ctx, leader)
+		if err != nil {
+			return "", err
+		}
+		if err := d.settled(ctx); err != nil {
+			return "", err
+		}
+		if !during {
+			continue
+		}
+		next, err := d.leader(ctx)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s was killed while %s joined; the workers finished, %s leads", leader.name, joiner.name, next.name), nil
 	}
+	return "", fmt.Errorf("in %d tries the resize was over too soon", tries)
+}
+
+// killDuringJoin reports whether the leader was killed while partitions were on their
+// way. If it was not, it lives.
+func (d *run) killDuringJoin(ctx context.Context, leader *child) (joiner *child, during bool, err error) {
 	mark := d.recorder.mark()
 	loser := d.crew.of(WorkerCommand)[0]
-	joiner, err := d.crew.launch(WorkerCommand, d.nextWorker())
-	if err != nil {
-		return "", err
+	if joiner, err = d.crew.launch(WorkerCommand, d.nextWorker()); err != nil {
+		return nil, false, err
 	}
 	if _, err := d.recorder.await(ctx, mark, readyTimeout, joinOf(joiner.name)); err != nil {
-		return "", fmt.Errorf("wait until %s joins: %w\n%s", joiner.name, err, joiner.tail())
+		return nil, false, fmt.Errorf("wait until %s joins: %w\n%s", joiner.name, err, joiner.tail())
 	}
 	loser.signal(syscall.SIGSTOP)
-	_, err = d.recorder.await(ctx, mark, holdLimit, planned)
-	if err == nil {
-		leader.kill()
+	defer loser.signal(syscall.SIGCONT)
+	if _, err := d.recorder.await(ctx, mark, holdLimit, planned); err != nil {
+		return nil, false, fmt.Errorf("wait for the plan after %s has joined: %w", joiner.name, err)
 	}
-	during := false
-	if ring, lookErr := d.store.RingView(ctx, d.queue.Name); err == nil {
-		err = lookErr
-		during = ring.Phase != 0
-	}
-	loser.signal(syscall.SIGCONT)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("no plan for %s was seen while a worker was held: %w", joiner.name, err)
-	case !during:
-		return "", fmt.Errorf("the resize was over before %s was killed", leader.name)
-	}
-	d.dispatchersKilled++
-	if err := d.settled(ctx); err != nil {
-		return "", err
-	}
-	next, err := d.leader(ctx)
+	ring, err := d.store.RingView(ctx, d.queue.Name)
 	if err != nil {
-		return "", err
+		return nil, false, fmt.Errorf("look at the ring: %w", err)
 	}
-	return fmt.Sprintf("%s was killed while %s joined; the workers finished, %s leads", leader.name, joiner.name, next.name), nil
+	if ring.Phase == 0 {
+		return joiner, false, nil
+	}
+	leader.kill() // what the loser must give away cannot have moved: it is held
+	d.dispatchersKilled++
+	return joiner, true, nil
 }
 
 func (d *run) shrink(ctx context.Context) (string, error) {

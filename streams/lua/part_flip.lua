@@ -8,8 +8,9 @@ local function holders(stream, from, epoch, keep, crash)
   local by, permits, crashed, total, start = {}, {}, {}, 0, '-'
   while true do
     local page = redis.call('XPENDING', stream, from, start, '+', 1000)
-    for _, e in ipairs(page) do
-      local id, consumer, holder = e[1], e[2], '!'
+    -- A page begins with the last of the one before: the in-memory store knows no open ranges.
+    for i = start == '-' and 1 or 2, #page do
+      local id, consumer, holder = page[i][1], page[i][2], '!'
       if consumer == from then
         if keep[id] then
           holder = from .. '@' .. epoch
@@ -30,7 +31,7 @@ local function holders(stream, from, epoch, keep, crash)
       total = total + 1
     end
     if #page < 1000 then return by, permits, crashed, total end
-    start = '(' .. page[#page][1]
+    start = page[#page][1]
   end
 end
 

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"testing"
+
+	"ringmaster/internal/faultproxy"
+	"ringmaster/internal/redistest"
+	"ringmaster/job"
+	"ringmaster/streams"
+)
+
+// Texts by which a proxy knows a worker's requests.
+const (
+	aRead  = "XREADGROUP"
+	anAck  = "86400000\r\n$1\r\n1\r\n" // a result's lifetime, then the mark of a journal
+	aClaim = "0-0\r\n$3\r\n128\r\n"    // the first cursor and the page size
+)
+
+// proxied puts a proxy between the workers and the server.
+func proxied(t *testing.T, server string) *faultproxy.Proxy {
+	t.Helper()
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return faultproxy.New(t, u.Host)
+}
+
+// onceInOrder waits until everything is done and checks what a fault must not change.
+func (r *rig) onceInOrder(rs *runs, per int, ids []string, keys ...string) {
+	r.t.Helper()
+	r.until("all jobs done", func() bool { return rs.done() == len(ids) })
+	r.until("nothing pending", func() bool {
+		n := int64(0)
+		for p := range r.queue.Partitions {
+			n += r.pending(p)
+		}
+		return n == 0
+	})
+	rs.inOrder(r.t)
+	if per > 0 {
+		rs.onceEach(r.t, per, keys...)
+	}
+	r.endedOnce(ids, nil)
+}
+
+func TestALostReadIsFoundAgain(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, server, _ string) {
+		proxy := proxied(t, server)
+		r, rs := newRig(t, server, streams.Queue{Partitions: 4, Journal: true}), &runs{}
+		r.lead()
+		r.start(spec{name: "w", url: proxy.URL(), t: rs.by("w", nil)})
+		r.settled("w")
+		keys, ids := []string{"a", "b", "c"}, []string{}
+		lost := proxy.LoseReply(aRead, 3)
+		for n := 0; n < 40; n += 4 {
+			for _, k := range keys {
+				ids = append(ids, r.sendFrom(k, n, 4)...)
+			}
+		}
+		for range 3 {
+			receive(r, lost.Fired(), "a lost reply")
+		}
+		r.onceInOrder(rs, 40, ids, keys...)
+	})
+}
+
+func TestALostAckCountsOnceAndFreesItsKeyLate(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, server, _ string) {
+		proxy := proxied(t, server)
+		r, rs := newRig(t, server, streams.Queue{Partitions: 1, Journal: true}), &runs{}
+		r.lead()
+		started := make(chan int, 100)
+		r.start(spec{name: "w", url: proxy.URL(), t: rs.by("w", func(_ context.Context, _ job.Delivery, n int) (json.RawMessage, error) {
+			started <- n
+			return json.RawMessage(`1`), nil
+		})})
+		r.settled("w")
+		lost := proxy.LoseReply(anAck, 2)
+		held := proxy.Hold(anAck, 1)
+		ids := r.send("k", 6)
+		receive(r, lost.Fired(), "a lost reply")
+		receive(r, lost.Fired(), "another lost reply")
+		receive(r, held.Fired(), "the third try")
+		if n := len(started); n != 1 {
+			t.Errorf("%d jobs of the key were started before the end of the first was answered", n)
+		}
+		held.Release()
+		r.onceInOrder(rs, 6, ids, "k")
+	})
+}
+
+func TestALostClaimIsFoundAgain(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, server, _ string) {
+		proxy := proxied(t, server)
+		r, rs := newRig(t, server, streams.Queue{Partitions: 1, Journal: true}), &runs{}
+		r.lead()
+		causes, started := make(chan error, 10), make(chan job.Delivery, 10)
+		one := r.start(spec{name: "w1", t: (&runs{}).by("w1", stubbornly(causes, started))})
+		ids := append(r.send("a", 90), r.send("b", 90)...)
+		receive(r, started, "a run")
+		r.until("much is handed out", func() bool { return r.pending(0) >= 128 })
+		lost := proxy.LoseReply(aClaim, 2)
+		r.start(spec{name: "w2", url: proxy.URL(), t: rs.by("w2", nil)})
+		one.kill()
+		receive(r, lost.Fired(), "a lost reply")
+		receive(r, lost.Fired(), "another lost reply")
+		r.onceInOrder(rs, 90, ids, "a", "b")
+	})
+}
+
+func TestAHeldReadIsNotExecutedLate(t *testing.T) {
+	server := redistest.Real(t).URL()
+	proxy := proxied(t, server)
+	r, rs := newRig(t, server, streams.Queue{Partitions: 1, Journal: true}), &runs{}
+	r.lead()
+	held := proxy.Hold(aRead, 1)
+	r.start(spec{name: "w", url: proxy.URL(), t: rs.by("w", nil)})
+	receive(r, held.Fired(), "a held read")
+	ids := r.send("k", 3)
+	r.until("the worker reads on a new connection", func() bool { return rs.done() == 3 })
+	held.Release()
+	ids = append(ids, r.sendFrom("k", 3, 30)...)
+	r.onceInOrder(rs, 33, ids, "k")
+}
+
+func TestARefusedAndACutConnection(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, server, _ string) {
+		proxy := proxied(t, server)
+		r, rs := newRig(t, server, streams.Queue{Partitions: 2, Journal: true}), &runs{}
+		r.lead()
+		r.start(spec{name: "w", url: proxy.URL(), t: rs.by("w", nil)})
+		r.settled("w")
+		var ids []string
+		for n := range 10 {
+			ids = append(ids, r.sendFrom("a", n, 1)...)
+			proxy.Refuse(true)
+			proxy.CutAll()
+			ids = append(ids, r.sendFrom("b", n, 1)...)
+			proxy.Refuse(false)
+		}
+		r.until("all jobs done", func() bool { return rs.done() == len(ids) })
+		rs.inOrder(t)
+		r.until("nothing pending", func() bool { return r.pending(0)+r.pending(1) == 0 })
+		r.endedOnce(ids, nil)
+	})
+}
