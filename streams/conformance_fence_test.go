@@ -218,6 +218,26 @@ func TestSecondFlipKeepsBothPermits(t *testing.T) {
 	})
 }
 
+// The last worker leaves and still runs something: the partition is nobody's meanwhile.
+func TestDrainerOfNobodysPartition(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a := c.give(c.join("a.1"))
+		ids := c.add(3, "k")
+		a.read(0)
+		out, errs := a.readers[0].Release(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, [][]job.EntryID{ids[:2]}, true)
+		must(c.t, errs[0])
+		c.expect("outcome", out[0], job.Released)
+		c.expect("ack", a.ack(0, 1, kept(ids[0])), "D")
+		c.expect("not its own", a.ack(0, 1, done(ids[2])), "F")
+		b := c.join("b.1")
+		must(c.t, c.plan("key", b.inc))
+		must(c.t, c.steal(0, "-", 2, b.inc))
+		c.expect("claimed", claimed(b.claimAll(0, 3, 10)), ids[2:])
+		c.expect("its permit went along", a.ack(0, 1, done(ids[1])), "D")
+		c.expect("no crash is counted", c.exists(0, "retry:0"), 0)
+	})
+}
+
 func TestPartitionComesBackToItsDrainer(t *testing.T) {
 	eachCrew(t, Queue{}, func(c *crew) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")

@@ -124,6 +124,8 @@ func TestFlipWithDeletedEntries(t *testing.T) {
 	must(t, c.raw.XDel(c.ctx, c.stream(0), ids[1].String(), ids[3].String()).Err())
 	a.handTo(b, 0, 1, ids[0], ids[1])
 	c.expect("claimed", claimed(b.claimAll(0, 2, 10)), []job.EntryID{ids[2], ids[4]})
+	in := b.inbox()
+	c.expect("draining", in[len(in)-1].Draining, ids[:1])
 	if alarms := c.alarms(); len(alarms) != 1 || !strings.Contains(alarms[0], `"lost":2`) {
 		t.Errorf("alarms %v", alarms)
 	}

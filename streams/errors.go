@@ -110,6 +110,11 @@ func wrap(doing string, err error) error {
 	return &serverError{kind: kind, doing: doing, err: err}
 }
 
+// notSent is for a command that was not sent because a question before it failed.
+func notSent(doing string, err error) error {
+	return &serverError{kind: job.ErrUnavailable, doing: doing, err: err}
+}
+
 // serverError keeps both the kind and the cause.
 type serverError struct {
 	kind  error

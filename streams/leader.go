@@ -134,7 +134,9 @@ func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) []erro
 }
 
 // Evict removes a worker from the members if the evidence still holds, and reports
-// whether it is gone now. Evidence is lease, connection or deaf; part and epoch are for deaf.
+// whether it is gone now. Evidence is ttl, connection, deaf (with the partition and epoch that it
+// should have given up), silent (with the ring epoch and phase it has not replied to) or
+// decided, which is not looked at again. Once it is gone in one shard it goes in all.
 func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, part int, epoch uint64, phase int) (bool, error) {
 	if evidence == "deaf" && part%r.q.Shards != 0 {
 		evidence = "decided" // the first shard does not know the partition

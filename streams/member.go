@@ -155,7 +155,8 @@ func (m *Member) Poke(ctx context.Context, shard int) error {
 
 // Ack ends runs: the batch of one shard, any number of partitions, in one script call.
 // The answers are parallel to the batches and their completions. After
-// ErrOutcomeUnknown the same call may be repeated: what was applied answers NotPending.
+// ErrOutcomeUnknown the same call may be repeated: what was applied answers NotPending, or
+// ByOwner again for a plain completion of the owner, which has no effects.
 func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks) ([][]job.Answer, error) {
 	journal := ""
 	if m.q.Journal {

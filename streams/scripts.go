@@ -135,7 +135,7 @@ func (s *Store) text(sc *script) (text, hash string) {
 // failover, SCRIPT FLUSH) was not executed; it is sent whole.
 func (s *Store) run(ctx context.Context, c caller, sc *script, shard string, args ...any) (any, error) {
 	if err := s.detect(ctx); err != nil {
-		return nil, wrap(sc.name, err)
+		return nil, notSent(sc.name, err)
 	}
 	text, hash := s.text(sc)
 	keys := []string{shard}
@@ -166,7 +166,7 @@ func (s *Store) runAll(ctx context.Context, c redis.UniversalClient, sc *script,
 func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, single caller, sc *script, calls []*call) {
 	if err := s.detect(ctx); err != nil {
 		for _, k := range calls {
-			k.err = wrap(sc.name, err)
+			k.err = notSent(sc.name, err)
 		}
 		return
 	}

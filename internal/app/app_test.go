@@ -101,54 +101,64 @@ func (c *cluster) worker(name string, hs map[string]handlers.Func) (stop func())
 }
 
 func TestJobsRunOnceAndInKeyOrderWhileTheRingChanges(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, url, kind string) {
-		c := newCluster(t, url, streams.Queue{Name: "q", Partitions: 16})
-		rec := &record{starts: map[string][]int{}}
-		hs := map[string]handlers.Func{"t": rec.handler(time.Millisecond)}
-		defer c.dispatcher("d1")()
-		stop1 := c.worker("w1", hs)
-		defer c.worker("w2", hs)()
-		const keys, per = 50, 40
-		var stop3 func()
-		p := c.store.NewProducer(c.queue)
-		defer p.Close()
-		for n := range per {
-			var jobs []job.Job
-			for k := range keys {
-				raw, _ := json.Marshal(payload{n})
-				jobs = append(jobs, job.Job{Type: "t", Key: fmt.Sprintf("k%d", k), Payload: raw})
-			}
-			rand.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
-			if _, errs := p.Enqueue(c.ctx, jobs...); errs != nil {
-				t.Fatal(errs)
-			}
-			switch n {
-			case per / 3:
-				stop3 = c.worker("w3", hs)
-			case 2 * per / 3:
-				stop1()
-			}
-		}
-		defer stop3()
-		for {
-			rec.mu.Lock()
-			total := rec.total
-			rec.mu.Unlock()
-			if total >= keys*per {
-				break
-			}
-			select {
-			case <-c.ctx.Done():
-				t.Fatalf("%d of %d jobs ran", total, keys*per)
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
-		for k, ns := range rec.starts {
-			for i, n := range ns {
-				if n != i {
-					t.Fatalf("key %s ran as %v", k, ns)
-				}
-			}
-		}
+	redistest.Each(t, func(t *testing.T, url, _ string) {
+		testKeyOrder(t, url, streams.Queue{Name: "q", Partitions: 16})
 	})
+}
+
+// A queue whose partitions are in several hash slots works the same.
+func TestShardedQueue(t *testing.T) {
+	testKeyOrder(t, redistest.Real(t).URL(), streams.Queue{Name: "q", Partitions: 18, Shards: 3})
+}
+
+func testKeyOrder(t *testing.T, url string, q streams.Queue) {
+	t.Helper()
+	c := newCluster(t, url, q)
+	rec := &record{starts: map[string][]int{}}
+	hs := map[string]handlers.Func{"t": rec.handler(time.Millisecond)}
+	defer c.dispatcher("d1")()
+	stop1 := c.worker("w1", hs)
+	defer c.worker("w2", hs)()
+	const keys, per = 50, 40
+	var stop3 func()
+	p := c.store.NewProducer(c.queue)
+	defer p.Close()
+	for n := range per {
+		var jobs []job.Job
+		for k := range keys {
+			raw, _ := json.Marshal(payload{n})
+			jobs = append(jobs, job.Job{Type: "t", Key: fmt.Sprintf("k%d", k), Payload: raw})
+		}
+		rand.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
+		if _, errs := p.Enqueue(c.ctx, jobs...); errs != nil {
+			t.Fatal(errs)
+		}
+		switch n {
+		case per / 3:
+			stop3 = c.worker("w3", hs)
+		case 2 * per / 3:
+			stop1()
+		}
+	}
+	defer stop3()
+	for {
+		rec.mu.Lock()
+		total := rec.total
+		rec.mu.Unlock()
+		if total >= keys*per {
+			break
+		}
+		select {
+		case <-c.ctx.Done():
+			t.Fatalf("%d of %d jobs ran", total, keys*per)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	for k, ns := range rec.starts {
+		for i, n := range ns {
+			if n != i {
+				t.Fatalf("key %s ran as %v", k, ns)
+			}
+		}
+	}
 }

@@ -109,6 +109,9 @@ func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Optio
 		host = "dispatcher"
 	}
 	id := WorkerName("", host) + "." + uuid.NewString()
+	if o.Ready != nil {
+		o.Ready(id)
+	}
 	l := &leaders{s: s, dispatcher: id, cfg: runnerConfig(cfg), leaseTTL: cfg.LeaseTTL, log: log.With("dispatcher", id)}
 	l.run(ctx)
 }

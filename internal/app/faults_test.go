@@ -16,7 +16,7 @@ import (
 const (
 	aRead  = "XREADGROUP"
 	anAck  = "86400000\r\n$1\r\n1\r\n" // a result's lifetime, then the mark of a journal
-	aClaim = "0-0\r\n$3\r\n128\r\n"    // the first cursor and the page size
+	aClaim = "\r\n0-0\r\n$"            // the first cursor, with more behind it
 )
 
 // proxied puts a proxy between the workers and the server.

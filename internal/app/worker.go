@@ -23,7 +23,7 @@ type Options struct {
 	Log       *slog.Logger
 	Handlers  map[string]handlers.Func // beside those of the configuration
 	Second    <-chan struct{}          // closed: stop at once
-	Ready     func(incarnation string) // after each join
+	Ready     func(incarnation string) // worker: after each join; dispatcher: its id, once the server answers
 	Listening func(addr string)        // dispatcher: the HTTP server's address
 	Embedded  string                   // dispatcher --embedded: where its store listens; "127.0.0.1:6390" if empty
 }

@@ -5,9 +5,10 @@
 local K, me = KEYS[1], ARGV[1]
 local leader = redis.call('HGET', K .. 'leader', 'dispatcher')
 local term = redis.call('HGET', K .. 'leader', 'term')
--- Where the records were lost and made again, the ring may know a higher term than the
--- lease: nothing would obey it, so a new one is taken.
-if leader == me and term == redis.call('HGET', K .. 'ring', 'term') then
+local newest = redis.call('HGET', K .. 'ring', 'term')
+-- Where records were lost and made again, the ring may know a higher term than the lease:
+-- no script would obey the lease's, so a new one is taken.
+if leader == me and (not newest or tonumber(newest) <= tonumber(term)) then
   redis.call('PEXPIRE', K .. 'leader', ARGV[2])
   return {term, me}
 end

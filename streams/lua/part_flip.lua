@@ -47,15 +47,19 @@ local function claim_for(stream, group, holder, ids)
   end
 end
 
--- Entries whose message somebody deleted cannot be moved; they are counted as lost.
-local function missing(stream, by)
-  local n = 0
+-- Entries whose message somebody deleted cannot be moved: how many there are, and which
+-- of the permits are left.
+local function missing(stream, by, permits)
+  local n, gone, left = 0, {}, {}
   for _, ids in pairs(by) do
     for _, id in ipairs(ids) do
-      if #redis.call('XRANGE', stream, id, id) == 0 then n = n + 1 end
+      if #redis.call('XRANGE', stream, id, id) == 0 then n, gone[id] = n + 1, true end
     end
   end
-  return n
+  for _, id in ipairs(permits) do
+    if not gone[id] then left[#left + 1] = id end
+  end
+  return n, left
 end
 
 local function flip(p, from, epoch, to, keep, crash)
@@ -74,7 +78,8 @@ local function flip(p, from, epoch, to, keep, crash)
   for holder, ids in pairs(by) do claim_for(stream, to, holder, ids) end
   local moved = redis.call('XPENDING', stream, to)[1]
   if moved ~= total then
-    local lost = missing(stream, by)
+    local lost
+    lost, permits = missing(stream, by, permits)
     if moved + lost ~= total then
       redis.call('XGROUP', 'DESTROY', stream, to)
       return nil, 'MISMATCH'
