@@ -235,3 +235,22 @@ func TestJobStreamOfAnotherType(t *testing.T) {
 		c.expect("phase", must1(c.ring.Look(c.ctx))(c.t).Phase, 2)
 	})
 }
+
+// Groups that somebody made by hand, one even under the target's name, do not stop a
+// hand-over and do not outlive it.
+func TestFlipDestroysForeignGroups(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a, b := c.give(c.join("a.1")), c.join("b.1")
+		ids := c.add(2, "k")
+		c.expect("read", a.read(0), ids)
+		must(c.t, c.raw.XGroupCreate(c.ctx, c.stream(0), "stranger", "0").Err())
+		must(c.t, c.raw.XGroupCreate(c.ctx, c.stream(0), b.inc, "0").Err())
+		a.handTo(b, 0, 1, ids[0])
+		groups := must1(c.raw.XInfoGroups(c.ctx, c.stream(0)).Result())(c.t)
+		if len(groups) != 1 || groups[0].Name != b.inc {
+			c.t.Errorf("groups %+v", groups)
+		}
+		c.expect("claimed", claimed(b.claimAll(0, 2, 10)), ids[1:])
+		c.expect("nothing is read twice", len(b.read(0)), 0)
+	})
+}
