@@ -200,7 +200,11 @@ func (w *Worker) answered(it *item, c *job.Completion, a job.Answer, now time.Ti
 		return !t.over
 	}
 	if t.over {
-		w.dropItem(it)
+		if a == job.ByOwner && (c.Outcome == job.Failed || c.Outcome == job.HandBack) {
+			w.giveBack(it) // the end came before the hand-over, its answer after
+		} else {
+			w.dropItem(it)
+		}
 		return false
 	}
 	switch {

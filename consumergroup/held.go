@@ -75,6 +75,7 @@ type item struct {
 	since   time.Time // of running
 	attempt int
 	cancel  context.CancelCauseFunc
+	permit  bool // a release named it as running: its entry may be under this incarnation's permit
 }
 
 func newTenure(s *shard, t job.Tenure) *tenure {
@@ -130,11 +131,11 @@ func (t *tenure) setAside(l *lane, id job.EntryID, beyond int, now time.Time) bo
 	return n >= beyond && l.queue[n-1].entry.ID.Less(id) && t.held(l, now)
 }
 
-// runningIDs are the entries a release must name.
+// runningIDs are the entries a release must name. It notes which they are.
 func (t *tenure) runningIDs() []job.EntryID {
 	var ids []job.EntryID
 	for id, it := range t.items {
-		if it.state == running || it.state == ending {
+		if it.permit = it.state == running || it.state == ending; it.permit {
 			ids = append(ids, id)
 		}
 	}

@@ -197,12 +197,12 @@ func (w *Worker) end(it *item, c job.Completion) {
 // putBack returns an item that did not start, or whose attempt ended, to the head of its
 // lane. The worker's lock is held.
 func (w *Worker) putBack(it *item) {
-	w.ceased(it)
-	it.state, it.cancel = waiting, nil
 	if it.t.over {
-		w.dropItem(it)
+		w.giveBack(it)
 		return
 	}
+	w.ceased(it)
+	it.state, it.cancel = waiting, nil
 	if it.t.leftOut {
 		it.t.shard.wakeReader() // the key may be held up from now on: see shed
 	}
@@ -215,6 +215,19 @@ func (w *Worker) putBack(it *item) {
 	} else {
 		w.offer(it, now)
 	}
+}
+
+// giveBack ends a run of a partition that has moved. If the hand-over took it for running,
+// its entry is under this incarnation's permit, and nobody can run it until that is given
+// up. The worker's lock is held.
+func (w *Worker) giveBack(it *item) {
+	if !it.permit {
+		w.dropItem(it)
+		return
+	}
+	it.permit = false
+	it.state, it.cancel = ending, nil
+	w.end(it, job.Completion{Outcome: job.HandBack})
 }
 
 // rawText makes the fields of a broken entry fit for JSON.

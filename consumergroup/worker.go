@@ -23,6 +23,7 @@ type Worker struct {
 	partitions int
 	done       bool
 	leaseUntil time.Time
+	leaseWall  time.Time // the same by the wall clock
 
 	alarmSet  chan struct{} // capacity 1
 	drained   chan struct{} // closed when a control message asks to drain
@@ -130,11 +131,16 @@ func (w *Worker) renewLease(sent time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.leaseUntil = sent.Add(w.cfg.LeaseTTL - w.cfg.margin())
+	w.leaseWall = w.leaseUntil.Round(0)
 	w.idle.Broadcast()
 }
 
-// leaseValid reports whether jobs may start. The lock is held.
-func (w *Worker) leaseValid() bool { return time.Now().Before(w.leaseUntil) }
+// leaseValid reports whether jobs may start. The lock is held. Both clocks must agree:
+// the monotonic one stands still while a machine is suspended.
+func (w *Worker) leaseValid() bool {
+	now := time.Now()
+	return now.Before(w.leaseUntil) && now.Round(0).Before(w.leaseWall)
+}
 
 func (w *Worker) leaseValidNow() bool {
 	w.mu.Lock()

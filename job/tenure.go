@@ -42,7 +42,7 @@ type ClaimPage struct {
 	Lost          int      // pending entries whose message somebody deleted
 	Permits       []Permit // entries former owners may still finish
 	Parked        []ParkedKey
-	LastDelivered EntryID  // of the partition's group
+	LastDelivered EntryID // of the partition's group
 }
 
 // ParkedKey is a key with jobs that were set aside, because an earlier one of it holds

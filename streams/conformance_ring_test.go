@@ -27,7 +27,11 @@ func TestReleaseIsKept(t *testing.T) {
 		c.expect("at another epoch", a.release(0, 2), job.ReleaseFenced)
 		c.expect("by another", b.release(0, 1), job.ReleaseFenced)
 		must(c.t, c.plan("key", a.inc))
+		must(c.t, c.raw.SAdd(c.ctx, c.key(0, "moves"), "0").Err()) // a move that nothing else would settle
+		must(c.t, c.raw.HSet(c.ctx, c.key(0, "ring"), "phase", "1").Err())
+		c.expect("the plan is the caller again", a.release(0, 1), job.ReleaseKept)
 		c.expect("move settled by keeping", c.exists(0, "moves"), 0)
+		c.expect("and the resize ended", must1(c.ring.Look(c.ctx))(c.t).Phase, 0)
 		out, errs := a.readers[0].Release(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, [][]job.EntryID{nil}, true)
 		must(c.t, errs[0])
 		c.expect("leaving", out[0], job.Released)

@@ -135,3 +135,21 @@ func TestCountsOfQueues(t *testing.T) {
 		}
 	})
 }
+
+// Evidence is looked at once: who was evicted from one shard goes from all of them.
+func TestEvictionGoesThroughAllShards(t *testing.T) {
+	eachCrew(t, Queue{Partitions: 3, Shards: 3}, func(c *crew) {
+		a := c.give(c.join("a.1"))
+		must(c.t, c.raw.Del(c.ctx, c.s.shard(c.q, 0)+"alive:a.1").Err())
+		c.expect("evicted", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0))(c.t), true)
+		for sh := range 3 {
+			c.expect("members", c.raw.HLen(c.ctx, c.s.shard(c.q, sh)+"members").Val(), 0)
+		}
+		b := c.join("b.1")
+		must(c.t, c.plan("key", b.inc))
+		for p := range 3 {
+			must(c.t, c.steal(p, a.inc, 1, b.inc))
+		}
+		c.expect("deaf in another shard than the first", must1(c.ring.Evict(c.ctx, c.term, b.inc, "deaf", 1, 2, 0))(c.t), true)
+	})
+}

@@ -275,3 +275,36 @@ func TestNobodyListens(t *testing.T) {
 		t.Errorf("%v", errs)
 	}
 }
+
+// A batch that was executed while its answer was lost, and whose repeats never got
+// through: perhaps added, and indeed it was.
+func TestContextEndsAfterALostAnswer(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		s, proxy := c.proxied()
+		p := s.NewProducer(c.q)
+		if _, errs := p.Enqueue(c.ctx, job.Job{Type: "t", Key: "k"}); errs != nil {
+			c.t.Fatal(errs)
+		}
+		proxy.LoseReply(c.sha(&c.s.scripts.enqueue), 1)
+		proxy.Refuse(true)
+		ctx, cancel := context.WithCancel(c.ctx)
+		ended := make(chan []error, 1)
+		go func() {
+			_, errs := p.Enqueue(ctx, job.Job{Type: "t", Key: "k"})
+			ended <- errs
+		}()
+		for failed := false; !failed && c.ctx.Err() == nil; {
+			p.mu.Lock()
+			b := p.lanes[0].retry
+			failed = b != nil && !b.inFlight && p.failure != nil
+			p.mu.Unlock()
+		}
+		cancel()
+		if errs := <-ended; errs == nil || !errors.Is(errs[0], job.ErrOutcomeUnknown) {
+			c.t.Errorf("%v", errs)
+		}
+		c.expect("entries", c.xlen(0), 2)
+		proxy.Refuse(false)
+		p.Close()
+	})
+}

@@ -27,6 +27,15 @@ func (r *rig) journal() []streams.JournalEntry {
 	return all
 }
 
+// ended is the number of ends in the journal.
+func (r *rig) ended() int {
+	n := 0
+	for p := range r.queue.Partitions {
+		n += int(r.raw.XLen(r.ctx, r.key("journal:"+itoa(p))).Val())
+	}
+	return n
+}
+
 // endedOnce checks that each of these jobs has completed exactly once, each of those has
 // died exactly once, and that nothing else has ended.
 func (r *rig) endedOnce(completed, died []string) {

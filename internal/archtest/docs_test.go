@@ -113,6 +113,25 @@ func TestScenariosAreDocumented(t *testing.T) {
 	}
 }
 
+// TestPackagesAreDocumented: the table of packages in docs/design.md is whole.
+func TestPackagesAreDocumented(t *testing.T) {
+	design := read(t, "docs/design.md")
+	for _, pattern := range []string{"*/*.go", "*/*/*.go"} {
+		files, err := fs.Glob(os.DirFS(root), pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no files: %v", pattern, err)
+		}
+		seen := map[string]bool{}
+		for _, f := range files {
+			pkg := path.Dir(f)
+			if !seen[pkg] && !under(pkg, "cmd") && !strings.Contains(design, "`"+pkg+"`") {
+				t.Errorf("docs/design.md does not name the package %s", pkg)
+			}
+			seen[pkg] = true
+		}
+	}
+}
+
 func TestLinksResolve(t *testing.T) {
 	for _, doc := range documents(t) {
 		text := fenced.ReplaceAllString(read(t, doc), "")

@@ -209,13 +209,12 @@ func (d *development) banner(addr string) {
 	_, _ = fmt.Fprintf(d.env.Stdout, `ringctl dev %s
   Page      %s/
   API       %s/v1/queues   (described by %s/openapi.json)
-  Metrics   %s/metrics
   Store     %s
   Workers   %d for each queue, types %s
 Try in another terminal:
   ringctl submit hello --type echo --key k --payload '"hi"' --wait%s
 Ctrl-C stops it.
-`, version(), base, base, base, base, store, d.workers, strings.Join(types, ", "), flag)
+`, version(), base, base, base, store, d.workers, strings.Join(types, ", "), flag)
 }
 
 // browsable is an address that a browser on this machine can use.

@@ -1,0 +1,91 @@
+package consumergroup
+
+import (
+	"testing"
+	"time"
+
+	"ringmaster/job"
+	"ringmaster/resize"
+)
+
+// fail ends a run with a failed attempt that is not answered yet.
+func (b *bench) fail(it *item) {
+	it.prior = Prior{Attempts: 1, NotBefore: time.Now().Add(time.Hour)}
+	b.w.finish(it, job.Completion{Outcome: job.Failed, Data: "wait"})
+}
+
+// release names what runs and drops the partition, with between in between.
+func (b *bench) release(between func()) {
+	b.w.mu.Lock()
+	b.ten.gate = false
+	b.ten.runningIDs()
+	b.w.mu.Unlock()
+	between()
+	b.s.drop(resize.DropPartition{Part: 0, Epoch: 1})
+}
+
+// TestAPermitNobodyWillUseIsGivenBack: an attempt fails while its partition is handed
+// over. The store took the failure first, so the entry is still pending, and the release
+// named it as running: it is under a permit, and its key waits at the new owner.
+func TestAPermitNobodyWillUseIsGivenBack(t *testing.T) {
+	t.Run("answer before the drop", func(t *testing.T) {
+		b := newBench(t, nil)
+		b.arrive(entry(1, "k"), entry(2, "k"))
+		b.fail(b.mustStart(1))
+		b.release(func() { b.answer(job.ByOwner) })
+		b.expectHandBack()
+	})
+	t.Run("answer after the drop", func(t *testing.T) {
+		b := newBench(t, nil)
+		b.arrive(entry(1, "k"), entry(2, "k"))
+		b.fail(b.mustStart(1))
+		b.release(func() {})
+		if got := ids(b.answer(job.ByOwner)); got != "F1" {
+			t.Fatalf("sent %q", got)
+		}
+		b.expectHandBack()
+	})
+	t.Run("mark refused after the drop", func(t *testing.T) {
+		b := newBench(t, nil)
+		suspect := entry(1, "k")
+		suspect.Retry = "alone"
+		b.arrive(suspect)
+		it := b.mustStart(1)
+		b.release(func() {})
+		b.fake.markErr = job.ErrFenced
+		b.w.run(it)
+		b.expectHandBack()
+	})
+	t.Run("not for what was not named", func(t *testing.T) {
+		b := newBench(t, nil)
+		b.arrive(entry(1, "k"), entry(2, "k"))
+		b.fail(b.mustStart(1))
+		b.answer(job.ByOwner)
+		b.release(func() {})
+		b.expectNothingLeft()
+	})
+	t.Run("not for what the new owner took", func(t *testing.T) {
+		b := newBench(t, nil)
+		b.arrive(entry(1, "k"))
+		b.fail(b.mustStart(1))
+		b.release(func() {})
+		b.answer(job.ByDrainer)
+		b.expectNothingLeft()
+	})
+}
+
+func (b *bench) expectHandBack() {
+	b.t.Helper()
+	if got := ids(b.answer(job.ByDrainer)); got != "B1" {
+		b.t.Fatalf("sent %q, want the job handed back", got)
+	}
+	b.expectNothingLeft()
+}
+
+func (b *bench) expectNothingLeft() {
+	b.t.Helper()
+	if len(b.s.ends) != 0 || len(b.ten.items) != 0 || b.w.runs != 0 || b.w.heldBytes != 0 || len(b.s.closing) != 0 || len(b.s.started) != 0 {
+		b.t.Fatalf("left behind: ends %s, %d items, %d runs, %d bytes, %d closing, %d started",
+			ids(b.s.ends), len(b.ten.items), b.w.runs, b.w.heldBytes, len(b.s.closing), len(b.s.started))
+	}
+}
