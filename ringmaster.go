@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"ringmaster/configs"
@@ -52,11 +51,9 @@ type Status = job.Status
 
 // Client hands jobs in and asks about them. Safe for concurrent use.
 type Client struct {
-	store *streams.Store
-	stop  func() // of the embedded store
-
-	mu        sync.Mutex
-	producers map[string]*streams.Producer
+	store     *streams.Store
+	stop      func() // of the embedded store
+	producers *app.Producers
 }
 
 // NewClient prepares a client of the server at url (redis://host:port); it does not
@@ -64,7 +61,7 @@ type Client struct {
 // 127.0.0.1:6390, which ends with Close and takes all jobs with it;
 // "embedded://127.0.0.1:0" starts it on a free port, which URL tells.
 func NewClient(url string) (*Client, error) {
-	c := &Client{producers: map[string]*streams.Producer{}, stop: func() {}}
+	c := &Client{stop: func() {}}
 	if addr, ok := embeddedAddr(url); ok {
 		e, err := embedded.Start(addr)
 		if err != nil {
@@ -77,7 +74,7 @@ func NewClient(url string) (*Client, error) {
 		c.stop()
 		return nil, err
 	}
-	c.store = s
+	c.store, c.producers = s, app.NewProducers(s, configs.QueueSpec{})
 	return c, nil
 }
 
@@ -95,12 +92,7 @@ func (c *Client) URL() string { return c.store.Address() }
 
 // Close sends what was handed in and ends the connections.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	for _, p := range c.producers {
-		p.Close()
-	}
-	c.producers = nil
-	c.mu.Unlock()
+	c.producers.Close()
 	err := c.store.Close()
 	c.stop()
 	return err
@@ -139,37 +131,7 @@ func (c *Client) Submit(ctx context.Context, queue, jobType string, payload any,
 // SubmitAll hands many jobs in, which keep their order per key. The errors are parallel
 // to the jobs; nil: all are in.
 func (c *Client) SubmitAll(ctx context.Context, queue string, jobs ...job.Job) ([]Receipt, []error) {
-	p, err := c.producer(ctx, queue)
-	if err != nil {
-		errs := make([]error, len(jobs))
-		for i := range errs {
-			errs[i] = err
-		}
-		return make([]Receipt, len(jobs)), errs
-	}
-	return p.Enqueue(ctx, jobs...)
-}
-
-func (c *Client) producer(ctx context.Context, queue string) (*streams.Producer, error) {
-	c.mu.Lock()
-	p := c.producers[queue]
-	c.mu.Unlock()
-	if p != nil {
-		return p, nil
-	}
-	q, err := app.OpenQueue(ctx, c.store, queue, configs.QueueSpec{})
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.producers == nil {
-		return nil, streams.ErrClosed
-	}
-	if c.producers[queue] == nil {
-		c.producers[queue] = c.store.NewProducer(q)
-	}
-	return c.producers[queue], nil
+	return c.producers.Enqueue(ctx, queue, jobs)
 }
 
 // Status asks about a job.

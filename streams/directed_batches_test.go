@@ -48,7 +48,7 @@ func TestRepeatedBatch(t *testing.T) {
 // The script itself, with a clock that runs on between its calls.
 func TestBatchScriptAnswersTheSameTwice(t *testing.T) {
 	eachCrew(t, Queue{}, func(c *crew) {
-		args := []any{0, "p1", "1", "60000"}
+		args := []any{0, "p1", "1", "60000", c.q.Partitions}
 		for range maxBatch {
 			args = append(args, "t", "", strings.Repeat("x", 1000), "")
 		}

@@ -89,6 +89,8 @@ func wrap(doing string, err error) error {
 	switch {
 	case strings.HasPrefix(text, "CONFLICT "):
 		return job.Conflict("%s", strings.TrimPrefix(text, "CONFLICT "))
+	case strings.HasPrefix(text, "RECOUNTED"):
+		kind = ErrRecounted
 	case strings.HasPrefix(text, "NOQUEUE"):
 		kind = job.ErrNotFound
 	case strings.HasPrefix(text, "STALE"):

@@ -59,12 +59,41 @@ func (s *Store) NewProducer(q Queue) *Producer {
 // ErrClosed: the producer was closed.
 var ErrClosed = errors.New("producer is closed")
 
+// ErrRecounted: the queue was lost and made anew with another number of partitions, so
+// this producer would send keys to the wrong ones. Nothing was added; look the queue up
+// again and make another producer.
+var ErrRecounted = errors.New("queue has another number of partitions now")
+
 // Enqueue adds jobs and waits for the server's answer. Jobs of one key keep the order
 // of the call. The errors are parallel to the jobs (nil slice: all were added); each is
 // an ErrInvalid, an ErrUnavailable or ErrFull (not added), or an ErrOutcomeUnknown
 // (perhaps added; only a job with an idempotency key can be repeated safely after it).
-// The wait ends with ctx.
+// The wait ends with ctx. Jobs with an idempotency key go one by one.
 func (p *Producer) Enqueue(ctx context.Context, jobs ...job.Job) ([]job.Receipt, []error) {
+	// Runs of one kind one after the other: a key may have jobs of both.
+	var receipts []job.Receipt
+	var errs []error
+	failed := false
+	for first, i := 0, 1; i <= len(jobs); i++ {
+		if i < len(jobs) && (jobs[i].IdempotencyKey == "") == (jobs[first].IdempotencyKey == "") {
+			continue
+		}
+		r, e := p.enqueueRun(ctx, jobs[first:i])
+		receipts = append(receipts, r...)
+		failed = failed || e != nil
+		if e == nil {
+			e = make([]error, i-first)
+		}
+		errs = append(errs, e...)
+		first = i
+	}
+	if !failed {
+		return receipts, nil
+	}
+	return receipts, errs
+}
+
+func (p *Producer) enqueueRun(ctx context.Context, jobs []job.Job) ([]job.Receipt, []error) {
 	req := &request{ctx: ctx, receipts: make([]job.Receipt, len(jobs)), errs: make([]error, len(jobs)), done: make(chan struct{})}
 	spread := int(p.next.Add(1))
 	var out []*outJob
@@ -157,7 +186,7 @@ func encode(j job.Job) [3]string {
 func (p *Producer) enqueueOnce(ctx context.Context, j job.Job, partition int) (job.Receipt, error) {
 	e := encode(j)
 	sum := sha256.Sum256([]byte(e[0] + "\x00" + e[1] + "\x00" + e[2]))
-	args := []any{partition, j.IdempotencyKey, hex.EncodeToString(sum[:16]), job.IdempotencyTTL.Milliseconds(), e[0], e[1], e[2], ""}
+	args := []any{partition, j.IdempotencyKey, hex.EncodeToString(sum[:16]), job.IdempotencyTTL.Milliseconds(), e[0], e[1], e[2], "", p.q.Partitions}
 	shard := p.s.shardOf(p.q, partition)
 	v, err := p.s.run(ctx, p.s.cmd, &p.s.scripts.enqueueOnce, shard, args...)
 	if errors.Is(err, job.ErrNotFound) {

@@ -148,7 +148,7 @@ func (p *Producer) send(batches []*outBatch) bool {
 	defer cancel()
 	calls := make([]*call, len(batches))
 	for i, b := range batches {
-		args := append(make([]any, 0, 4+4*len(b.jobs)), b.partition, p.id, epochText(b.seq), job.IdempotencyTTL.Milliseconds())
+		args := append(make([]any, 0, 5+4*len(b.jobs)), b.partition, p.id, epochText(b.seq), job.IdempotencyTTL.Milliseconds(), p.q.Partitions)
 		for _, j := range b.jobs {
 			args = append(args, j.encoded[0], j.encoded[1], j.encoded[2], "")
 		}

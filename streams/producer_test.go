@@ -263,17 +263,61 @@ func TestNobodyListens(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	p := s.NewProducer(Queue{Name: "q", Partitions: 1, Shards: 1})
 	defer p.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	_, errs := p.Enqueue(ctx, job.Job{Type: "t"}, job.Job{Type: "t", IdempotencyKey: "i"})
-	for _, err := range errs {
-		if !errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "refused") {
-			t.Errorf("%v", err)
+	for _, j := range []job.Job{{Type: "t"}, {Type: "t", IdempotencyKey: "i"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, errs := p.Enqueue(ctx, j)
+		cancel()
+		if len(errs) != 1 || !errors.Is(errs[0], job.ErrUnavailable) || errors.Is(errs[0], job.ErrOutcomeUnknown) || !strings.Contains(errs[0].Error(), "refused") {
+			t.Errorf("%v", errs)
 		}
 	}
-	if len(errs) != 2 {
-		t.Errorf("%v", errs)
-	}
+}
+
+// A queue that was made anew with another count: no key goes to a wrong partition.
+func TestRecountedQueueTakesNothingFromAnOldProducer(t *testing.T) {
+	eachCrew(t, Queue{Partitions: 4}, func(c *crew) {
+		p := c.s.NewProducer(c.q)
+		defer p.Close()
+		must(c.t, c.raw.FlushAll(c.ctx).Err())
+		c.s.forget("q")
+		must1(c.s.CreateQueue(c.ctx, Queue{Name: "q", Partitions: 8}))(c.t)
+		for _, j := range []job.Job{{Type: "t", Key: "k"}, {Type: "t", Key: "k", IdempotencyKey: "i"}} {
+			if _, errs := p.Enqueue(c.ctx, j); len(errs) != 1 || !errors.Is(errs[0], ErrRecounted) {
+				c.t.Errorf("%+v: %v", j, errs)
+			}
+		}
+		for n := range 8 {
+			c.expect("entries", c.xlen(n), 0)
+		}
+	})
+}
+
+// Jobs of one key keep their order though some have an idempotency key.
+func TestMixedCallKeepsItsOrder(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		p := c.s.NewProducer(c.q)
+		defer p.Close()
+		var jobs []job.Job
+		for n := range 6 {
+			j := job.Job{Type: "t", Key: "k", Payload: []byte(strconv.Itoa(n))}
+			if n%2 == 1 {
+				j.IdempotencyKey = fmt.Sprint("i", n)
+			}
+			jobs = append(jobs, j)
+		}
+		receipts, errs := p.Enqueue(c.ctx, jobs...)
+		if errs != nil {
+			c.t.Fatal(errs)
+		}
+		last := job.ID{}
+		for i, r := range receipts {
+			id := must1(job.ParseID(r.ID))(c.t)
+			if !last.Entry.Less(id.Entry) {
+				c.t.Fatalf("job %d: %s after %s", i, id, last)
+			}
+			last = id
+		}
+	})
 }
 
 // A batch that was executed while its answer was lost, and whose repeats never got

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"ringmaster/configs"
@@ -10,63 +11,106 @@ import (
 	"ringmaster/streams"
 )
 
-// api is the store as the HTTP handler asks for it: reads go through, enqueues through
-// one producer for each queue. Safe for concurrent use.
+// Producers are the producers of one process, one for each queue, made at first use.
+// Safe for concurrent use.
+type Producers struct {
+	store *streams.Store
+	want  configs.QueueSpec // of queues that are created
+
+	mu     sync.Mutex
+	byName map[string]*streams.Producer
+	closed bool
+}
+
+// NewProducers makes none yet. Queues that do not exist are created as want says.
+func NewProducers(s *streams.Store, want configs.QueueSpec) *Producers {
+	return &Producers{store: s, want: want, byName: map[string]*streams.Producer{}}
+}
+
+// Close sends what was handed in.
+func (p *Producers) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, x := range p.byName {
+		x.Close()
+	}
+}
+
+// Enqueue is streams.Producer.Enqueue for a queue by name.
+func (p *Producers) Enqueue(ctx context.Context, queue string, jobs []job.Job) ([]job.Receipt, []error) {
+	x, err := p.of(ctx, queue)
+	if err != nil {
+		return make([]job.Receipt, len(jobs)), slices.Repeat([]error{err}, len(jobs))
+	}
+	receipts, errs := x.Enqueue(ctx, jobs...)
+	if !slices.ContainsFunc(errs, recounted) {
+		return receipts, errs
+	}
+	// The queue was lost at the server and made anew. Nothing of these was added.
+	p.forget(queue, x)
+	for i, err := range errs {
+		if !recounted(err) {
+			continue
+		}
+		again, err := p.of(ctx, queue)
+		if errs[i] = err; err != nil {
+			continue
+		}
+		r, e := again.Enqueue(ctx, jobs[i])
+		receipts[i] = r[0]
+		if e != nil {
+			errs[i] = e[0]
+		}
+	}
+	if slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
+		return receipts, errs
+	}
+	return receipts, nil
+}
+
+func recounted(err error) bool { return errors.Is(err, streams.ErrRecounted) }
+
+func (p *Producers) forget(queue string, x *streams.Producer) {
+	p.mu.Lock()
+	if p.byName[queue] == x {
+		delete(p.byName, queue)
+	}
+	p.mu.Unlock()
+	x.Close()
+}
+
+func (p *Producers) of(ctx context.Context, queue string) (*streams.Producer, error) {
+	p.mu.Lock()
+	x := p.byName[queue]
+	p.mu.Unlock()
+	if x != nil {
+		return x, nil
+	}
+	q, err := OpenQueue(ctx, p.store, queue, p.want)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, streams.ErrClosed
+	}
+	if p.byName[queue] == nil {
+		p.byName[queue] = p.store.NewProducer(q)
+	}
+	return p.byName[queue], nil
+}
+
+// api is the store as the HTTP handler asks for it.
 type api struct {
 	*streams.Store
-	want configs.QueueSpec
-
-	mu        sync.Mutex
-	producers map[string]*streams.Producer
-	closed    bool
-}
-
-func newAPI(s *streams.Store, want configs.QueueSpec) *api {
-	return &api{Store: s, want: want, producers: map[string]*streams.Producer{}}
-}
-
-func (a *api) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closed = true
-	for _, p := range a.producers {
-		p.Close()
-	}
+	producers *Producers
 }
 
 // Enqueue adds jobs, creating the queue at its first use.
 func (a *api) Enqueue(ctx context.Context, queue string, jobs []job.Job) ([]job.Receipt, []error) {
-	p, err := a.producer(ctx, queue)
-	if err != nil {
-		errs := make([]error, len(jobs))
-		for i := range errs {
-			errs[i] = err
-		}
-		return make([]job.Receipt, len(jobs)), errs
-	}
-	return p.Enqueue(ctx, jobs...)
-}
-
-func (a *api) producer(ctx context.Context, queue string) (*streams.Producer, error) {
-	a.mu.Lock()
-	p := a.producers[queue]
-	a.mu.Unlock()
-	if p != nil {
-		return p, nil
-	}
-	q, err := OpenQueue(ctx, a.Store, queue, a.want)
-	if err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
-		return nil, job.ErrUnavailable
-	}
-	if a.producers[queue] == nil {
-		a.producers[queue] = a.NewProducer(q)
-	}
-	return a.producers[queue], nil
+	return a.producers.Enqueue(ctx, queue, jobs)
 }
 
 // Ready reports whether the server answers.

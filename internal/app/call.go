@@ -54,13 +54,9 @@ func submit(ctx context.Context, s *streams.Store, queue string, j job.Job) (job
 func once(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Receipt, error) {
 	call, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	q, err := OpenQueue(call, s, queue, configs.QueueSpec{})
-	if err != nil {
-		return job.Receipt{}, err
-	}
-	p := s.NewProducer(q)
+	p := NewProducers(s, configs.QueueSpec{})
 	defer p.Close()
-	receipts, errs := p.Enqueue(call, j)
+	receipts, errs := p.Enqueue(call, queue, []job.Job{j})
 	if errs != nil {
 		return job.Receipt{}, errs[0]
 	}

@@ -53,8 +53,8 @@ func RunDispatcher(ctx context.Context, cfg configs.Dispatcher, o Options) error
 	if err != nil {
 		return err
 	}
-	api := newAPI(s, cfg.QueueSpec)
-	defer api.close()
+	api := &api{Store: s, producers: NewProducers(s, cfg.QueueSpec)}
+	defer api.producers.Close()
 	server := dispatch.NewServer(dispatch.NewHandler(api, dispatch.HTTPOptions{Token: string(cfg.Token), Listen: listener.Addr().String(), Log: log}))
 	var all sync.WaitGroup
 	failed := make(chan error, 1)

@@ -1,9 +1,9 @@
 -- Adds one job, once per idempotency key.
 -- KEYS[1] prefix of the shard
 -- ARGV[1] partition, ARGV[2] idempotency key, ARGV[3] fingerprint of the job, ARGV[4] memory in ms
--- ARGV[5..8] type, key, payload, meta
+-- ARGV[5..8] type, key, payload, meta, ARGV[9] partitions of the queue as the producer knows it
 -- Returns {job id "<p>-<entry>", 1 if it was there already}.
--- Errors: NOQUEUE, CONFLICT (the key was used for another job).
+-- Errors: NOQUEUE, RECOUNTED (as enqueue), CONFLICT (the key was used for another job).
 local K, p = KEYS[1], ARGV[1]
 local memory = K .. 'idem:' .. ARGV[2]
 local seen = redis.call('GET', memory)
@@ -16,6 +16,9 @@ if seen then
 end
 if redis.call('HEXISTS', K .. 'owner', p) == 0 then
   return redis.error_reply('NOQUEUE partition ' .. p .. ' has no record')
+end
+if redis.call('HGET', K .. 'ring', 'partitions') ~= ARGV[9] then
+  return redis.error_reply('RECOUNTED the queue was made anew with another number of partitions')
 end
 local entry = redis.call('XADD', K .. 'jobs:' .. p, '*', 'type', ARGV[5], 'key', ARGV[6],
   'payload', ARGV[7], 'meta', ARGV[8])
