@@ -39,7 +39,7 @@ func newBench(t *testing.T, tune func(*Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.leaseUntil = time.Now().Add(time.Hour)
+	w.renewLease(time.Now().Add(time.Hour))
 	w.partitions = 1
 	ctx, cancel := context.WithCancelCause(context.Background())
 	t.Cleanup(func() { cancel(nil) })
@@ -96,6 +96,9 @@ func (b *bench) arrive(es ...job.Entry) {
 // that would wait, which is how next comes back.
 func (b *bench) start() *item {
 	b.t.Helper()
+	if !b.w.leaseValidNow() {
+		b.t.Fatal("the bench has no lease: nothing can start")
+	}
 	got := make(chan *item, 1)
 	go func() { got <- b.w.next() }()
 	for {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ringmaster/job"
@@ -107,22 +108,41 @@ func TestBackoffHoldsAKeyAndOthersGoOn(t *testing.T) {
 }
 
 func TestASuspectRunsAlone(t *testing.T) {
-	b := newBench(t, nil)
-	b.arrive(entry(1, "a"), entry(2, "b"))
-	one := b.mustStart(1)
-	suspect := entry(3, "c")
-	suspect.Retry = "alone"
-	b.arrive(suspect)
-	two := b.mustStart(2)
-	b.mustNotStart() // others run
-	b.complete(one)
-	b.mustNotStart()
-	b.complete(two)
-	s := b.mustStart(3)
-	b.arrive(entry(4, "d"))
-	b.mustNotStart()
-	b.complete(s)
-	b.complete(b.mustStart(4))
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.arrive(entry(1, "a"), entry(2, "b"))
+		one := b.mustStart(1)
+		suspect := entry(3, "c")
+		suspect.Retry = "alone"
+		b.arrive(suspect)
+		two := b.mustStart(2)
+		got := make(chan *item, 1)
+		executor := func() { got <- b.w.next() }
+		go executor()
+		synctest.Wait()
+		if len(got) != 0 {
+			t.Fatal("the suspect started beside two others")
+		}
+		b.complete(one)
+		synctest.Wait()
+		if len(got) != 0 {
+			t.Fatal("the suspect started beside another")
+		}
+		b.complete(two)
+		synctest.Wait()
+		s := <-got
+		if s.entry.ID != eid(3) {
+			t.Fatalf("started %v", describe(s))
+		}
+		b.arrive(entry(4, "d"))
+		go executor()
+		synctest.Wait()
+		if len(got) != 0 {
+			t.Fatal("something started beside the suspect")
+		}
+		b.complete(s)
+		b.complete(<-got)
+	})
 }
 
 func TestAMarkThatCannotBeWrittenStartsNothing(t *testing.T) {
