@@ -69,7 +69,7 @@ func (s *shard) drop(a resize.DropPartition) {
 
 // abandon ends a tenure's claim on everything that does not run. The lock is held.
 func (w *Worker) abandon(t *tenure, cancelRuns bool) {
-	t.over, t.gate, t.reading = true, false, false
+	t.over, t.lost, t.gate, t.reading = true, cancelRuns, false, false
 	for id, it := range t.items {
 		switch it.state {
 		case running, ending:

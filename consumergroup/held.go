@@ -16,6 +16,7 @@ type tenure struct {
 	gate    bool // jobs may start
 	reading bool // new jobs may be read
 	over    bool // dropped or released: nothing of it starts any more
+	lost    bool // dropped: its runs are not ours to finish either
 	leftOut bool // a read is under way without it, because its window was full
 	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
 

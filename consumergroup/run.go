@@ -49,6 +49,9 @@ func (w *Worker) run(it *item) {
 	defer stop()
 	w.mu.Lock()
 	it.cancel = cancel
+	if it.t.lost {
+		cancel(job.ErrLost) // since it was chosen
+	}
 	w.mu.Unlock()
 	d := job.Delivery{
 		ID: job.ID{Partition: it.t.Partition, Entry: it.entry.ID}, Queue: w.cfg.Queue, Type: it.entry.Type, Key: it.entry.Key,

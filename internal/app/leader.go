@@ -208,6 +208,7 @@ func (r *ringStore) Repair(ctx context.Context, term uint64) ([]string, error) {
 func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 	sub := streams.NewSubscriber(r.s, r.q, "$")
 	defer sub.Close()
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // ends a wait at once
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(ctx, time.Second)
 		entries, err := sub.Next(call)
