@@ -203,7 +203,7 @@ func find(entries []entry, key string) (entry, bool) {
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-		return fmt.Errorf("want http://host[:port]/path or https://...")
+		return fmt.Errorf("want http://host[:port]/path, or https")
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {

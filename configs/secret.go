@@ -76,6 +76,7 @@ func (l *loading) secret(key string, p *Secret, fileKey, path string) {
 			return
 		case FromFile:
 			return
+		case FromDefault, FromFlag:
 		}
 	}
 	s, warning, err := readSecret(path)

@@ -198,6 +198,7 @@ func (w *Worker) answered(it *item, c *job.Completion, a job.Answer, now time.Ti
 		// Applied under a permit: the partition moved; its items are nobody's here any more.
 		w.dropItem(it)
 		return !t.over
+	case job.ByOwner, job.NotPending:
 	}
 	if t.over {
 		if a == job.ByOwner && (c.Outcome == job.Failed || c.Outcome == job.HandBack) {

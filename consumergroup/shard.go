@@ -157,7 +157,7 @@ func (s *shard) nothingRuns() bool {
 
 // run is the reader: it ends with the session, or with an error that ends it.
 func (s *shard) run(ctx context.Context) error {
-	defer s.reader.Close()
+	defer func() { _ = s.reader.Close() }()
 	if err := s.reset(ctx); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -175,7 +176,9 @@ func TestOnTheWire(t *testing.T) {
 	go func() { served <- s.Serve(l) }()
 	defer func() {
 		_ = s.Shutdown(context.Background())
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
 	}()
 	const post = "POST /v1/queues/q/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 	chunk := fmt.Sprintf("%x\r\n%s\r\n", 256<<10, strings.Repeat("x", 256<<10))

@@ -55,7 +55,7 @@ func (h *handler) enqueueLines(w http.ResponseWriter, r *http.Request) error {
 	in := bufio.NewReaderSize(http.MaxBytesReader(w, r.Body, maxLinesBytes), 64<<10)
 	for n := 1; ; n++ {
 		line, err := readLine(in, lineLimit)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if n > maxLines {
@@ -133,6 +133,7 @@ func (b *batch) flush() {
 		case errs != nil && errs[i] != nil:
 			res.err = errs[i]
 			if p := kindOf(res.err); p.Status >= http.StatusInternalServerError {
+				//nolint:errorlint // another line's error is told, not wrapped: it is not this line's kind
 				b.down = fmt.Errorf("not sent, because line %d failed (%v): %w", n, res.err, job.ErrUnavailable)
 				b.logged(p, res.err)
 			}
@@ -168,10 +169,10 @@ func readLine(in *bufio.Reader, limit int) ([]byte, error) {
 			line = append(line, part...)
 		}
 		switch {
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case err == io.EOF && (len(line) > 0 || long):
-		case err == io.EOF:
+		case errors.Is(err, io.EOF) && (len(line) > 0 || long):
+		case errors.Is(err, io.EOF):
 			return nil, io.EOF
 		case err != nil:
 			return nil, readError(err)

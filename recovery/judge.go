@@ -130,6 +130,7 @@ func Judge(f Failure, b Backoff, rnd func() float64) Decision {
 			return Decision{Action: Dead, Reason: Poisonous}
 		}
 		return Decision{Action: HandBack}
+	case HandlerError, Panicked, TimedOut:
 	}
 	skip, after := job.Verdict(f.Err)
 	if skip {

@@ -139,6 +139,7 @@ func mark(tr Treatment, r RetryRecord) RetryRecord {
 		r.Mark = Started
 	case RunAlone:
 		r.Mark = StartedAlone
+	case Normal, Guilty:
 	}
 	return r
 }

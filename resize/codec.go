@@ -167,6 +167,7 @@ func (m *Message) check() error {
 		if m.Name == "" {
 			return malformed("name of", string(m.Type))
 		}
+	case TypeRequest, TypePoke:
 	}
 	return nil
 }

@@ -175,6 +175,7 @@ func (a EvictWorker) String() string {
 		return fmt.Sprintf("evict %s deaf part=%d@%d", a.Incarnation, a.Partition, a.Epoch)
 	case EvidenceSilent:
 		return fmt.Sprintf("evict %s silent epoch=%d phase=%s", a.Incarnation, a.Epoch, a.Phase)
+	case EvidenceTTL, EvidenceConnection:
 	}
 	return fmt.Sprintf("evict %s %s", a.Incarnation, a.Evidence)
 }

@@ -24,6 +24,7 @@ func (p *Participant) messageReceived(m Message) {
 			p.syncTold(m)
 		case Resuming:
 			p.resumeTold(m)
+		case Stable:
 		}
 	case TypeDrained:
 		if t := p.at(m.Part, m.PartEpoch); t != nil {
@@ -31,6 +32,7 @@ func (p *Participant) messageReceived(m Message) {
 		}
 	case TypeUndrained:
 		p.undrained(m)
+	case TypeJoin, TypeLeave, TypeEvict, TypeRequest, TypePoke:
 	}
 }
 
@@ -250,6 +252,7 @@ func (p *Participant) claimAnswered(ev ClaimAnswered) {
 		t.claim = claimUnsure
 		p.askRecords()
 		return
+	case ClaimOK:
 	}
 	t.claim, t.paged = claimIdle, true
 	switch {

@@ -283,7 +283,7 @@ func TestLeadership(t *testing.T) {
 	must(t, c.raw.Persist(c.ctx, c.key(0, "leader")).Err())
 	_, _, err = other.Lead(c.ctx, time.Millisecond)
 	must(t, err)
-	for term, err = 0, nil; term == 0 && c.ctx.Err() == nil; {
+	for term = 0; term == 0 && c.ctx.Err() == nil; {
 		term, _, err = other.Lead(c.ctx, time.Minute)
 		must(t, err)
 	}

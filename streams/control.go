@@ -69,9 +69,9 @@ func NewSubscriber(s *Store, q Queue, from string) *Subscriber {
 // Pauses before another attempt to connect, and the longest one read blocks, which is
 // how late the end of a context may be noticed.
 const (
-	resumeMin = 20 * time.Millisecond
-	resumeMax = time.Second
-	nextBlock = time.Second
+	resumePause = 20 * time.Millisecond
+	resumeLimit = time.Second
+	nextBlock   = time.Second
 )
 
 // Start fixes where the subscriber begins: what is published after it returned is seen.
@@ -124,14 +124,14 @@ var ErrSubscriberClosed = errors.New("subscriber is closed")
 // late, or at Close.
 func (c *Subscriber) Next(ctx context.Context) ([]job.ControlEntry, error) {
 	var last error
-	for pause := resumeMin; ; pause = min(2*pause, resumeMax) {
+	for pause := resumePause; ; pause = min(2*pause, resumeLimit) {
 		out, err := c.read(ctx)
 		switch {
 		case len(out) > 0:
 			c.moveTo(out[len(out)-1].ID)
 			return out, nil
 		case err == nil:
-			pause = resumeMin / 2
+			pause = resumePause / 2
 			if ctx.Err() == nil {
 				continue
 			}
@@ -170,7 +170,7 @@ func (c *Subscriber) read(ctx context.Context) ([]job.ControlEntry, error) {
 	// connection. Less than 1 ms would be sent as 0: for ever.
 	reply, err := client.XRead(context.WithoutCancel(ctx), &redis.XReadArgs{Streams: []string{controlKey(c.shard), c.Position()},
 		Count: 1000, Block: max(block, time.Millisecond)}).Result()
-	if err == redis.Nil || len(reply) == 0 && err == nil {
+	if errors.Is(err, redis.Nil) || len(reply) == 0 && err == nil {
 		return nil, nil
 	}
 	if err != nil {

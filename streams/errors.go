@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -43,7 +44,7 @@ var refusals = []string{
 
 // classify decides, once for every command, what an error means.
 func classify(err error) fate {
-	if err == nil || err == redis.Nil {
+	if err == nil || errors.Is(err, redis.Nil) {
 		return fateExecuted
 	}
 	var answer redis.Error
@@ -81,7 +82,7 @@ func executed(err error) bool { return classify(err) == fateExecuted }
 // wrap gives an error of a command its kind: one of the sentinels of package job. Errors
 // that scripts return carry an upper-case word first.
 func wrap(doing string, err error) error {
-	if err == nil || err == redis.Nil {
+	if err == nil || errors.Is(err, redis.Nil) {
 		return nil
 	}
 	text := err.Error()
@@ -125,7 +126,7 @@ type serverError struct {
 }
 
 func (e *serverError) Error() string {
-	if e.kind == job.ErrUnavailable || e.kind == job.ErrOutcomeUnknown || e.kind == job.ErrFull {
+	if slices.Contains([]error{job.ErrUnavailable, job.ErrOutcomeUnknown, job.ErrFull}, e.kind) {
 		return fmt.Sprintf("%s: %v: %v", e.doing, e.kind, e.err)
 	}
 	return fmt.Sprintf("%s: %v", e.doing, e.err)

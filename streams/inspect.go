@@ -206,8 +206,8 @@ func parseRetry(s string) retryFacts {
 
 // Waits between two looks at a job.
 const (
-	pollMin = 5 * time.Millisecond
-	pollMax = 500 * time.Millisecond
+	pollPause = 5 * time.Millisecond
+	pollLimit = 500 * time.Millisecond
 )
 
 // WaitJob waits until the job has completed or is dead, but no longer than wait, and
@@ -222,7 +222,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 	defer cancel()
 	var last job.Status
 	known := false
-	for pause := pollMin; ; pause = min(pause*3/2, pollMax) {
+	for pause := pollPause; ; pause = min(pause*3/2, pollLimit) {
 		st, err := s.Job(patience, queue, id)
 		switch {
 		case err == nil && st.State.Terminal():

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -85,7 +86,7 @@ func (s *Store) deadLetter(ctx context.Context, q Queue, id job.ID) (d job.DeadL
 		return d, false, false, nil
 	}
 	raw, err := s.cmd.HGet(ctx, deadKey(s.shardOf(q, id.Partition), id.Partition), id.String()).Result()
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return d, false, false, nil
 	}
 	if err != nil {

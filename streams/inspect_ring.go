@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +47,7 @@ func (s *Store) records(ctx context.Context, q Queue) (Records, string, error) {
 		return Records{}, "", err
 	}
 	leader, err := s.admin.HGet(ctx, s.shard(q, 0)+"leader", "dispatcher").Result()
-	if err != nil && err != redis.Nil {
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return Records{}, "", wrap("ask who leads", err)
 	}
 	for i := range rec.Members {

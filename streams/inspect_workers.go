@@ -90,7 +90,7 @@ func (s *Store) tellDrain(ctx context.Context, q Queue, inc string) (bool, error
 	for sh := range q.Shards {
 		err := s.cmd.XAdd(ctx, &redis.XAddArgs{Stream: inboxKey(s.shard(q, sh), inc), NoMkStream: true, MaxLen: 1000, Approx: true,
 			Values: []any{"type", "drain", "name", "Master", "phase", "0", "epoch", "0", "term", "0", "data", "{}"}}).Err()
-		if err != nil && err != redis.Nil {
+		if err != nil && !errors.Is(err, redis.Nil) {
 			return heard, wrap("drain "+inc, err)
 		}
 		heard = heard || err == nil
@@ -154,7 +154,7 @@ func (s *Store) awaitAnswer(ctx context.Context, q Queue, own, id, mode string) 
 				return strconv.ParseUint(f[len(f)-1], 10, 64)
 			}
 		}
-		if err != nil && err != redis.Nil {
+		if err != nil && !errors.Is(err, redis.Nil) {
 			last = wrap("wait for the resize", err)
 		}
 		leads, err := s.cmd.Exists(ctx, s.shard(q, 0)+"leader").Result()

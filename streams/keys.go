@@ -54,12 +54,7 @@ func controlKey(shard string) string        { return shard + "control" }
 func aliveKey(shard, inc string) string     { return shard + "alive:" + inc }
 func deadKey(shard string, p int) string    { return shard + "dead:" + strconv.Itoa(p) }
 func retryKey(shard string, p int) string   { return shard + "retry:" + strconv.Itoa(p) }
-func parkedKey(shard string, p int) string  { return shard + "parked:" + strconv.Itoa(p) }
 func journalKey(shard string, p int) string { return shard + "journal:" + strconv.Itoa(p) }
-
-func parkedListKey(shard string, p int, key string) string {
-	return parkedKey(shard, p) + ":" + key
-}
 
 // partitionOfStream is the p of "<shard>jobs:<p>".
 func partitionOfStream(stream string) (int, bool) {

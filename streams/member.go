@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -147,7 +148,7 @@ func (m *Member) Report(ctx context.Context, shard int, ringEpoch uint64, phase 
 func (m *Member) Poke(ctx context.Context, shard int) error {
 	err := m.s.cmd.XAdd(ctx, &redis.XAddArgs{Stream: inboxKey(m.s.shard(m.q, shard), m.info.Incarnation), NoMkStream: true,
 		MaxLen: 1000, Approx: true, Values: []any{"type", "poke"}}).Err()
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return nil
 	}
 	return wrap("poke", err)

@@ -120,7 +120,7 @@ func (p *Producer) enqueueRun(ctx context.Context, jobs []job.Job) ([]job.Receip
 		select {
 		case <-req.done:
 		case <-ctx.Done():
-			return p.abandon(req, ctx)
+			return p.abandon(ctx, req)
 		}
 	}
 	return req.receipts, anyError(req.errs)
@@ -145,7 +145,7 @@ func anyError(errs []error) []error {
 }
 
 // abandon answers a caller whose context ended. What was not sent yet will not be.
-func (p *Producer) abandon(req *request, ctx context.Context) ([]job.Receipt, []error) {
+func (p *Producer) abandon(ctx context.Context, req *request) ([]job.Receipt, []error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	receipts := append([]job.Receipt(nil), req.receipts...)

@@ -136,6 +136,7 @@ func (l *outLane) take(partition int) {
 // is how the latest attempt at anything failed, if it did.
 func notAdded(ctx context.Context, last error) error {
 	if last != nil {
+		//nolint:errorlint // last is told, not wrapped: it may have a kind of its own
 		return fmt.Errorf("enqueue: %w: %w (%v)", job.ErrUnavailable, context.Cause(ctx), last)
 	}
 	return fmt.Errorf("enqueue: %w: %w", job.ErrUnavailable, context.Cause(ctx))
@@ -204,6 +205,7 @@ func (p *Producer) settle(b *outBatch, k *call) bool {
 		}
 	}
 	if b.sent && !errors.Is(err, job.ErrOutcomeUnknown) {
+		//nolint:errorlint // the last attempt's error is told, not wrapped: an earlier one may have been executed
 		err = fmt.Errorf("an earlier attempt: %w; the last: %v", job.ErrOutcomeUnknown, err)
 	}
 	p.lanes[b.partition].retry = nil

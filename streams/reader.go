@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -159,7 +160,7 @@ func (r *Reader) Read(ctx context.Context, parts []int, count int, block time.Du
 
 func (r *Reader) readError(doing string, err error) error {
 	switch {
-	case err == redis.Nil:
+	case errors.Is(err, redis.Nil):
 		return nil
 	case noGroup(err):
 		return fmt.Errorf("%s: %w: %w", doing, job.ErrGroupGone, err)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -143,7 +144,7 @@ func (s *Store) run(ctx context.Context, c caller, sc *script, shard string, arg
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		v, err = c.Eval(ctx, text, keys, args...).Result()
 	}
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
 	return v, wrap(sc.name, err)
@@ -185,7 +186,7 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, single ca
 			again = append(again, k)
 			continue
 		}
-		if k.err == redis.Nil {
+		if errors.Is(k.err, redis.Nil) {
 			k.value, k.err = nil, nil
 		}
 		k.err = wrap(sc.name, k.err)

@@ -265,7 +265,7 @@ func (s *Store) createRecords(ctx context.Context, q Queue) error {
 // LookupQueue reads a queue's counts from the server; ErrNotFound if there is none.
 func (s *Store) LookupQueue(ctx context.Context, name string) (Queue, error) {
 	raw, err := s.cmd.HGet(ctx, s.keys.queues(), name).Result()
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return Queue{}, job.NotFound("no queue %q: create it with 'ringctl queue create %s', or submit a job to it", name, name)
 	}
 	if err != nil {

@@ -23,7 +23,6 @@ type record struct {
 	mu     sync.Mutex
 	starts map[string][]int // key -> n of each completed handler call
 	total  int
-	first  time.Time
 }
 
 type payload struct{ N int }

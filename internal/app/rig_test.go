@@ -97,14 +97,13 @@ type proc struct {
 
 // spec says what a worker is made of; zero fields have defaults.
 type spec struct {
-	name    string
-	url     string // "": the rig's
-	tune    func(*consumergroup.Config)
-	policy  Policy
-	h       map[string]consumergroup.Handler
-	t       consumergroup.Handler // of type "t"
-	newID   func() string
-	partial bool // do not wait until it has joined
+	name   string
+	url    string // "": the rig's
+	tune   func(*consumergroup.Config)
+	policy Policy
+	h      map[string]consumergroup.Handler
+	t      consumergroup.Handler // of type "t"
+	newID  func() string
 }
 
 func (r *rig) start(s spec) *proc {

@@ -225,8 +225,8 @@ func TestNoServer(t *testing.T) {
 	if got.code != exitUnreachable || !strings.Contains(got.stderr, "add --redis "+mem.URL()) {
 		t.Errorf("with a store in memory: %+v", got)
 	}
-	real := redistest.Real(t)
-	got = callEnv(t, Ringctl, Env{EmbeddedURL: real.URL(), Environ: []string{"RINGMASTER_REDIS=" + deadURL}}, "queue", "ls")
+	server := redistest.Real(t)
+	got = callEnv(t, Ringctl, Env{EmbeddedURL: server.URL(), Environ: []string{"RINGMASTER_REDIS=" + deadURL}}, "queue", "ls")
 	if strings.Contains(got.stderr, "add --redis") {
 		t.Errorf("a server that is no store in memory: %q", got.stderr)
 	}

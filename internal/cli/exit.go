@@ -85,6 +85,7 @@ func exitCode(ctx context.Context, err error) int {
 
 // explain says on w why a program ends, unless it has been said or nobody asks.
 func explain(ctx context.Context, w io.Writer, name string, err error) {
+	//nolint:errorlint // an error that wraps errFailed has a text of its own to show
 	if err == nil || err == errFailed || errors.Is(err, syscall.EPIPE) || stoppedBy(ctx) != nil {
 		return
 	}

@@ -164,8 +164,8 @@ func (a *auditor) commitOrder() {
 			continue
 		}
 		key := a.e.Submitted[at].Key
-		last, any := highest[key]
-		if any && at < last {
+		last, earlier := highest[key]
+		if earlier && at < last {
 			a.f.wrong(&a.f.OutOfOrder, "key %q: job %s ended after the later job %s", key, c.JobID, a.e.Submitted[last].ID)
 			continue
 		}

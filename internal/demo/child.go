@@ -143,8 +143,6 @@ func (ch *child) who() string {
 	return ch.identity
 }
 
-func (ch *child) pid() int { return ch.cmd.Process.Pid }
-
 func (ch *child) alive() bool {
 	select {
 	case <-ch.ended:

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -113,7 +114,7 @@ func parseLedger(r io.Reader, worker string) ([]LedgerLine, error) {
 	var runs []LedgerLine
 	for n := 1; ; n++ {
 		line, err := in.ReadString('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return runs, nil
 		}
 		if err != nil {

@@ -47,7 +47,6 @@ func TestRandomWalk(t *testing.T) {
 type walker struct {
 	*World
 	rng    *rand.Rand
-	slots  int
 	joined int
 }
 
