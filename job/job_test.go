@@ -116,7 +116,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestFencesNeverFallOverGenerations(t *testing.T) {
-	if !(NewFence(1, 1<<32-1) < NewFence(2, 0) && NewFence(2, 5) < NewFence(2, 6)) {
+	if NewFence(1, 1<<32-1) >= NewFence(2, 0) || NewFence(2, 5) >= NewFence(2, 6) {
 		t.Error("a later tenure has a lower fence")
 	}
 }
