@@ -21,7 +21,7 @@ func TestChaosKills(t *testing.T) {
 		r.worker()
 	}
 	r.settled(3)
-	l := r.startLoad(200, 600, 40)
+	l := r.startLoad(200, 600, upTo(40))
 	var again, leaders []time.Duration
 	for n := range *chaosKills {
 		r.until("traffic", 10*time.Second, func() bool { return l.count() > 50*(n+1) })

@@ -34,7 +34,7 @@ func TestFrozenWorkerIsFenced(t *testing.T) {
 	r.worker()
 	r.settled(2)
 	before := r.member(frozen)
-	l := r.startLoad(50, 300, 60)
+	l := r.startLoad(50, 300, upTo(60))
 	r.until("it runs jobs", 10*time.Second, func() bool { return len(held(readLedger(t, frozen.Ledger))) > 0 })
 	frozen.signal(t, stopSignal)
 	open := held(readLedger(t, frozen.Ledger))
@@ -66,7 +66,7 @@ func TestServerRestartsAndGoesAway(t *testing.T) {
 		r.worker()
 	}
 	r.settled(2)
-	l := r.startLoad(100, 300, 20)
+	l := r.startLoad(100, 300, upTo(20))
 	raw := r.raw()
 	for n := range 5 {
 		r.until("traffic", 20*time.Second, func() bool { return l.count() > 100*(n+1) })

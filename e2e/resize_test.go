@@ -1,10 +1,9 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -26,21 +25,22 @@ func TestResizeModes(t *testing.T) {
 				r.worker()
 			}
 			r.settled(4)
-			r.backlog(6000, 3000, func(i int) int {
-				if i%20 == 0 {
+			l := r.startLoad(2000, 1200, func(rnd *rand.Rand) int {
+				if rnd.IntN(20) == 0 {
 					return 400
 				}
-				return i % 4
+				return rnd.IntN(4)
 			})
-			r.until("the workers are busy", 10*time.Second, func() bool { return r.committed() > 800 })
+			r.until("traffic", 20*time.Second, func() bool { return l.count() > 1200 })
 			before := r.owners()
 			fifth := r.worker()
 			r.settled(5)
 			moved := r.movedTo(before)
-			r.until("all jobs completed", 60*time.Second, func() bool { return r.committed() == 6000 })
+			sent := l.count()
+			r.until("traffic after the join", 20*time.Second, func() bool { return l.count() > sent+1200 })
+			r.audit(l, 60*time.Second)
 			m := r.measure(moved, fifth)
-			t.Logf("mode %-9s moved %d: plan to first job p50 %v max %v; gap without a start: moved p50 %v max %v, unmoved p50 %v max %v, before the resize p50 %v max %v",
-				mode, len(moved), m.open.p50, m.open.max, m.moved.p50, m.moved.max, m.unmoved.p50, m.unmoved.max, m.base.p50, m.base.max)
+			t.Logf("| `%s` | %d | %v | %v | %v |", mode, len(moved), m.moved, m.unmoved, m.base)
 			m.check(t, mode)
 		})
 	}
@@ -56,7 +56,7 @@ func TestJoinIsFast(t *testing.T) {
 		r.worker()
 	}
 	r.settled(4)
-	l := r.startLoad(2000, 1200, 2)
+	l := r.startLoad(2000, 1200, upTo(2))
 	r.until("traffic", 20*time.Second, func() bool { return l.count() > 1200 })
 	before := r.owners()
 	fifth := r.worker()
@@ -79,31 +79,10 @@ func TestJoinIsFast(t *testing.T) {
 		}
 	}
 	m, u := stats(first), stats(others)
-	t.Logf("%d of 64 partitions moved; wait of the first job at the new owner: p50 %v, max %v; of jobs of unmoved partitions in the 200 ms after the plan: p50 %v, max %v",
-		len(moved), m.p50, m.max, u.p50, u.max)
+	t.Logf("%d of 64 partitions moved; wait of the first job at the new owner: %v; of jobs of unmoved partitions in the 200 ms after the plan: %v (p50, p90, max)",
+		len(moved), m, u)
 	if len(moved) == 0 || len(first) == 0 {
 		t.Error("nothing moved, or nothing ran there: the test shows nothing")
-	}
-}
-
-// backlog hands in n jobs of many keys; the i-th takes ms(i).
-func (r *ring) backlog(n, keys int, ms func(i int) int) {
-	r.t.Helper()
-	p := r.store.NewProducer(r.q)
-	defer p.Close()
-	sent := map[string]int{}
-	for at := 0; at < n; {
-		var batch []job.Job
-		for ; len(batch) < 500 && at < n; at++ {
-			key := "k" + strconv.Itoa(at%keys)
-			w := work{N: sent[key], Ms: ms(at)}
-			sent[key]++
-			raw, _ := json.Marshal(w)
-			batch = append(batch, job.Job{Type: "work", Key: key, Payload: raw})
-		}
-		if _, errs := p.Enqueue(r.ctx, batch...); errs != nil {
-			r.t.Fatal(errs)
-		}
 	}
 }
 
@@ -154,19 +133,21 @@ func (r *ring) spans() []span {
 	return out
 }
 
-type stat struct{ p50, max time.Duration }
+type stat struct{ p50, p90, max time.Duration }
+
+func (s stat) String() string { return fmt.Sprintf("%v, %v, %v", s.p50, s.p90, s.max) }
 
 func stats(ds []time.Duration) stat {
 	if len(ds) == 0 {
 		return stat{}
 	}
 	slices.Sort(ds)
-	return stat{ds[len(ds)/2].Round(100 * time.Microsecond), ds[len(ds)-1].Round(100 * time.Microsecond)}
+	at := func(i int) time.Duration { return ds[i].Round(100 * time.Microsecond) }
+	return stat{at(len(ds) / 2), at(len(ds) * 9 / 10), at(len(ds) - 1)}
 }
 
 type measured struct {
-	open                 stat // from the plan to the first start at the new owner
-	moved, unmoved, base stat // longest time without a start, per partition
+	moved, unmoved, base stat // from a job's coming to its start: in the 400 ms after the plan, and in the second before it
 	early                int  // starts at the new owner while the old one still ran a job of the partition
 	sameKey              int  // of those, beside a job of the same key
 	during               int  // starts anywhere while another worker still ran a job it had started before the gates closed
@@ -198,17 +179,6 @@ func (r *ring) measure(moved map[int]bool, fifth *process) measured {
 			first[s.part] = s.start
 		}
 	}
-	var open []time.Duration
-	firstAny := time.Time{}
-	for p := range moved {
-		if at := first[p]; !at.IsZero() {
-			open = append(open, at.Sub(plan))
-			if firstAny.IsZero() || at.Before(firstAny) {
-				firstAny = at
-			}
-		}
-	}
-	m.open = stats(open)
 	for _, s := range all {
 		if s.by == fifth.Name || !moved[s.part] {
 			continue
@@ -238,30 +208,20 @@ func (r *ring) measure(moved map[int]bool, fifth *process) measured {
 			m.during++
 		}
 	}
-	const window = 700 * time.Millisecond
-	m.moved = stats(gaps(all, plan, plan.Add(window), func(p int) bool { return moved[p] }))
-	m.unmoved = stats(gaps(all, plan, plan.Add(window), func(p int) bool { return !moved[p] }))
-	m.base = stats(gaps(all, plan.Add(-window), plan, func(int) bool { return true }))
+	wait := func(from, to time.Time, want func(span) bool) stat {
+		var ds []time.Duration
+		for _, s := range all {
+			if s.came.After(from) && s.came.Before(to) && want(s) {
+				ds = append(ds, s.start.Sub(s.came))
+			}
+		}
+		return stats(ds)
+	}
+	after := plan.Add(400 * time.Millisecond)
+	m.moved = wait(plan, after, func(s span) bool { return moved[s.part] })
+	m.unmoved = wait(plan, after, func(s span) bool { return !moved[s.part] })
+	m.base = wait(plan.Add(-time.Second), plan, func(span) bool { return true })
 	return m
-}
-
-// gaps are the longest times between two starts of each partition within a window.
-func gaps(all []span, from, to time.Time, want func(int) bool) []time.Duration {
-	last, worst := map[int]time.Time{}, map[int]time.Duration{}
-	for _, s := range all {
-		if !want(s.part) || s.start.Before(from) || s.start.After(to) {
-			continue
-		}
-		if at, ok := last[s.part]; ok {
-			worst[s.part] = max(worst[s.part], s.start.Sub(at))
-		}
-		last[s.part] = s.start
-	}
-	var out []time.Duration
-	for _, d := range worst {
-		out = append(out, d)
-	}
-	return out
 }
 
 func (m measured) check(t *testing.T, mode string) {

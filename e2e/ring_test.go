@@ -201,8 +201,11 @@ type load struct {
 	err    error
 }
 
-// startLoad hands in about perSecond jobs in all, each taking up to ms milliseconds.
-func (r *ring) startLoad(keys, perSecond, ms int) *load {
+// upTo is a job's time, in milliseconds: anything up to ms.
+func upTo(ms int) func(*rand.Rand) int { return func(rnd *rand.Rand) int { return rnd.IntN(ms + 1) } }
+
+// startLoad hands in about perSecond jobs in all; ms is how long each takes.
+func (r *ring) startLoad(keys, perSecond int, ms func(*rand.Rand) int) *load {
 	ctx, cancel := context.WithCancel(r.ctx)
 	l := &load{cancel: cancel, done: make(chan struct{}), sent: map[string]int{}}
 	r.load = l
@@ -218,7 +221,7 @@ func (r *ring) startLoad(keys, perSecond, ms int) *load {
 			counts := map[string]int{}
 			for range max(1, perSecond/100) {
 				key := "k" + strconv.Itoa(rnd.IntN(keys))
-				raw, _ := json.Marshal(work{N: l.sent[key] + counts[key], Ms: rnd.IntN(ms + 1)})
+				raw, _ := json.Marshal(work{N: l.sent[key] + counts[key], Ms: ms(rnd)})
 				counts[key]++
 				batch = append(batch, job.Job{Type: "work", Key: key, Payload: raw})
 			}
