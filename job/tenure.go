@@ -109,5 +109,6 @@ type MemberInfo struct {
 	Name        string `json:"name"` // stable over restarts: the slot
 	Host        string `json:"host"`
 	PID         int    `json:"pid"`
-	Slots       int    `json:"slots"` // jobs it runs at a time
+	Slots       int    `json:"slots"`    // jobs it runs at a time
+	DrainMs     int64  `json:"drain_ms"` // how long its running jobs may take to end after a move
 }

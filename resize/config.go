@@ -65,11 +65,3 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
-
-// releaseTimeout is how long an owner may take under a mode.
-func (c Config) releaseTimeout(m Mode) int64 {
-	if m == ModeKey {
-		return c.ReleaseTimeout
-	}
-	return c.DrainTimeout + c.ReleaseTimeout
-}

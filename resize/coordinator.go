@@ -240,7 +240,7 @@ func (c *Coordinator) steal(add func(CoordinatorAction)) {
 func (c *Coordinator) revoke(add func(CoordinatorAction)) {
 	for _, p := range c.records.Permits {
 		_, member := c.index.members[p.Incarnation]
-		if !member || c.expired(permitWait(p), c.cfg.DrainTimeout) {
+		if !member || c.expired(permitWait(p), c.drain(p.Incarnation)) {
 			add(RevokePermit(p))
 		}
 	}

@@ -16,7 +16,8 @@ type MemberRecord struct {
 	Incarnation string
 	Slot        string // stable name; empty: what stands before the last dot of Incarnation
 	Weight      int
-	Leaving     bool // false: up
+	Leaving     bool  // false: up
+	Drain       int64 // how long its running jobs may take to end, where it is longer than Config.DrainTimeout
 }
 
 // Permit is a pending entry that a former owner still runs.

@@ -61,6 +61,19 @@ func (c *Coordinator) noteWaits() {
 	}
 }
 
+// drain is how long a worker's running jobs may take to end.
+func (c *Coordinator) drain(inc string) int64 {
+	return max(c.cfg.DrainTimeout, c.index.members[inc].Drain)
+}
+
+// releaseTimeout is how long an owner may take under a mode.
+func (c *Coordinator) releaseTimeout(inc string, m Mode) int64 {
+	if m == ModeKey {
+		return c.cfg.ReleaseTimeout
+	}
+	return c.drain(inc) + c.cfg.ReleaseTimeout
+}
+
 // expired reports whether something has been waited for longer than timeout.
 func (c *Coordinator) expired(w wait, timeout int64) bool {
 	since, ok := c.waits[w]
@@ -74,9 +87,9 @@ func (c *Coordinator) evictSlow(add func(CoordinatorAction)) bool {
 	for w := range c.waits {
 		var evict EvictWorker
 		switch {
-		case w.kind == waitRelease && c.expired(w, c.cfg.releaseTimeout(w.mode)):
+		case w.kind == waitRelease && c.expired(w, c.releaseTimeout(w.inc, w.mode)):
 			evict = EvictWorker{Incarnation: w.inc, Evidence: EvidenceDeaf, Partition: w.part, Epoch: w.epoch}
-		case w.kind == waitReply && c.expired(w, c.cfg.releaseTimeout(ModeRing)):
+		case w.kind == waitReply && c.expired(w, c.releaseTimeout(w.inc, ModeRing)):
 			evict = EvictWorker{Incarnation: w.inc, Evidence: EvidenceSilent, Partition: -1, Epoch: w.epoch, Phase: w.phase}
 		default:
 			continue

@@ -121,7 +121,7 @@ func records(rec streams.Records) resize.Records {
 	out := resize.Records{Generation: rec.Generation, Term: rec.Term, Epoch: rec.Epoch, Phase: resize.Phase(rec.Phase), Mode: mode,
 		Request: request(rec), Plan: make([]string, len(rec.Plan)), Replies: map[string]resize.Phase{}}
 	for _, m := range rec.Members {
-		out.Members = append(out.Members, resize.MemberRecord{Incarnation: m.Incarnation, Slot: m.Name, Weight: max(m.Weight, 1), Leaving: m.State != "up"})
+		out.Members = append(out.Members, resize.MemberRecord{Incarnation: m.Incarnation, Slot: m.Name, Weight: max(m.Weight, 1), Leaving: m.State != "up", Drain: m.DrainMs})
 	}
 	for _, o := range rec.Owners {
 		out.Owners = append(out.Owners, resize.Owner{Incarnation: o.Incarnation, Epoch: o.Epoch})
