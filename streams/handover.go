@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"ringmaster/internal/failpoint"
 	"ringmaster/job"
 )
 
@@ -94,7 +95,9 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 		}
 		calls[i] = &call{shard: r.shard, args: args}
 	}
+	failpoint.Hit(failpoint.W7)
 	r.pipe(ctx, &r.s.scripts.release, calls)
+	failpoint.Hit(failpoint.W8)
 	out, errs := make([]job.ReleaseOutcome, len(calls)), make([]error, len(calls))
 	for i, k := range calls {
 		if errs[i] = k.err; k.err != nil {
@@ -116,6 +119,7 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 
 // Unpark brings back at most n parked jobs of a key.
 func (r *Reader) Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error) {
+	failpoint.Hit(failpoint.D9)
 	v, err := r.s.run(ctx, r.conn, &r.s.scripts.unpark, r.shard, r.inc, t.Partition, epochText(t.Epoch), key, n)
 	if err != nil {
 		return job.UnparkPage{}, err

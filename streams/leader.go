@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"ringmaster/internal/failpoint"
 	"ringmaster/job"
 )
 
@@ -78,6 +79,7 @@ func (r *Ring) WritePlan(ctx context.Context, p Plan) error {
 			return fmt.Errorf("plan %d: %w", p.BaseEpoch+1, err)
 		}
 	}
+	failpoint.Hit(failpoint.D2)
 	return nil
 }
 
@@ -123,6 +125,7 @@ func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) []erro
 	for i, x := range steals {
 		calls[i] = &call{shard: r.s.shardOf(r.q, x.Partition), args: []any{epochText(term), x.Partition, x.From, epochText(x.Epoch), x.To}}
 	}
+	failpoint.Hit(failpoint.D6)
 	r.s.runAll(ctx, r.s.cmd, &r.s.scripts.steal, calls)
 	errs := make([]error, len(steals))
 	for i, k := range calls {
@@ -253,6 +256,7 @@ func (r *Ring) Revoke(ctx context.Context, term uint64, h HeldPermit) error {
 
 // Advance lets the barrier of mode ring go on if nobody is missing any more.
 func (r *Ring) Advance(ctx context.Context, term uint64) error {
+	failpoint.Hit(failpoint.D6)
 	for sh := range r.q.Shards {
 		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.advance, r.s.shard(r.q, sh), epochText(term))
 		if err != nil {
@@ -267,6 +271,7 @@ func (r *Ring) Advance(ctx context.Context, term uint64) error {
 
 // Repair makes the groups of partitions agree with their owner records and says what it mended.
 func (r *Ring) Repair(ctx context.Context, term uint64, parts []int) ([]string, error) {
+	failpoint.Hit(failpoint.D8)
 	var mended []string
 	for _, p := range parts {
 		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.repair, r.s.shardOf(r.q, p), epochText(term), p)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"ringmaster/internal/failpoint"
 	"ringmaster/job"
 )
 
@@ -66,7 +67,27 @@ func (r *Ring) Look(ctx context.Context) (Records, error) {
 			rec.Owners[p].Incarnation = "-"
 		}
 	}
+	if failpoint.Enabled {
+		failpoint.Hit(rec.moment())
+	}
 	return rec, nil
+}
+
+// moment is where in a resize the ring was found.
+func (rec *Records) moment() failpoint.Point {
+	switch {
+	case rec.Phase == 1 && rec.Mode == "ring" && len(rec.Moves) == 0:
+		return failpoint.D4
+	case rec.Phase == 1 && len(rec.Moves) > 0 && len(rec.Replied) > 0:
+		return failpoint.D3
+	case rec.Phase == 2 && len(rec.Replied) > 0:
+		for _, phase := range rec.Replied {
+			if phase >= 2 {
+				return failpoint.D5
+			}
+		}
+	}
+	return ""
 }
 
 func (rec *Records) add(shard int, l []any) map[string]int {

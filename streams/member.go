@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"ringmaster/internal/failpoint"
 	"ringmaster/job"
 )
 
@@ -104,6 +105,7 @@ func (m *Member) Heartbeat(ctx context.Context) ([]job.Beat, error) {
 	for sh := range calls {
 		calls[sh] = &call{shard: m.s.shard(m.q, sh), args: []any{m.info.Incarnation, m.ttl.Milliseconds(), m.inboxTTL(), m.alive()}}
 	}
+	failpoint.Hit(failpoint.W12)
 	m.s.runAll(ctx, m.s.cmd, &m.s.scripts.heartbeat, calls)
 	out := make([]job.Beat, len(calls))
 	for sh, k := range calls {
@@ -123,7 +125,9 @@ func (m *Member) Leaving(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encode member: %w", err)
 	}
-	return m.leave(ctx, string(raw))
+	err = m.leave(ctx, string(raw))
+	failpoint.Hit(failpoint.W14)
+	return err
 }
 
 // Left ends the membership.
@@ -140,7 +144,13 @@ func (m *Member) leave(ctx context.Context, member string) error {
 
 // Report writes the worker's reply to a phase of the ring's protocol.
 func (m *Member) Report(ctx context.Context, shard int, ringEpoch uint64, phase int, data string) error {
+	if phase == 2 {
+		failpoint.Hit(failpoint.W9)
+	}
 	_, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.report, m.s.shard(m.q, shard), m.info.Incarnation, epochText(ringEpoch), phase, data)
+	if phase == 2 {
+		failpoint.Hit(failpoint.W10)
+	}
 	return err
 }
 
@@ -167,10 +177,14 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	for i := range batches {
 		args = m.ackArgs(args, &batches[i])
 	}
+	if failpoint.Enabled && buries(batches) {
+		failpoint.Hit(failpoint.W13)
+	}
 	v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.ack, m.s.shard(m.q, shard), args...)
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit(failpoint.W6)
 	letters := texts(v)
 	if len(letters) != len(batches) {
 		return nil, badAnswer("ack", v)
@@ -183,6 +197,18 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 		out[i] = answers(letters[i], b.Completions, m.q.Journal)
 	}
 	return out, nil
+}
+
+// buries reports whether a dead letter is among the ends.
+func buries(batches []job.PartitionAcks) bool {
+	for i := range batches {
+		for k := range batches[i].Completions {
+			if batches[i].Completions[k].Outcome == job.Buried {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (m *Member) ackArgs(args []any, b *job.PartitionAcks) []any {

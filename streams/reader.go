@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"ringmaster/internal/failpoint"
 	"ringmaster/job"
 )
 
@@ -155,7 +156,11 @@ func (r *Reader) Read(ctx context.Context, parts []int, count int, block time.Du
 	if err := r.readError("read", err); err != nil {
 		return job.ReadBatch{}, err
 	}
-	return r.parse(reply)
+	batch, err := r.parse(reply)
+	if len(batch.Jobs) > 0 {
+		failpoint.Hit(failpoint.W1)
+	}
+	return batch, err
 }
 
 func (r *Reader) readError(doing string, err error) error {

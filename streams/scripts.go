@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"ringmaster/internal/failpoint"
 )
 
 //go:embed lua/*.lua
@@ -31,7 +33,7 @@ type scripts struct {
 	ack, release, claim, unpark, mark                                        script
 	join, heartbeat, leave, snapshot, report                                 script
 	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
-	requeue, discard, state, counts, key, request                            script
+	requeue, discard, state, counts, key, request, audit, ids, held          script
 }
 
 // Scripts that only bring work forward must run when memory is full, or nothing would
@@ -47,7 +49,7 @@ func loadScripts() (*scripts, error) {
 		"lead": &s.lead, "resign": &s.resign, "look": &s.look, "plan": &s.plan, "steal": &s.steal, "evict": &s.evict,
 		"revoke": &s.revoke, "permits": &s.permits, "repair": &s.repair, "advance": &s.advance,
 		"requeue": &s.requeue, "discard": &s.discard, "state": &s.state, "counts": &s.counts, "key": &s.key,
-		"request": &s.request,
+		"request": &s.request, "audit": &s.audit, "ids": &s.ids, "held": &s.held,
 	} {
 		text, err := scriptText(name)
 		if err != nil {
@@ -89,6 +91,15 @@ func scriptText(name string) (string, error) {
 func sha(text string) string {
 	sum := sha1.Sum([]byte(text))
 	return hex.EncodeToString(sum[:])
+}
+
+// sent are the moments between a request and its answer that tests can stop at.
+func (s *scripts) sent() map[string]failpoint.Sent {
+	return map[string]failpoint.Sent{
+		s.ack.sha: {Whole: failpoint.W5}, s.claim.sha: {Whole: failpoint.W11},
+		s.steal.sha: {Whole: failpoint.D7}, s.advance.sha: {Whole: failpoint.D7},
+		s.enqueue.sha: {Half: failpoint.E2, Whole: failpoint.E1}, s.enqueueOnce.sha: {Half: failpoint.E2, Whole: failpoint.E1},
+	}
 }
 
 // flavor is what the server turned out to be.

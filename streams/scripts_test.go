@@ -227,6 +227,11 @@ func exercise(c *crew) {
 		must(c.t, c.ring.Revoke(c.ctx, c.term, h))
 	}
 	must1(c.s.QueueView(c.ctx, "q"))(c.t)
+	must1(c.s.Sightings(c.ctx, "q"))(c.t)
+	must1(c.s.HeldKeys(c.ctx, "q", 10))(c.t)
+	for p := range 3 {
+		must(c.t, c.s.OpenJobs(c.ctx, "q", p, job.EntryID{Ms: 1 << 60}, func([]job.EntryID) {}))
+	}
 	must1(c.ring.Repair(c.ctx, c.term, []int{0, 1, 2}))(c.t)
 	e := must1(c.ring.Look(c.ctx))(c.t).Epoch
 	for sh := range c.q.Shards {

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"ringmaster/internal/failpoint"
 	"ringmaster/job"
 )
 
@@ -45,7 +47,11 @@ type Options struct {
 	Timeout time.Duration
 	// ClientName shows in CLIENT LIST.
 	ClientName string
+
+	dial dialer // nil: as usual
 }
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // Store is a connection to the server. It is safe for concurrent use. No method retries
 // by itself what may have been executed.
@@ -76,6 +82,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.dial = failpoint.Dialer(sc.sent())
 	uo, err := universal(o)
 	if err != nil {
 		return nil, err
@@ -133,7 +140,7 @@ func universal(o Options) (*redis.UniversalOptions, error) {
 	uo := &redis.UniversalOptions{
 		MaxRetries: -1, DialerRetries: 1, Protocol: 2, ClientName: o.ClientName, DisableIdentity: true,
 		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, PoolTimeout: o.Timeout + time.Second,
-		ContextTimeoutEnabled: true, PoolSize: 16, PipelinePoolSize: -1,
+		ContextTimeoutEnabled: true, PoolSize: 16, PipelinePoolSize: -1, Dialer: o.dial,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if len(o.Addrs) > 0 {

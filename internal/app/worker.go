@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,7 +14,9 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/consumergroup"
+	"ringmaster/internal/failpoint"
 	"ringmaster/internal/handlers"
+	"ringmaster/job"
 	"ringmaster/recovery"
 	"ringmaster/streams"
 )
@@ -78,10 +81,10 @@ func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
 func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options) (*consumergroup.Worker, error) {
 	all := map[string]consumergroup.Handler{}
 	for name, h := range handlers.Build(cfg, nil) {
-		all[name] = consumergroup.Handler(h)
+		all[name] = withPoints(h)
 	}
 	for name, h := range o.Handlers {
-		all[name] = consumergroup.Handler(h)
+		all[name] = withPoints(h)
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -103,6 +106,19 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options) (*
 		return nil, fmt.Errorf("worker for queue %s: %w", queue, err)
 	}
 	return w, nil
+}
+
+// withPoints lets tests stop a process before and after a handler.
+func withPoints(h handlers.Func) consumergroup.Handler {
+	if !failpoint.Enabled {
+		return consumergroup.Handler(h)
+	}
+	return func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
+		failpoint.Hit(failpoint.W2)
+		result, err := h(ctx, d)
+		failpoint.Hit(failpoint.W4)
+		return result, err
+	}
 }
 
 // WorkerName is the configured name, or one made of the host's: valid, and the same for

@@ -8,16 +8,16 @@ import "strings"
 // module that it may import. A package that appears nowhere is an error.
 var imports = map[string][]string{
 	"configs":       {"job"},
-	"consumergroup": {"job", "resize"},
+	"consumergroup": {"job", "resize", "internal/failpoint"},
 	"dashboard":     {"job", "ring", "resize"},
 	"dispatch":      {"job", "ring", "resize"},
 	"job":           {},
 	"recovery":      {"job"},
 	"resize":        {"ring"},
-	"resize/runner": {"resize", "ring"},
+	"resize/runner": {"resize", "ring", "internal/failpoint"},
 	"resize/sim":    {"resize", "ring"},
 	"ring":          {},
-	"streams":       {"job"},
+	"streams":       {"job", "internal/failpoint"},
 }
 
 // wiring joins the others and may import all of them, except that nothing

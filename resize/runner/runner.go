@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"ringmaster/internal/failpoint"
 	"ringmaster/resize"
 )
 
@@ -193,6 +194,7 @@ func (r *Runner) leaseNews(ctx context.Context, l lease) {
 	}
 	r.term, r.repaired = l.term, time.Time{}
 	r.log.Info("leads", "term", l.term)
+	failpoint.Hit(failpoint.D1)
 	r.detector.LeaderChanged(time.Now())
 	r.step(ctx, resize.LeaseWon{Now: r.now(), Term: l.term})
 }

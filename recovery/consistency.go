@@ -1,0 +1,175 @@
+package recovery
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// RingState is what an audit sees of a queue's ring.
+type RingState struct {
+	Queue      string
+	Leader     string // dispatcher, "" if none leads
+	Epoch      uint64
+	Phase      int // 0: at rest
+	Members    []MemberState
+	Partitions []PartitionState
+}
+
+// MemberState is one member and how long its lease still runs.
+type MemberState struct {
+	Incarnation string
+	Up          bool
+	LeaseLeft   time.Duration // negative: its liveness key is gone
+}
+
+// PartitionState is one partition: its records and its stream.
+type PartitionState struct {
+	Partition int
+	Owner     string // "-": nobody; "": there is no record
+	Planned   string // "-": nobody
+	Groups    []string
+	Holders   []HolderState
+	Open      bool // it has jobs that wait or are pending
+}
+
+// HolderState is a consumer with pending jobs.
+type HolderState struct {
+	Consumer string
+	Drainer  string // incarnation that has a permit; "" if it is none
+	Reclaim  bool
+	Count    int
+}
+
+// Inconsistency is one thing that does not fit. While a ring changes some are normal, so
+// only what stays is a fault: see Lasting.
+type Inconsistency struct {
+	Check     string // short name of the kind: "owner without group"
+	Queue     string
+	Partition int // -1: it concerns the ring
+	What      string
+	Remedy    string
+	// Unattended: nothing is damaged, a dispatcher or a worker that runs would mend it.
+	Unattended bool
+}
+
+// Checks that callers tell apart.
+const (
+	NoWorker = "no worker" // there are jobs, and nobody to run them
+	NoLeader = "no leader" // no dispatcher leads the ring
+)
+
+// Consistency compares owner records, groups, pending lists and liveness.
+func Consistency(r RingState) []Inconsistency {
+	c := checker{r: r, members: map[string]MemberState{}}
+	for _, m := range r.Members {
+		c.members[m.Incarnation] = m
+		if m.LeaseLeft < 0 {
+			c.add("dead member", -1, "%s is a member and its lease is over", m.Incarnation)
+		}
+	}
+	for _, p := range r.Partitions {
+		c.groups(p)
+		c.owner(p)
+		c.pending(p)
+	}
+	if r.Phase != 0 || c.moving > 0 {
+		c.add("unfinished plan", -1, "the plan of ring epoch %d is not done: phase %d, %d partitions still to move", r.Epoch, r.Phase, c.moving)
+	}
+	if r.Leader == "" {
+		c.add(NoLeader, -1, "no dispatcher leads the ring: nobody notices a death, or plans")
+	}
+	return c.out
+}
+
+type checker struct {
+	r       RingState
+	members map[string]MemberState
+	moving  int
+	out     []Inconsistency
+}
+
+const (
+	remedyLeader = "a dispatcher mends this by itself: start one, or run 'ringctl doctor --apply'"
+	remedyRepair = "run 'ringctl doctor --apply': it makes the groups agree with the owner records"
+)
+
+func (c *checker) add(check string, partition int, format string, args ...any) {
+	remedy, unattended := remedyLeader, true
+	switch check {
+	case "owner without group", "group without owner":
+		remedy, unattended = remedyRepair, false
+	case "unknown holder":
+		remedy, unattended = "somebody wrote to this stream by hand: the next change of owner takes the jobs over", false
+	case "no owner record":
+		unattended = false
+	case NoLeader:
+		remedy = "start a dispatcher"
+	case NoWorker:
+		remedy = "start a worker for queue " + c.r.Queue
+	}
+	c.out = append(c.out, Inconsistency{check, c.r.Queue, partition, fmt.Sprintf(format, args...), remedy, unattended})
+}
+
+// groups: every job stream has one group, and it is its owner's.
+func (c *checker) groups(p PartitionState) {
+	if p.Owner == "" {
+		c.add("no owner record", p.Partition, "partition %d has no owner record", p.Partition)
+		return
+	}
+	if !slices.Contains(p.Groups, p.Owner) {
+		c.add("owner without group", p.Partition, "partition %d belongs to %s, whose consumer group is gone", p.Partition, p.Owner)
+	}
+	for _, g := range p.Groups {
+		if g != p.Owner {
+			c.add("group without owner", p.Partition, "partition %d has a consumer group %s, which does not own it", p.Partition, g)
+		}
+	}
+}
+
+func (c *checker) owner(p PartitionState) {
+	switch {
+	case p.Owner == "-" && len(c.members) == 0:
+		if p.Open {
+			c.add(NoWorker, p.Partition, "partition %d has jobs, and queue %s has no worker", p.Partition, c.r.Queue)
+		}
+	case p.Owner == "-":
+		c.add("nobody owns it", p.Partition, "nobody owns partition %d", p.Partition)
+	case p.Owner != "":
+		if _, ok := c.members[p.Owner]; !ok {
+			c.add("owner is no member", p.Partition, "partition %d belongs to %s, which is no member", p.Partition, p.Owner)
+		}
+	}
+	if p.Planned != "" && p.Owner != "" && p.Planned != p.Owner {
+		c.moving++
+	}
+}
+
+// pending: every holder is the owner, a member with a permit, or nobody for a moment.
+func (c *checker) pending(p PartitionState) {
+	for _, h := range p.Holders {
+		switch {
+		case h.Count == 0 || h.Consumer == p.Owner:
+		case h.Reclaim:
+			if p.Owner != "-" {
+				c.add("not taken over", p.Partition, "partition %d: %d jobs wait to be taken over by %s", p.Partition, h.Count, p.Owner)
+			}
+		case h.Drainer != "":
+			if _, ok := c.members[h.Drainer]; !ok {
+				c.add("pending under the dead", p.Partition, "partition %d: %d jobs are held by %s, which is no member", p.Partition, h.Count, h.Drainer)
+			}
+		default:
+			c.add("unknown holder", p.Partition, "partition %d: %d jobs are pending under %q, which is no worker's name here", p.Partition, h.Count, h.Consumer)
+		}
+	}
+}
+
+// Lasting keeps what both looks saw, in the same words: a ring that changes shows states
+// that pass, and an unfinished plan says how much of it is left.
+func Lasting(before, after []Inconsistency) []Inconsistency {
+	return slices.DeleteFunc(slices.Clone(after), func(x Inconsistency) bool {
+		return !slices.ContainsFunc(before, func(y Inconsistency) bool {
+			return x.Check == y.Check && x.Queue == y.Queue && x.Partition == y.Partition && x.What == y.What
+		})
+	})
+}

@@ -1,0 +1,88 @@
+package streams
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"ringmaster/job"
+)
+
+func TestSightingsShowWhatIsThere(t *testing.T) {
+	eachScene(t, Queue{Partitions: 3, Journal: true}, func(sc *scene) {
+		var ids []job.ID
+		for range 4 {
+			ids = append(ids, sc.enqueue(job.Job{Type: "a", Key: "k"}))
+		}
+		p := ids[0].Partition
+		sc.read(ids[0])
+		sc.end(ids[0], job.Completion{Outcome: job.Done})
+		late := sc.enqueue(job.Job{Type: "a", Key: "k"})
+		seen, err := sc.s.Sightings(sc.ctx, sceneQueue)
+		must(sc.t, err)
+		v := seen[p]
+		if v.Partition != p || v.Owner != (OwnerRecord{"w.1", 1}) || v.Planned != "w.1" || !slices.Equal(v.Groups, []string{"w.1"}) {
+			sc.t.Errorf("%+v", v)
+		}
+		if v.Last != ids[3].Entry || v.Top != late.Entry || len(v.Pending) != 1 || v.Pending[0] != (Holding{Consumer: "w.1", Count: 3}) {
+			sc.t.Errorf("%+v", v)
+		}
+		if want := map[bool]int64{true: -1, false: 5}[sc.s.Embedded()]; v.Added != want {
+			sc.t.Errorf("added %d, want %d", v.Added, want)
+		}
+		var open []job.EntryID
+		must(sc.t, sc.s.OpenJobs(sc.ctx, sceneQueue, p, v.Top, func(page []job.EntryID) { open = append(open, page...) }))
+		if want := []job.EntryID{ids[1].Entry, ids[2].Entry, ids[3].Entry, late.Entry}; !slices.Equal(open, want) {
+			sc.t.Errorf("open %v, want %v", open, want)
+		}
+		other := seen[(p+1)%3]
+		if len(other.Pending) != 0 || other.Top != (job.EntryID{}) || other.Added > 0 {
+			sc.t.Errorf("%+v", other)
+		}
+	})
+}
+
+func TestOpenJobsGoesOverPages(t *testing.T) {
+	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
+		want := 250
+		for range want {
+			sc.enqueue(job.Job{Type: "a"})
+		}
+		got := 0
+		top := job.EntryID{Ms: 1 << 60}
+		must(sc.t, sc.s.OpenJobs(sc.ctx, sceneQueue, 0, top, func(page []job.EntryID) { got += len(page) }))
+		if got != want {
+			sc.t.Errorf("%d open jobs, want %d", got, want)
+		}
+		if err := sc.s.OpenJobs(sc.ctx, sceneQueue, 1, top, nil); err == nil {
+			sc.t.Error("a partition that is not there")
+		}
+	})
+}
+
+func TestHeldKeys(t *testing.T) {
+	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
+		free := sc.enqueue(job.Job{Type: "a", Key: "free"})
+		fails := sc.enqueue(job.Job{Type: "a", Key: "fails"})
+		aside := sc.enqueue(job.Job{Type: "a", Key: "aside"})
+		runs := sc.enqueue(job.Job{Type: "a", Key: "runs"})
+		sc.read(free)
+		sc.end(fails, job.Completion{Outcome: job.Failed, Data: "1|99|0||no"})
+		sc.end(aside, job.Completion{Outcome: job.Parked, Key: "aside"})
+		m := sc.s.NewMember(sc.q, job.MemberInfo{Incarnation: "v.1", Name: "v"}, time.Minute)
+		_, err := m.Join(sc.ctx)
+		must(sc.t, err)
+		must(sc.t, sc.ring.WritePlan(sc.ctx, Plan{Term: sc.term, BaseEpoch: 1, Mode: "key", Targets: []string{"v.1"}}))
+		_, errs := sc.reader.Release(sc.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, [][]job.EntryID{{runs.Entry}}, false)
+		must(sc.t, errs[0])
+		keys, err := sc.s.HeldKeys(sc.ctx, sceneQueue, 10)
+		must(sc.t, err)
+		slices.Sort(keys)
+		if !slices.Equal(keys, []string{"aside", "fails", "runs"}) {
+			sc.t.Errorf("%v", keys)
+		}
+		if few, err := sc.s.HeldKeys(sc.ctx, sceneQueue, 1); err != nil || len(few) != 1 {
+			sc.t.Error(few, err)
+		}
+	})
+}
