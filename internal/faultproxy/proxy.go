@@ -30,14 +30,23 @@ type Proxy struct {
 // It ends with the test, which waits for all its goroutines.
 func New(t testing.TB, target string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := Start("127.0.0.1:0", target)
 	if err != nil {
 		t.Fatalf("fault proxy: %v", err)
 	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Start starts a proxy at addr ("host:0": any free port), outside of a test. Close ends it.
+func Start(addr, target string) (*Proxy, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
 	p := &Proxy{target: target, listener: l, stop: make(chan struct{}), links: map[*link]struct{}{}}
 	p.wg.Go(p.accept)
-	t.Cleanup(p.close)
-	return p
+	return p, nil
 }
 
 // Addr is where clients connect, as host:port.
@@ -82,8 +91,15 @@ func (p *Proxy) accept() {
 	}
 }
 
-func (p *Proxy) close() {
+// Close ends all connections and waits for the proxy's goroutines. Calling it again does
+// nothing.
+func (p *Proxy) Close() {
 	p.mu.Lock()
+	if p.stopped {
+		p.mu.Unlock()
+		p.wg.Wait()
+		return
+	}
 	p.stopped = true
 	for l := range p.links {
 		l.cut()
