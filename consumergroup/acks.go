@@ -128,7 +128,7 @@ func (s *shard) group(batch []ended) []ackGroup {
 		if !ok {
 			n = len(groups)
 			at[t] = n
-			groups = append(groups, ackGroup{t: t, acks: job.PartitionAcks{Partition: t.Partition, Epoch: t.Epoch, LastRead: t.lastRead, Pinned: t.above > 512}})
+			groups = append(groups, ackGroup{t: t, acks: job.PartitionAcks{Partition: t.Partition, Epoch: t.Epoch, Pinned: t.above > 512}})
 		}
 		groups[n].acks.Completions = append(groups[n].acks.Completions, batch[i].c)
 		groups[n].items = append(groups[n].items, batch[i].it)

@@ -139,9 +139,6 @@ const (
 type PartitionAcks struct {
 	Partition int
 	Epoch     uint64
-	// LastRead is the highest id the caller has read of the partition in this tenure
-	// (at least the cut it began at). The stream is trimmed up to it when nothing is pending.
-	LastRead EntryID
 	// Pinned asks to delete each acked entry, because an old pending one keeps the
 	// low-water mark down.
 	Pinned      bool

@@ -52,14 +52,6 @@ func (e EntryID) Less(o EntryID) bool { return e.Compare(o) < 0 }
 // IsZero reports the id 0-0, which no entry has.
 func (e EntryID) IsZero() bool { return e == EntryID{} }
 
-// Next is the id just after e.
-func (e EntryID) Next() EntryID {
-	if e.Seq == ^uint64(0) {
-		return EntryID{e.Ms + 1, 0}
-	}
-	return EntryID{e.Ms, e.Seq + 1}
-}
-
 // Time is the server's clock when the entry was added, if the server chose the id.
 func (e EntryID) Time() time.Time { return time.UnixMilli(int64(e.Ms)).UTC() }
 

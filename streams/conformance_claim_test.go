@@ -43,17 +43,33 @@ func TestLowWaterMark(t *testing.T) {
 		first := c.add(3, "k")
 		c.expect("read", a.read(0), first)
 		between := c.add(2, "k")
-		c.expect("ack", a.ackRead(0, 1, first[2], done(first[0]), done(first[2])), "OO")
+		c.expect("ack", a.ack(0, 1, done(first[0]), done(first[2])), "OO")
 		c.expect("held down by the pending one", c.xlen(0), 4) // first[1] and what follows
-		c.expect("ack", a.ackRead(0, 1, first[2], done(first[1])), "O")
+		c.expect("ack", a.ack(0, 1, done(first[1])), "O")
 		c.expect("up to the last one read", c.xlen(0), 2)
 		c.expect("all of it is found", a.read(0), between)
-		c.expect("ack", a.ackRead(0, 1, between[1], done(between[0]), kept(between[1])), "OO")
+		c.expect("ack", a.ack(0, 1, done(between[0]), kept(between[1])), "OO")
 		c.expect("nothing is left", c.xlen(0), 0)
 		more := c.add(1, "k")
 		c.expect("ids go on", more[0].Compare(between[1]) > 0, true)
 		c.expect("read", a.read(0), more)
 	})
+}
+
+// A server that went back in time has handed out less than its readers remember. What it
+// hands out again is not trimmed away by their acks. On a real server alone: the in-memory
+// store cannot set a group back.
+func TestLowWaterMarkOfAServerThatWentBack(t *testing.T) {
+	c := realCrew(t, Queue{})
+	a := c.give(c.join("a.1"))
+	ids := c.add(3, "k")
+	c.expect("read", a.read(0), ids)
+	must(t, c.raw.XGroupSetID(c.ctx, "rm:{q}:jobs:0", "a.1", ids[0].String()).Err())
+	must(t, c.raw.XAck(c.ctx, "rm:{q}:jobs:0", "a.1", ids[1].String(), ids[2].String()).Err())
+	c.expect("ack", a.ack(0, 1, done(ids[0])), "O")
+	c.expect("handed out again", a.read(0), ids[1:])
+	c.expect("ack", a.ack(0, 1, done(ids[1]), done(ids[2])), "OO")
+	c.expect("nothing is left", c.xlen(0), 0)
 }
 
 func TestDrainersAndMarkedEntriesHoldTheMark(t *testing.T) {
@@ -63,12 +79,12 @@ func TestDrainersAndMarkedEntriesHoldTheMark(t *testing.T) {
 		a.read(0)
 		a.handTo(b, 0, 1, ids[1])
 		b.claimAll(0, 2, 10)
-		c.expect("ack", b.ackRead(0, 2, ids[4], done(ids[0]), done(ids[2]), done(ids[3]), done(ids[4])), "OOOO")
+		c.expect("ack", b.ack(0, 2, done(ids[0]), done(ids[2]), done(ids[3]), done(ids[4])), "OOOO")
 		c.expect("the drainer's entry stays", c.xlen(0), 4)
 		c.expect("drainer", a.ack(0, 1, done(ids[1])), "D")
 		next := c.add(1, "k")
 		b.read(0)
-		c.expect("ack", b.ackRead(0, 2, next[0], done(next[0])), "O")
+		c.expect("ack", b.ack(0, 2, done(next[0])), "O")
 		c.expect("nothing is left", c.xlen(0), 0)
 	})
 }
@@ -80,7 +96,7 @@ func TestPinnedDeletesWhatIsAcked(t *testing.T) {
 		a.read(0)
 		failed := done(ids[3])
 		failed.Outcome, failed.Data = job.Failed, "1|0|0||e"
-		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, LastRead: ids[5], Pinned: true,
+		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, Pinned: true,
 			Completions: []job.Completion{done(ids[1]), kept(ids[2]), failed}}})
 		must(c.t, err)
 		c.expect("answers", answers, [][]job.Answer{{job.ByOwner, job.ByOwner, job.ByOwner}})
@@ -158,8 +174,8 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		ids := c.add(8, key)
 		a.read(0)
 		must(c.t, a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, ids[3], "1|0|1||e"))
-		c.expect("park", a.ackRead(0, 1, ids[7], park(ids[2], key), park(ids[3], key), park(ids[4], key), park(ids[5], key)), "OOOO")
-		c.expect("ack", a.ackRead(0, 1, ids[7], done(ids[0]), done(ids[1]), done(ids[6]), done(ids[7])), "OOOO")
+		c.expect("park", a.ack(0, 1, park(ids[2], key), park(ids[3], key), park(ids[4], key), park(ids[5], key)), "OOOO")
+		c.expect("ack", a.ack(0, 1, done(ids[0]), done(ids[1]), done(ids[6]), done(ids[7])), "OOOO")
 		// The low-water mark goes by whole milliseconds below a parked job: what shares its
 		// millisecond may stay.
 		kept := c.xlen(0)
@@ -177,8 +193,8 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		c.expect("left", page.Left, 1)
 		c.expect("first of the rest", page.First, ids[5])
 		// Two of them go back, behind a later one that stayed: the order must not turn.
-		c.expect("park again", b.ackRead(0, 2, ids[7], park(ids[3], key), park(ids[4], key)), "OO")
-		c.expect("ack", b.ackRead(0, 2, ids[7], done(ids[2])), "O")
+		c.expect("park again", b.ack(0, 2, park(ids[3], key), park(ids[4], key)), "OO")
+		c.expect("ack", b.ack(0, 2, done(ids[2])), "O")
 		if n := c.xlen(0); n < 5-2 {
 			c.t.Fatalf("%d entries left: parked jobs were trimmed away", n)
 		}
@@ -186,7 +202,7 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		must(c.t, err)
 		c.expect("second page", idsOf(page.Entries), ids[3:6])
 		c.expect("left", page.Left, 0)
-		c.expect("ack", b.ackRead(0, 2, ids[7], done(ids[3]), done(ids[4]), done(ids[5])), "OOO")
+		c.expect("ack", b.ack(0, 2, done(ids[3]), done(ids[4]), done(ids[5])), "OOO")
 		c.expect("nothing is left", c.xlen(0), 0)
 		c.expect("nor of the lists", c.exists(0, "parked:0", "parked:0:"+key), 0)
 		page, err = b.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, key, 10)
@@ -201,7 +217,7 @@ func TestParkedJobsAreNotTrimmed(t *testing.T) {
 		a := c.give(c.join("a.1"))
 		old := c.add(2, "k")
 		a.read(0)
-		c.expect("park", a.ackRead(0, 1, old[1], park(old[1], "k")), "O")
+		c.expect("park", a.ack(0, 1, park(old[1], "k")), "O")
 		for range 3 {
 			more := c.add(5, "l")
 			a.read(0)
@@ -209,9 +225,9 @@ func TestParkedJobsAreNotTrimmed(t *testing.T) {
 			for _, id := range more {
 				cs = append(cs, done(id))
 			}
-			c.expect("ack", a.ackRead(0, 1, more[4], cs...), "OOOOO")
+			c.expect("ack", a.ack(0, 1, cs...), "OOOOO")
 		}
-		c.expect("ack", a.ackRead(0, 1, old[1], done(old[0])), "O")
+		c.expect("ack", a.ack(0, 1, done(old[0])), "O")
 		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
 		must(c.t, err)
 		c.expect("unparked", idsOf(page.Entries), old[1:])

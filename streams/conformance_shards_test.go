@@ -28,7 +28,7 @@ func TestThreeShards(t *testing.T) {
 		for p, k := range keys {
 			ids[p] = c.add(2, k)
 			c.expect("read", a.read(p), ids[p])
-			c.expect("ack", a.ackRead(p, 1, ids[p][1], kept(ids[p][0])), "O")
+			c.expect("ack", a.ack(p, 1, kept(ids[p][0])), "O")
 			c.expect("result", c.exists(p, "result:"+job.ID{Partition: p, Entry: ids[p][0]}.String()), 1)
 		}
 		// Half goes to b while a still runs, the rest when a is gone.

@@ -74,14 +74,14 @@ func TestAckOfManyIDs(t *testing.T) {
 			for _, id := range ids[1:] {
 				cs = append(cs, done(id))
 			}
-			answers := must1(a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, LastRead: ids[2999], Pinned: pinned, Completions: cs}}))(c.t)
+			answers := must1(a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, Pinned: pinned, Completions: cs}}))(c.t)
 			c.expect("answers", strings.Count(string(rune(answers[0][0])), "O")*len(answers[0]), 2999)
 			want := int64(3000) // the first one holds the mark down
 			if pinned {
 				want = 1
 			}
 			c.expect("left", c.xlen(0), want)
-			c.expect("ack", a.ackRead(0, 1, ids[2999], done(ids[0])), "O")
+			c.expect("ack", a.ack(0, 1, done(ids[0])), "O")
 			c.expect("left", c.xlen(0), 0)
 		})
 	}
@@ -211,8 +211,8 @@ func TestJobStreamOfAnotherType(t *testing.T) {
 			c.t.Errorf("enqueue: %v", errs)
 		}
 		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{
-			{Partition: bad, Epoch: 1, LastRead: ids[1], Completions: []job.Completion{done(ids[0]), kept(ids[0])}},
-			{Partition: good, Epoch: 1, LastRead: ids[1], Completions: []job.Completion{done(ids[0]), kept(ids[1])}},
+			{Partition: bad, Epoch: 1, Completions: []job.Completion{done(ids[0]), kept(ids[0])}},
+			{Partition: good, Epoch: 1, Completions: []job.Completion{done(ids[0]), kept(ids[1])}},
 		})
 		must(c.t, err)
 		c.expect("answers", answers, [][]job.Answer{{job.NotPending, job.NotPending}, {job.ByOwner, job.ByOwner}})

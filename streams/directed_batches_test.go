@@ -182,7 +182,7 @@ func TestScriptFlush(t *testing.T) {
 		c.expect("heartbeats", len(beats), 3)
 		flush()
 		ids := a.read(1)
-		c.expect("ack", a.ackRead(1, 1, ids[0], kept(ids[0])), "O")
+		c.expect("ack", a.ack(1, 1, kept(ids[0])), "O")
 	})
 }
 

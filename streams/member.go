@@ -212,14 +212,11 @@ func buries(batches []job.PartitionAcks) bool {
 }
 
 func (m *Member) ackArgs(args []any, b *job.PartitionAcks) []any {
-	after, pinned := "", ""
-	if !b.LastRead.IsZero() {
-		after = b.LastRead.Next().String()
-	}
+	pinned := ""
 	if b.Pinned {
 		pinned = "1"
 	}
-	args = append(args, b.Partition, epochText(b.Epoch), after, pinned)
+	args = append(args, b.Partition, epochText(b.Epoch), pinned)
 	count := len(args)
 	args = append(args, 0)
 	plain := 0

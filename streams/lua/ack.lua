@@ -2,9 +2,8 @@
 -- uses: protocol
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal
--- then for each partition: partition, epoch, id after the last one read ('' unknown), '1' to delete what
--- is acked, number of plain ids, these ids, number of other ends, and for each of those:
--- outcome, id, attempt, key, type, data, '1' if it has a retry record
+-- then for each partition: partition, epoch, '1' to delete what is acked, number of plain ids, these ids,
+-- number of other ends, and for each of those: outcome, id, attempt, key, type, data, '1' if it has a retry record
 -- Returns a string for each partition, one letter for each id in order:
 -- O done by the owner, D done by a drainer, F pending for another; pending for nobody: U if the
 -- caller owns the partition, G if not. On U, G and F nothing is written. A plain end by the
@@ -80,13 +79,18 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
 end
 
 -- The low-water mark: nothing below it is pending or parked, and everything below it was
--- handed out.
-local function trim(p, stream, after)
+-- handed out. The group says what was: what the caller has read is not asked, since a server
+-- that went back in time has handed out less.
+local function trim(p, stream)
   local pend = redis.pcall('XPENDING', stream, me)
   if pend.err then return end
-  local mark = after
-  if pend[1] > 0 then mark = pend[2] end
-  if mark == '' then return end
+  local mark = pend[2]
+  if pend[1] == 0 then
+    local last = delivered(stream, me)
+    if not last then return end
+    local ms, seq = string.match(last, '^(%d+)-(%d+)$')
+    mark = #seq < 16 and ms .. '-' .. string.format('%.0f', tonumber(seq) + 1) or last
+  end
   local parked = redis.call('ZRANGE', K .. 'parked:' .. p, 0, 0, 'WITHSCORES')
   if parked[2] then
     local first = string.format('%.0f', tonumber(parked[2])) .. '-0'
@@ -97,7 +101,7 @@ end
 
 local out = {}
 while at <= #ARGV do
-  local p, epoch, after, pinned = next_arg(), next_arg(), next_arg(), next_arg()
+  local p, epoch, pinned = next_arg(), next_arg(), next_arg()
   local stream = K .. 'jobs:' .. p
   local owner, oe = owner_of(p)
   local own = owner == me and oe == epoch
@@ -142,7 +146,7 @@ while at <= #ARGV do
         redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
       end
     end
-    trim(p, stream, after)
+    trim(p, stream)
   end
   out[#out + 1] = table.concat(letters)
 end
