@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"ringmaster/internal/failpoint"
+	"ringmaster/job"
+)
+
+// Work is the payload of every job.
+type Work struct {
+	Token string `json:"token"` // of the submission, as the producer's ledger has it
+	Ms    int    `json:"ms"`    // how long it takes
+	Do    string `json:"do,omitempty"`
+	Mark  string `json:"mark,omitempty"` // file that each attempt adds a byte to, in the ring's directory
+}
+
+// What Work.Do may be besides nothing.
+const (
+	doPanic   = "panic"  // the first two attempts panic
+	doGoexit  = "goexit" // the first attempt ends its goroutine
+	doExit    = "exit"   // the first start ends its process
+	doStack   = "stack"  // the first start overflows the stack, which ends the process
+	doHang    = "hang"   // the first attempt waits for its context
+	doIgnore  = "ignore" // takes its time whatever its context says
+	doAlloc   = "alloc"  // takes 1 GiB and gives it back
+	doPoison  = "poison" // every start ends its process
+	doFail    = "fail"   // every attempt fails
+	doNothing = ""       // takes its time
+)
+
+type handler struct {
+	book *book
+	role Role
+}
+
+var errAsked = errors.New("failed as it was asked to")
+
+// work is the handler of all jobs. It writes each start and end down, outside of Redis.
+func (h *handler) work(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
+	var w Work
+	if err := json.Unmarshal(d.Payload, &w); err != nil {
+		return nil, job.Skip(err)
+	}
+	h.book.started(d, w)
+	starts := h.mark(w)
+	hit(failpoint.W3)
+	err := h.do(ctx, w, d.Attempt, starts)
+	h.book.finished(d, w, err)
+	return nil, err
+}
+
+func (h *handler) do(ctx context.Context, w Work, attempt, starts int) error {
+	switch w.Do {
+	case doPanic:
+		if attempt <= 2 {
+			panic("as asked")
+		}
+	case doGoexit:
+		if attempt == 1 {
+			runtime.Goexit()
+		}
+	case doExit:
+		if starts == 1 {
+			os.Exit(3)
+		}
+	case doPoison:
+		os.Exit(4)
+	case doStack:
+		if starts == 1 {
+			_ = overflow(1)
+		}
+	case doHang:
+		if attempt == 1 {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+	case doIgnore:
+		time.Sleep(time.Duration(w.Ms) * time.Millisecond)
+		return nil
+	case doAlloc:
+		block := make([]byte, 1<<30)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1
+		}
+		runtime.KeepAlive(block)
+	case doFail:
+		return errAsked
+	}
+	timer := time.NewTimer(time.Duration(w.Ms) * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// overflow does not come back for any n above 0.
+func overflow(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return overflow(n+1) + 1
+}
+
+// mark counts the starts of a job, over all processes: it survives their deaths.
+func (h *handler) mark(w Work) int {
+	if w.Mark == "" {
+		return 0
+	}
+	f, err := os.OpenFile(filepath.Join(h.role.Dir, "mark-"+w.Mark), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	if _, err := f.WriteString("."); err != nil {
+		return 0
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return int(info.Size())
+}

@@ -1,0 +1,219 @@
+// Command chaos runs real dispatchers, workers and producers around a real server, kills
+// and stops them at named moments, takes their network away, and compares ledgers that
+// are kept outside of the server with what the server says.
+//
+//	go run -tags failpoints ./e2e/chaos -tier pr
+//
+// docs/reliability/README.md lists the rows. The last line of stdout is one JSON object;
+// the exit code is 1 if there was an anomaly or the run is void.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"ringmaster/internal/app"
+	"ringmaster/internal/failpoint"
+)
+
+func main() {
+	app.Quiet()
+	if raw := os.Getenv(roleVariable); raw != "" {
+		os.Exit(play(raw))
+	}
+	os.Exit(chaos(os.Args[1:]))
+}
+
+type flags struct {
+	*flag.FlagSet
+	tier, rows, report, json, dir string
+	seed                          uint64
+	repeat, per, rate             int
+	soak, limit                   time.Duration
+	keep, quiet                   bool
+}
+
+func parse(args []string) (*flags, error) {
+	f := &flags{FlagSet: flag.NewFlagSet("chaos", flag.ContinueOnError)}
+	f.StringVar(&f.tier, "tier", "pr", "pr, nightly or release")
+	f.StringVar(&f.rows, "rows", "", "only these rows, as 1,2,50-61")
+	f.Uint64Var(&f.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the order, the moments and the load")
+	f.IntVar(&f.repeat, "repeat", 0, "how often each row is run; the tier's if 0")
+	f.IntVar(&f.per, "per", 12, "rows that share one ring")
+	f.IntVar(&f.rate, "rate", 300, "jobs per second")
+	f.DurationVar(&f.soak, "soak", -1, "how long random faults go on after the rows; the tier's if negative")
+	f.DurationVar(&f.limit, "duration", 0, "no row starts later than this; 0: the tier's")
+	f.StringVar(&f.report, "report", "", "file for the page")
+	f.StringVar(&f.json, "json", "", "file for the JSON object")
+	f.StringVar(&f.dir, "dir", "", "where ledgers and logs go; a temporary directory if empty")
+	f.BoolVar(&f.keep, "keep", false, "keep ledgers and logs of a good run too")
+	f.BoolVar(&f.quiet, "q", false, "no progress on stderr")
+	return f, f.Parse(args)
+}
+
+func chaos(args []string) int {
+	f, err := parse(args)
+	if err != nil {
+		return 2
+	}
+	rows, err := f.choose(registry())
+	if err == nil && !failpoint.Enabled {
+		err = fmt.Errorf("build with -tags failpoints")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	u, err := newRun(f)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		return 2
+	}
+	u.logf("tier %s, seed %d, %d rows x %d, ledgers in %s", u.tier, u.seed, len(rows), u.repeat, u.dir)
+	u.rows(ctx, rows)
+	if u.soak > 0 && ctx.Err() == nil {
+		u.soaked(ctx)
+	}
+	if ctx.Err() != nil {
+		u.void("interrupted")
+	}
+	return u.finish(ctx, f)
+}
+
+func newRun(f *flags) (*Run, error) {
+	u := &Run{tier: f.tier, seed: f.seed, repeat: f.repeat, per: f.per, rate: f.rate, soak: f.soak, limit: f.limit, dir: f.dir, keep: f.keep, quiet: f.quiet,
+		began: time.Now(), results: map[int]*result{}, points: map[failpoint.Point]int{}, metrics: map[string][]time.Duration{}, rss: map[string][]sample{}, now: "start"}
+	defaults, ok := tiers()[f.tier]
+	if !ok {
+		return nil, fmt.Errorf("no tier %q: pr, nightly or release", f.tier)
+	}
+	if u.repeat == 0 {
+		u.repeat = defaults.repeat
+	}
+	if u.soak < 0 {
+		u.soak = defaults.soak
+	}
+	if f.rows != "" && f.soak < 0 {
+		u.soak = 0
+	}
+	if u.dir != "" {
+		return u, os.MkdirAll(u.dir, 0o700)
+	}
+	var err error
+	u.dir, err = os.MkdirTemp("", "ringmaster-chaos-")
+	return u, err
+}
+
+type tier struct {
+	repeat int
+	soak   time.Duration
+}
+
+func tiers() map[string]tier {
+	return map[string]tier{"pr": {1, 0}, "nightly": {3, 6 * time.Minute}, "release": {20, 2 * time.Hour}}
+}
+
+// choose is the tier's rows, or those that the flag names.
+func (f *flags) choose(all []Row) ([]Row, error) {
+	if f.rows != "" {
+		wanted, err := numbers(f.rows)
+		if err != nil {
+			return nil, err
+		}
+		some := slices.DeleteFunc(all, func(row Row) bool { return !slices.Contains(wanted, row.Number) })
+		if len(some) == 0 {
+			return nil, fmt.Errorf("no row has a number of %s", f.rows)
+		}
+		return some, nil
+	}
+	if f.tier != "pr" {
+		return all, nil
+	}
+	return prRows(all, f.seed), nil
+}
+
+func rangeOf(text string) (first, last int, err error) {
+	a, b, ranged := strings.Cut(text, "-")
+	if !ranged {
+		b = a
+	}
+	if first, err = strconv.Atoi(a); err == nil {
+		last, err = strconv.Atoi(b)
+	}
+	return first, last, err
+}
+
+func numbers(text string) ([]int, error) {
+	var out []int
+	for part := range strings.SplitSeq(text, ",") {
+		first, last, err := rangeOf(part)
+		if err != nil {
+			return nil, fmt.Errorf("rows %q: want numbers and ranges, as 1,2,50-61", text)
+		}
+		for n := first; n <= last; n++ {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// Summary is the last line of stdout.
+type Summary struct {
+	Tier      string `json:"tier"`
+	Jobs      int    `json:"jobs"`
+	Kills     int    `json:"kills"`
+	Resizes   uint64 `json:"resizes"`
+	RowsHit   int    `json:"rows_hit"`
+	Anomalies int    `json:"anomalies"`
+	Void      bool   `json:"void"`
+}
+
+func (u *Run) summary() Summary {
+	s := Summary{Tier: u.tier, Jobs: u.jobs, Kills: u.kills, Resizes: u.resizes, Anomalies: len(u.anomalies), Void: len(u.voids) > 0}
+	for _, res := range u.results {
+		if res.hits > 0 {
+			s.RowsHit++
+		}
+	}
+	return s
+}
+
+func (u *Run) finish(ctx context.Context, f *flags) int {
+	raw, err := json.Marshal(u.summary())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		return 2
+	}
+	if f.report != "" {
+		err = os.WriteFile(f.report, []byte(u.page(ctx)), 0o644)
+	}
+	if f.json != "" && err == nil {
+		err = os.WriteFile(f.json, append(raw, '\n'), 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+	}
+	s := u.summary()
+	bad := s.Anomalies > 0 || s.Void
+	if bad || u.keep {
+		fmt.Fprintln(os.Stderr, "ledgers and logs are kept in", u.dir)
+	} else {
+		_ = os.RemoveAll(u.dir)
+	}
+	fmt.Println(string(raw))
+	if bad || err != nil {
+		return 1
+	}
+	return 0
+}

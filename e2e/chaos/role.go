@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"ringmaster/configs"
+	"ringmaster/internal/app"
+	"ringmaster/internal/failpoint"
+	"ringmaster/internal/handlers"
+)
+
+// Kinds of roles.
+const (
+	worker     = "worker"
+	dispatcher = "dispatcher"
+	producer   = "producer"
+)
+
+// Role is what a process is told, as JSON in its environment.
+type Role struct {
+	Kind   string
+	Name   string
+	URL    string
+	Mode   string // of the server: standalone, sentinel, cluster; standalone if empty
+	Queue  string
+	Dir    string // of the ring; sinks are in it
+	Ledger string // append-only
+	Points string // directory of the failpoints
+	Stat   string // file with Stats
+	Log    string
+
+	Plans string // dispatcher: mode of its plans
+
+	Slots          int           // worker: handlers at a time; the default if 0
+	MaxAttempts    int           // worker; the default if 0
+	HandlerTimeout time.Duration // worker; the default if 0
+	DrainTimeout   time.Duration // worker; the default if 0
+
+	Rate    int    // producer: jobs per second
+	Keys    int    // producer: how many keys it uses
+	Seed    uint64 // producer
+	Once    bool   // producer: every job with an idempotency key of its own, and repeated until it is answered
+	Timeout time.Duration
+}
+
+// numbers are what a role tells of itself.
+type counters struct {
+	accepted atomic.Int64
+	idle     atomic.Bool
+}
+
+func play(raw string) int {
+	var r Role
+	if err := json.Unmarshal([]byte(raw), &r); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	var n counters
+	told, end := context.WithCancel(ctx)
+	var helpers sync.WaitGroup
+	helpers.Go(func() { tell(told, r.Stat, &n) })
+	err := perform(ctx, r, &n)
+	end()
+	helpers.Wait()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func perform(ctx context.Context, r Role, n *counters) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	switch r.Kind {
+	case dispatcher:
+		cfg := configs.DefaultDispatcher()
+		cfg.Redis, cfg.Listen = r.URL, "127.0.0.1:0"
+		if r.Mode != "" {
+			cfg.RedisMode = r.Mode
+		}
+		if r.Plans != "" {
+			cfg.Mode = r.Plans
+		}
+		return app.RunDispatcher(ctx, cfg, app.Options{Log: log})
+	case worker:
+		return playWorker(ctx, r, log)
+	case producer:
+		return playProducer(ctx, r, n)
+	}
+	return fmt.Errorf("no role %q", r.Kind)
+}
+
+// tell writes the role's numbers four times a second, until ctx ends.
+func tell(ctx context.Context, path string, n *counters) {
+	ticker := time.NewTicker(250 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		raw, err := json.Marshal(Stats{Goroutines: runtime.NumGoroutine(), Accepted: n.accepted.Load(), Paused: n.idle.Load(), At: time.Now().UnixNano()})
+		if err == nil && os.WriteFile(path+".new", raw, 0o600) == nil {
+			_ = os.Rename(path+".new", path)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func playWorker(ctx context.Context, r Role, log *slog.Logger) error {
+	b, err := openBook(r)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	cfg := configs.DefaultWorker()
+	cfg.Redis, cfg.Queues, cfg.Name = r.URL, []string{r.Queue}, r.Name
+	cfg.BackoffBase, cfg.BackoffMax, cfg.MaxAttempts = 20*time.Millisecond, 200*time.Millisecond, 5
+	if r.Mode != "" {
+		cfg.RedisMode = r.Mode
+	}
+	if r.Slots > 0 {
+		cfg.Concurrency = r.Slots
+	}
+	if r.MaxAttempts > 0 {
+		cfg.MaxAttempts = r.MaxAttempts
+	}
+	if r.HandlerTimeout > 0 {
+		cfg.HandlerTimeout = r.HandlerTimeout
+	}
+	if r.DrainTimeout > 0 {
+		cfg.DrainTimeout = r.DrainTimeout
+	}
+	h := &handler{book: b, role: r}
+	return app.RunWorker(ctx, cfg, app.Options{Log: log, Ready: b.joined, Handlers: map[string]handlers.Func{"work": h.work}})
+}
+
+// orders reads what the runner tells this process.
+func orders(f func(line string)) {
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		f(lines.Text())
+	}
+}
+
+// hit is failpoint.Hit, at the moments that only a role has.
+func hit(p failpoint.Point) { failpoint.Hit(p) }
