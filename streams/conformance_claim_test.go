@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"ringmaster/job"
@@ -165,6 +166,29 @@ func park(id job.EntryID, key string) job.Completion {
 	x := done(id)
 	x.Outcome, x.Key = job.Parked, key
 	return x
+}
+
+// A call that parks was given up and repeated, and the job has come back: when the first
+// call arrives at last it must not park the job again, which by now runs.
+func TestLateCallParksNothing(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a := c.give(c.join("a.1"))
+		ids := c.add(2, "k")
+		a.read(0)
+		a.member.calls.Store(1)
+		c.expect("the repeated call", a.ack(0, 1, park(ids[1], "k")), "O")
+		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
+		must(c.t, err)
+		c.expect("back", idsOf(page.Entries), ids[1:])
+		a.member.calls.Store(0)
+		batch := []job.PartitionAcks{{Partition: 0, Epoch: 1, Completions: []job.Completion{park(ids[1], "k")}}}
+		if _, err := a.member.Ack(c.ctx, 0, batch); err == nil || !strings.Contains(err.Error(), "LATE") {
+			c.t.Fatalf("the first call: %v", err)
+		}
+		c.expect("parked", c.exists(0, "parked:0:k"), 0)
+		c.expect("pending", c.holder(0, ids[1]), "a.1")
+		c.expect("others go on", a.ack(0, 1, done(ids[0]), done(ids[1])), "OO")
+	})
 }
 
 func TestParkedJobsComeBackInOrder(t *testing.T) {

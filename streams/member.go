@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,6 +22,8 @@ type Member struct {
 	q    Queue
 	info job.MemberInfo
 	ttl  time.Duration
+
+	calls atomic.Uint64 // of Ack that must not be executed late
 }
 
 // NewMember prepares membership; nothing is written before Join. ttl is the lease.
@@ -173,7 +178,11 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	if m.q.Journal {
 		journal = "1"
 	}
-	args := append(make([]any, 0, 64), m.info.Incarnation, job.ResultTTL.Milliseconds(), journal)
+	number := ""
+	if slices.ContainsFunc(batches, holdsBack) {
+		number = strconv.FormatUint(m.calls.Add(1), 10)
+	}
+	args := append(make([]any, 0, 64), m.info.Incarnation, job.ResultTTL.Milliseconds(), journal, number)
 	for i := range batches {
 		args = m.ackArgs(args, &batches[i])
 	}
@@ -197,6 +206,12 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 		out[i] = answers(letters[i], b.Completions, m.q.Journal)
 	}
 	return out, nil
+}
+
+// holdsBack reports whether jobs are to stay: their entries are the same when they run
+// again, so a call that was given up must not find them.
+func holdsBack(b job.PartitionAcks) bool {
+	return slices.ContainsFunc(b.Completions, func(c job.Completion) bool { return c.Outcome == job.Parked || c.Outcome == job.Failed })
 }
 
 // buries reports whether a dead letter is among the ends.

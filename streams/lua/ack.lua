@@ -1,15 +1,17 @@
 -- Ends runs: the only way a job completes, fails, dies or is parked.
 -- uses: protocol
 -- KEYS[1] prefix of the shard
--- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal
+-- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal,
+-- ARGV[4] number of the call, rising, or '' if it does no harm to be executed late
 -- then for each partition: partition, epoch, '1' to delete what is acked, number of plain ids, these ids,
 -- number of other ends, and for each of those: outcome, id, attempt, key, type, data, '1' if it has a retry record
 -- Returns a string for each partition, one letter for each id in order:
 -- O done by the owner, D done by a drainer, F pending for another; pending for nobody: U if the
 -- caller owns the partition, G if not. On U, G and F nothing is written. A plain end by the
 -- owner writes nothing but its ack, so it is not looked up: repeated, it answers O again.
-local me, ttl, journal = ARGV[1], ARGV[2], ARGV[3] == '1'
-local at = 4
+-- Error LATE: a later call was executed; this one was given up, and repeated, long ago.
+local me, ttl, journal, call = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4]
+local at = 5
 local function next_arg()
   at = at + 1
   return ARGV[at - 1]
@@ -97,6 +99,16 @@ local function trim(p, stream)
     if below(first, mark) then mark = first end
   end
   redis.call('XTRIM', stream, 'MINID', '=', mark)
+end
+
+-- What a repeated call parked may have come back since: parked once more by the first one, it
+-- would be in two places, and run twice.
+if call ~= '' and member(me) then
+  local newest = redis.call('HGET', K .. 'calls', me)
+  if newest and tonumber(call) <= tonumber(newest) then
+    return redis.error_reply('LATE call ' .. call .. ' of ' .. me .. ' after ' .. newest)
+  end
+  redis.call('HSET', K .. 'calls', me, call)
 end
 
 local out = {}

@@ -22,6 +22,7 @@ if evidence == 'silent' then
 end
 redis.call('HDEL', K .. 'members', inc)
 redis.call('HDEL', K .. 'change', inc)
+redis.call('HDEL', K .. 'calls', inc)
 redis.call('DEL', alive, K .. 'control:' .. inc)
 announce('evict', inc, '0', '{"evidence":"' .. evidence .. '"}')
 return 'EVICTED'

@@ -11,6 +11,7 @@ if ARGV[2] ~= '' then
 else
   redis.call('HDEL', K .. 'members', inc)
   redis.call('HDEL', K .. 'change', inc)
+  redis.call('HDEL', K .. 'calls', inc)
   redis.call('DEL', K .. 'alive:' .. inc, K .. 'control:' .. inc)
   announce('leave', inc, '0', '{"state":"left"}')
   advance()
