@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,4 +92,96 @@ func (r *Rig) Starts(mark string) int {
 		return 0
 	}
 	return int(info.Size())
+}
+
+// Scale is how much of something a row does, by tier.
+func (r *Rig) Scale(pr, nightly, release int) int {
+	switch r.run.tier {
+	case "pr":
+		return pr
+	case "nightly":
+		return nightly
+	}
+	return release
+}
+
+// failed counts submissions that producers were told are not in, or not known to be.
+func (r *Rig) failed() int64 {
+	var n int64
+	for _, p := range r.procs {
+		if p.Kind == producer {
+			n += p.Stats().Failed
+		}
+	}
+	return n
+}
+
+// leads reports whether a dispatcher is the leader that the view names.
+func (p *Proc) leads(v job.RingView) bool {
+	return p.Kind == dispatcher && strings.Contains(v.Leader, fmt.Sprintf("-%d.", p.PID))
+}
+
+// termsOnce checks in the dispatchers' logs that no two of them led under one term.
+func (r *Rig) termsOnce() error {
+	seen := map[string]string{}
+	for _, p := range r.procs {
+		if p.Kind != dispatcher {
+			continue
+		}
+		raw, err := os.ReadFile(p.Log)
+		if err != nil {
+			return fmt.Errorf("read log: %w", err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			_, term, ok := strings.Cut(line, "msg=leads ")
+			if !ok {
+				continue
+			}
+			_, term, _ = strings.Cut(term, "term=")
+			term, _, _ = strings.Cut(strings.TrimSpace(term), " ")
+			if other := seen[term]; other != "" {
+				return fmt.Errorf("term %s was given to %s and to %s", term, other, p.Name)
+			}
+			seen[term] = p.Name
+		}
+	}
+	if len(seen) == 0 {
+		return notHit("no log says who led")
+	}
+	return nil
+}
+
+// byHand adds one job with redis-cli's means.
+func (r *Rig) byHand(ctx context.Context, raw *redis.Client, mark string) error {
+	w := Work{Token: mark, Mark: mark}
+	r.book.invoked(w.Token, mark)
+	j := jobOf(w, mark)
+	stream := fmt.Sprintf("rm:{%s}:jobs:%d", queueName, job.PartitionOf(mark, r.Queue.Partitions))
+	return xadd(ctx, raw, stream, map[string]any{"type": j.Type, "key": mark, "payload": string(j.Payload), "later": "1"})
+}
+
+func xadd(ctx context.Context, raw *redis.Client, stream string, fields map[string]any) error {
+	if err := raw.XAdd(ctx, &redis.XAddArgs{Stream: stream, Values: fields}).Err(); err != nil {
+		return fmt.Errorf("write to %s: %w", stream, err)
+	}
+	return nil
+}
+
+// lastStart is when a worker last started a job, as its ledger says.
+func (r *Rig) lastStart(p *Proc) time.Time {
+	raw, err := os.ReadFile(p.Ledger)
+	if err != nil {
+		return time.Time{}
+	}
+	var last time.Time
+	for line := range strings.Lines(string(raw)) {
+		f := strings.Split(line, "\t")
+		if f[0] != "start" {
+			continue
+		}
+		if ns, err := strconv.ParseInt(f[1], 10, 64); err == nil {
+			last = time.Unix(0, ns)
+		}
+	}
+	return last
 }

@@ -170,6 +170,7 @@ func (p *Proc) HitAt(point failpoint.Point, after time.Time) time.Time {
 type Stats struct {
 	Goroutines int   `json:"goroutines"`
 	Accepted   int64 `json:"accepted"` // producer: jobs the server has acknowledged
+	Failed     int64 `json:"failed"`   // producer: jobs that were refused, or of which it never heard
 	Paused     bool  `json:"paused"`   // producer: nothing is under way
 	At         int64 `json:"at"`       // unix ns
 	FDs        int   `json:"-"`        // without sockets

@@ -66,12 +66,15 @@ func playProducer(ctx context.Context, r Role, n *counters) error {
 		}
 		if paused.Load() {
 			n.idle.Store(true)
+			f.at = time.Time{}
 			continue
 		}
 		n.idle.Store(false)
 		jobs, tokens := f.batch(int(rate.Load()))
 		if len(jobs) > 0 {
-			n.accepted.Add(int64(f.send(ctx, p, b, jobs, tokens)))
+			in := f.send(ctx, p, b, jobs, tokens)
+			n.accepted.Add(int64(in))
+			n.failed.Add(int64(len(jobs) - in))
 		}
 	}
 }
@@ -83,6 +86,7 @@ type feed struct {
 	keys *rand.Zipf
 	seq  int
 	due  float64 // jobs that are due and not made
+	at   time.Time
 }
 
 func newFeed(r Role) *feed {
@@ -91,7 +95,13 @@ func newFeed(r Role) *feed {
 }
 
 func (f *feed) batch(rate int) ([]job.Job, []string) {
-	f.due += float64(rate) / batchRate
+	now := time.Now()
+	if f.at.IsZero() {
+		f.at = now
+	}
+	// While the server does not answer they pile up, but no more than those of two seconds.
+	f.due = min(f.due+float64(rate)*now.Sub(f.at).Seconds(), 2*float64(rate))
+	f.at = now
 	var jobs []job.Job
 	var tokens []string
 	for ; f.due >= 1; f.due-- {

@@ -33,7 +33,7 @@ type Rig struct {
 	Seed   uint64
 
 	run   *Run
-	url   string
+	url   string // of the server, for this process
 	names int
 	procs []*Proc
 	book  *book // of what this process itself hands in
@@ -131,7 +131,11 @@ func (r *Rig) role(kind, name string) Role {
 		name = fmt.Sprintf("%c%d", kind[0], r.names)
 	}
 	at := func(suffix string) string { return filepath.Join(r.Dir, name+suffix) }
-	role := Role{Kind: kind, Name: name, URL: r.url, Queue: queueName, Dir: r.Dir, Ledger: at(".ledger"), Points: at(".points"),
+	url := r.url
+	if b, ok := r.Server.(interface{ ProcessURL() string }); ok {
+		url = b.ProcessURL()
+	}
+	role := Role{Kind: kind, Name: name, URL: url, Queue: queueName, Dir: r.Dir, Ledger: at(".ledger"), Points: at(".points"),
 		Stat: at(".stat"), Log: at(".log"), Plans: r.Spec.Mode, Keys: 1000, Seed: r.Seed + uint64(r.names), Rate: r.Spec.Rate / 2}
 	if r.Spec.Role != nil {
 		r.Spec.Role(&role)

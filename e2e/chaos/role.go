@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,6 +42,7 @@ type Role struct {
 	Log    string
 
 	Plans string // dispatcher: mode of its plans
+	As    string // worker: its name in the ring; Name if empty
 
 	Slots          int           // worker: handlers at a time; the default if 0
 	MaxAttempts    int           // worker; the default if 0
@@ -57,6 +59,7 @@ type Role struct {
 // numbers are what a role tells of itself.
 type counters struct {
 	accepted atomic.Int64
+	failed   atomic.Int64
 	idle     atomic.Bool
 }
 
@@ -108,7 +111,7 @@ func tell(ctx context.Context, path string, n *counters) {
 	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		raw, err := json.Marshal(Stats{Goroutines: runtime.NumGoroutine(), Accepted: n.accepted.Load(), Paused: n.idle.Load(), At: time.Now().UnixNano()})
+		raw, err := json.Marshal(Stats{Goroutines: runtime.NumGoroutine(), Accepted: n.accepted.Load(), Failed: n.failed.Load(), Paused: n.idle.Load(), At: time.Now().UnixNano()})
 		if err == nil && os.WriteFile(path+".new", raw, 0o600) == nil {
 			_ = os.Rename(path+".new", path)
 		}
@@ -132,6 +135,9 @@ func playWorker(ctx context.Context, r Role, log *slog.Logger) error {
 	if r.Mode != "" {
 		cfg.RedisMode = r.Mode
 	}
+	if r.As != "" {
+		cfg.Name = r.As
+	}
 	if r.Slots > 0 {
 		cfg.Concurrency = r.Slots
 	}
@@ -144,6 +150,7 @@ func playWorker(ctx context.Context, r Role, log *slog.Logger) error {
 	if r.DrainTimeout > 0 {
 		cfg.DrainTimeout = r.DrainTimeout
 	}
+	debug.SetMaxStack(64 << 20) // an overflow soon ends the process
 	h := &handler{book: b, role: r}
 	return app.RunWorker(ctx, cfg, app.Options{Log: log, Ready: b.joined, Handlers: map[string]handlers.Func{"work": h.work}})
 }

@@ -22,6 +22,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	refuse  bool
 	rules   []*Rule
+	weather weather
 	links   map[*link]struct{}
 	stopped bool
 }
@@ -166,8 +167,12 @@ func (l *link) serve() {
 func (l *link) requests() {
 	r := bufio.NewReader(l.client)
 	for {
+		burst := r.Buffered() > 0 // came together with the one before
 		req, err := readMessage(r)
 		if err != nil {
+			return
+		}
+		if !l.through(burst) {
 			return
 		}
 		rule := l.proxy.match(req)
@@ -193,7 +198,7 @@ func (l *link) requests() {
 // whether it is to be forwarded at all.
 func (l *link) apply(rule *Rule) bool {
 	switch rule.kind {
-	case loseReply: // its turn comes with the reply
+	case loseReply, halfReply: // its turn comes with the reply
 	case cut:
 		l.cut()
 		rule.fired <- struct{}{}
@@ -246,10 +251,20 @@ func (l *link) replies() {
 			rule, l.waiting = l.waiting[0], l.waiting[1:]
 		}
 		l.mu.Unlock()
-		if rule != nil && rule.kind == loseReply {
+		l.proxy.mu.Lock()
+		shut := l.proxy.weather.replies
+		l.proxy.mu.Unlock()
+		if !l.proxy.wait(shut) {
+			return
+		}
+		switch {
+		case rule != nil && rule.kind == halfReply:
+			_, _ = l.client.Write(reply[:len(reply)/2])
+			fallthrough
+		case rule != nil && rule.kind == loseReply:
 			_ = l.client.Close()
 			rule.fired <- struct{}{}
-		} else {
+		default:
 			_, _ = l.client.Write(reply) // the client may be gone
 		}
 		if rule != nil {

@@ -10,6 +10,7 @@ type kind int
 
 const (
 	loseReply kind = iota
+	halfReply
 	hold
 	cut
 	delay
@@ -34,6 +35,11 @@ type Rule struct {
 // LoseReply lets the server execute the request, then closes the connection to
 // the client instead of giving it the reply.
 func (p *Proxy) LoseReply(match string, times int) *Rule { return p.add(loseReply, match, times, 0) }
+
+// HalveReply is LoseReply after half of the reply's bytes.
+func (p *Proxy) HalveReply(match string, times int) *Rule {
+	return p.add(halfReply, match, times, 0)
+}
 
 // Hold keeps the request back until Release, also when the client has gone
 // away meanwhile: the server then executes it late. What follows on the same
