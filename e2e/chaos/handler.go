@@ -40,6 +40,8 @@ type handler struct {
 	role Role
 }
 
+var errCut = errors.New("cut short")
+
 var errAsked = errors.New("failed as it was asked to")
 
 // work is the handler of all jobs. It writes each start and end down, outside of Redis.
@@ -48,11 +50,14 @@ func (h *handler) work(ctx context.Context, d job.Delivery) (json.RawMessage, er
 	if err := json.Unmarshal(d.Payload, &w); err != nil {
 		return nil, job.Skip(err)
 	}
-	h.book.started(d, w)
+	number := h.book.started(d, w)
+	err := errCut
+	defer func() { h.book.finished(number, err) }() // after a panic too
 	starts := h.mark(w)
 	hit(failpoint.W3)
-	err := h.do(ctx, w, d.Attempt, starts)
-	h.book.finished(d, w, err)
+	if err = h.do(ctx, w, d.Attempt, starts); err == nil {
+		err = h.book.effect(ctx, d)
+	}
 	return nil, err
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -165,23 +164,4 @@ func xadd(ctx context.Context, raw *redis.Client, stream string, fields map[stri
 		return fmt.Errorf("write to %s: %w", stream, err)
 	}
 	return nil
-}
-
-// lastStart is when a worker last started a job, as its ledger says.
-func (r *Rig) lastStart(p *Proc) time.Time {
-	raw, err := os.ReadFile(p.Ledger)
-	if err != nil {
-		return time.Time{}
-	}
-	var last time.Time
-	for line := range strings.Lines(string(raw)) {
-		f := strings.Split(line, "\t")
-		if f[0] != "start" {
-			continue
-		}
-		if ns, err := strconv.ParseInt(f[1], 10, 64); err == nil {
-			last = time.Unix(0, ns)
-		}
-	}
-	return last
 }

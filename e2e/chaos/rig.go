@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"ringmaster/internal/ledger"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -39,6 +40,7 @@ type Rig struct {
 	book  *book // of what this process itself hands in
 	feed  *streams.Producer
 	audit *auditor
+	sink  *ledger.Sink // what the handlers of all workers write to
 	flow  meter
 	tasks int // jobs this process made
 }
@@ -77,6 +79,9 @@ func (r *Rig) open(ctx context.Context) error {
 	if r.book, err = openBook(r.role(producer, "runner")); err != nil {
 		return err
 	}
+	if r.sink, err = newSink(r); err != nil {
+		return err
+	}
 	r.audit = newAuditor(r)
 	if err := r.Restore(ctx); err != nil {
 		return err
@@ -113,6 +118,12 @@ func (r *Rig) Close() {
 	}
 	if r.feed != nil {
 		r.feed.Close()
+	}
+	if r.audit != nil {
+		r.audit.close()
+	}
+	if r.sink != nil {
+		r.sink.Close()
 	}
 	if r.book != nil {
 		r.book.close()

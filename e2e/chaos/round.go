@@ -57,10 +57,11 @@ func (r *Rig) Quiet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Done(ctx, 60*time.Second); err != nil {
-		r.audit.found("unfinished", "%v", err)
+	idle := r.Done(ctx, 60*time.Second)
+	if idle != nil {
+		r.audit.found("unfinished", "%v", idle)
 	}
-	if err := r.audit.check(ctx); err != nil {
+	if err := r.audit.check(ctx, idle == nil); err != nil {
 		return err
 	}
 	r.usage()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ringmaster/internal/failpoint"
+	"ringmaster/internal/ledger"
 )
 
 // Run is one call of this program: its settings and what it found.
@@ -32,6 +33,7 @@ type Run struct {
 	mu        sync.Mutex
 	kills     int
 	jobs      int
+	ledger    ledger.Report // of all rings
 	resizes   uint64
 	results   map[int]*result
 	points    map[failpoint.Point]int
@@ -244,11 +246,9 @@ func (u *Run) again(row Row) string {
 // end counts what a ring did and ends it.
 func (u *Run) end(ctx context.Context, r *Rig) {
 	u.resizes += r.View(ctx).Epoch
-	for _, s := range r.audit.tokens {
-		if s.accepted {
-			u.jobs++
-		}
-	}
+	found := r.audit.checker.Report()
+	u.jobs += found.Accepted
+	u.ledger.Add(found)
 	r.Close()
 	if len(u.anomalies) == 0 && !u.keep {
 		_ = os.RemoveAll(r.Dir) // only failed runs need their ledgers

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -29,6 +30,7 @@ type Checker struct {
 	sinks     bool // effects were seen: each completed job must have one
 
 	files   map[string]*file
+	members map[string]string      // process of each incarnation that joined
 	subs    map[string]*submission // by token: those that are not resolved
 	past    map[string]int         // by producer, the highest number of a resolved token
 	jobs    map[job.ID]*jobState   // since the last quiet moment
@@ -42,9 +44,9 @@ type Checker struct {
 
 // NewChecker makes one. tell, if not nil, is called with each anomaly as it is found.
 func NewChecker(tell func(Finding)) *Checker {
-	return &Checker{tell: tell, files: map[string]*file{}, subs: map[string]*submission{}, past: map[string]int{},
+	return &Checker{tell: tell, files: map[string]*file{}, members: map[string]string{}, subs: map[string]*submission{}, past: map[string]int{},
 		jobs: map[job.ID]*jobState{}, keys: map[string]*keyState{}, floor: map[int]job.EntryID{}, tenures: map[job.Tenure]holder{},
-		report: Report{Anomalies: map[string]int{}, RolledBack: map[string]int{}, LostWhere: map[string]int{}, Faults: map[string]int{}}}
+		report: NewReport()}
 }
 
 // Report is what was found so far. The caller does not change it.
@@ -112,11 +114,12 @@ type keyState struct {
 // holder is who has a tenure.
 type holder struct{ incarnation, process string }
 
+func (h holder) String() string { return cmp.Or(h.incarnation, h.process) }
+
 // Bad reports a line that is no record.
 func (c *Checker) Bad(process, line string) { c.found(Torn, "%s: %.100q is no record", process, line) }
 
-// Record takes the next record of a process's ledger. The name of a worker's process is
-// the name of the worker.
+// Record takes the next record of a process's ledger. A process has one name and one life.
 func (c *Checker) Record(process string, r Record) {
 	f := c.files[process]
 	if f == nil {
@@ -138,6 +141,7 @@ func (c *Checker) Record(process string, r Record) {
 	case Join:
 		c.report.Joins++
 		f.joined = true
+		c.members[r.Worker] = process
 	case Phase:
 		c.phases(&r)
 	case Fault:
@@ -271,19 +275,16 @@ func (c *Checker) end(f *file, r *Record) {
 	}
 }
 
-// tenure: one incarnation of one process.
+// tenure: one incarnation of one process. A run tells the process, the journal the incarnation.
 func (c *Checker) tenure(t job.Tenure, by holder) {
-	have, ok := c.tenures[t]
-	switch {
-	case ok && have.process != by.process:
-		c.found(Reuse, "partition %d, epoch %d: both of %s and of %s", t.Partition, t.Epoch, have.process, by.process)
-		return
-	case have.incarnation != "" && by.incarnation != "" && have.incarnation != by.incarnation:
-		c.found(Reuse, "partition %d, epoch %d: both of %s and of %s", t.Partition, t.Epoch, have.incarnation, by.incarnation)
+	have := c.tenures[t]
+	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
+	if differ(have.process, by.process) || differ(have.incarnation, by.incarnation) {
+		c.found(Reuse, "partition %d, epoch %d: both of %s and of %s", t.Partition, t.Epoch, have, by)
 		return
 	}
-	if !ok || have.incarnation == "" && by.incarnation != "" {
-		c.tenures[t] = by
+	if have.process == "" && by.process != "" || have.incarnation == "" && by.incarnation != "" {
+		c.tenures[t] = holder{cmp.Or(have.incarnation, by.incarnation), cmp.Or(have.process, by.process)}
 	}
 }
 
@@ -300,10 +301,10 @@ func (c *Checker) phases(r *Record) {
 	c.report.Epoch = max(c.report.Epoch, r.Epoch)
 }
 
-// Commit takes the next entry of a partition's journal.
+// Commit takes the next entry of a partition's journal. The ledgers up to the same moment
+// were given before.
 func (c *Checker) Commit(e Commit) {
-	process, _, _ := strings.Cut(e.Worker, ".")
-	c.tenure(job.Tenure{Partition: e.Job.Partition, Epoch: e.Epoch}, holder{e.Worker, process})
+	c.tenure(job.Tenure{Partition: e.Job.Partition, Epoch: e.Epoch}, holder{e.Worker, c.members[e.Worker]})
 	j := c.job(e.Job)
 	j.commits = append(j.commits, e)
 	if e.Key != "" {

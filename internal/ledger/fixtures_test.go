@@ -114,6 +114,8 @@ func (s *script) verb(process, kind string, f []string) {
 		r.Run = s.runs[process+f[0]]
 	case Effect:
 		r.Job, r.Key, r.Fence = s.id(f[0]), key(f[1]), s.number(f[2])
+	case Join:
+		r.Worker = f[0]
 	case Close:
 	default:
 		s.t.Fatalf("no verb %q", kind)

@@ -28,7 +28,7 @@ func (c *Checker) commits(k *keyState) {
 			continue
 		}
 		k.last = j.id
-		x := j.committed()
+		x := c.committed(j)
 		if x == nil { // a dead letter: it need not have run at who buried it
 			for _, x := range j.runs {
 				k.fence = max(k.fence, x.fence)
@@ -80,7 +80,7 @@ func (c *Checker) overlaps(k *keyState) {
 		for n < len(byJob) && byJob[n].job == byJob[0].job {
 			n++
 		}
-		if x := byJob[0].job.committed(); x != nil {
+		if x := c.committed(byJob[0].job); x != nil {
 			c.against(k, x, later, 0)
 			c.against(k, x, byJob[:n], x.start)
 		}

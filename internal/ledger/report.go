@@ -29,19 +29,30 @@ type Finding struct {
 // Report counts. It counts events, not members of sets: a job that completed three times
 // is two anomalies.
 type Report struct {
-	Anomalies  map[string]int // by kind; only what was found
-	RolledBack map[string]int // the same, where a failover was announced that may forget
-	LostWhere  map[string]int // prefix, middle, postfix: where in the order of their producer
+	Anomalies  map[string]int `json:"anomalies"`   // by kind; only what was found
+	RolledBack map[string]int `json:"rolled_back"` // the same, where a failover was announced that may forget
+	LostWhere  map[string]int `json:"lost_where"`  // prefix, middle, postfix: where in the order of their producer
 
-	Submitted, Accepted, Refused, Unknown int
-	Recovered                             int // of unknown outcome, and came out
-	Completed, Dead                       int
-	Runs, Reruns                          int // handler starts; those beyond the first of a job
-	Effects                               int // of a plain sink, which takes every one
-	FencedEffects                         int // of the fenced sink
-	Joins, Phases                         int
-	Epoch                                 uint64 // of the ring, the last seen
-	Faults                                map[string]int
+	Submitted     int            `json:"submitted"`
+	Accepted      int            `json:"accepted"`
+	Refused       int            `json:"refused"`
+	Unknown       int            `json:"unknown"`
+	Recovered     int            `json:"recovered"` // not answered or of unknown outcome, and came out
+	Completed     int            `json:"completed"`
+	Dead          int            `json:"dead"`
+	Runs          int            `json:"runs"`           // handler starts
+	Reruns        int            `json:"reruns"`         // those beyond the first of a job
+	Effects       int            `json:"effects"`        // of a plain sink, which takes every one
+	FencedEffects int            `json:"fenced_effects"` // of the sink that compares fences
+	Joins         int            `json:"joins"`
+	Phases        int            `json:"phases"`
+	Epoch         uint64         `json:"resizes"` // of the ring, the last seen
+	Faults        map[string]int `json:"faults"`
+}
+
+// NewReport is empty.
+func NewReport() Report {
+	return Report{Anomalies: map[string]int{}, RolledBack: map[string]int{}, LostWhere: map[string]int{}, Faults: map[string]int{}}
 }
 
 // Found is the number of anomalies.
@@ -51,6 +62,21 @@ func (r *Report) Found() int {
 		n += v
 	}
 	return n
+}
+
+// Add sums two reports.
+func (r *Report) Add(o *Report) {
+	for _, m := range []struct{ to, from map[string]int }{{r.Anomalies, o.Anomalies}, {r.RolledBack, o.RolledBack}, {r.LostWhere, o.LostWhere}, {r.Faults, o.Faults}} {
+		for k, n := range m.from {
+			m.to[k] += n
+		}
+	}
+	for _, n := range []struct{ to, from *int }{{&r.Submitted, &o.Submitted}, {&r.Accepted, &o.Accepted}, {&r.Refused, &o.Refused},
+		{&r.Unknown, &o.Unknown}, {&r.Recovered, &o.Recovered}, {&r.Completed, &o.Completed}, {&r.Dead, &o.Dead}, {&r.Runs, &o.Runs},
+		{&r.Reruns, &o.Reruns}, {&r.Effects, &o.Effects}, {&r.FencedEffects, &o.FencedEffects}, {&r.Joins, &o.Joins}, {&r.Phases, &o.Phases}} {
+		*n.to += *n.from
+	}
+	r.Epoch += o.Epoch
 }
 
 // rollable kinds are what a server that forgot acknowledged writes does by itself.

@@ -88,7 +88,7 @@ func (c *Checker) judge(j *jobState) {
 		return
 	}
 	c.report.Completed++
-	if j.committed() == nil {
+	if c.committed(j) == nil {
 		c.found(Unrun, "job %s was completed by %s at epoch %d, which ended no run of it", j.id, j.commits[0].Worker, j.commits[0].Epoch)
 	}
 	if c.sinks && j.effects == 0 {
@@ -98,22 +98,18 @@ func (c *Checker) judge(j *jobState) {
 
 // committed is the run that completed the job: the last good one of the tenure that the
 // journal names. Nil if there is none, or the job is dead.
-func (j *jobState) committed() *run {
+func (c *Checker) committed(j *jobState) *run {
 	if len(j.commits) == 0 || j.commits[0].Dead {
 		return nil
 	}
+	process := c.members[j.commits[0].Worker]
 	var found *run
 	for _, x := range j.runs {
-		if x.good && x.epoch == j.commits[0].Epoch && x.file.owns(j.commits[0].Worker) && (found == nil || x.end > found.end) {
+		if x.good && x.epoch == j.commits[0].Epoch && x.file.name == process && (found == nil || x.end > found.end) {
 			found = x
 		}
 	}
 	return found
-}
-
-// owns reports whether an incarnation is one of the process.
-func (f *file) owns(incarnation string) bool {
-	return len(incarnation) > len(f.name) && incarnation[:len(f.name)] == f.name && incarnation[len(f.name)] == '.'
 }
 
 // ofProducer resolves the submissions of one file. Lost ones are told by where they are
