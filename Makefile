@@ -63,6 +63,14 @@ chaos: ## Kill real processes under load, TIER=kills COUNT=50
 	@name=$(TIER); first=$$(echo $${name:0:1} | tr a-z A-Z); \
 	set -x; $(GO) test ./e2e -run "TestChaos$$first$${name:1}" -count=1 -v -timeout 30m -chaos.$(TIER)=$(COUNT)
 
+# What `make mutants` tries: the mutants whose names match, all without it.
+MUTANT ?=
+
+.PHONY: mutants
+mutants: ## Put known bugs back one by one; the tests must notice each, MUTANT=name for some
+	@scripts/install-test-deps
+	@$(GO) run ./internal/mutants -only '$(MUTANT)'
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME=10s
 	@set -e; grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | while read -r file; do \

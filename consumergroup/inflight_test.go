@@ -1,0 +1,168 @@
+package consumergroup
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"ringmaster/job"
+	"ringmaster/resize"
+)
+
+// slowServer answers acks and readings of the pending list when it is told to, with what
+// was so when it was asked.
+type slowServer struct {
+	*fakeServer
+	acks, histories      int // asked for
+	ackGo, historyGo     chan struct{}
+	pending              []job.Entry
+	releaseErr, claimErr error
+	named                int // by the last release
+}
+
+func (f *slowServer) Ack(_ context.Context, _ int, batches []job.PartitionAcks) ([][]job.Answer, error) {
+	f.acks++
+	<-f.ackGo
+	f.pending = f.pending[1:]
+	out := make([][]job.Answer, len(batches))
+	for i, b := range batches {
+		for range b.Completions {
+			out[i] = append(out[i], job.ByOwner)
+		}
+	}
+	return out, nil
+}
+
+func (f *slowServer) History(context.Context, int) ([]job.Entry, error) {
+	f.histories++
+	then := f.pending
+	<-f.historyGo
+	return then, nil
+}
+
+func (f *slowServer) Release(_ context.Context, ts []job.Tenure, running [][]job.EntryID, _ bool) ([]job.ReleaseOutcome, []error) {
+	f.named = len(running[0])
+	return make([]job.ReleaseOutcome, len(ts)), []error{f.releaseErr}
+}
+
+func (f *slowServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int) ([]job.ClaimPage, []error) {
+	return make([]job.ClaimPage, len(ts)), []error{f.claimErr}
+}
+
+func (b *bench) slow(pending ...job.Entry) *slowServer {
+	f := &slowServer{fakeServer: b.fake, pending: pending, ackGo: make(chan struct{}), historyGo: make(chan struct{})}
+	b.s.reader, b.s.session.member = f, f
+	return f
+}
+
+// sendEnds is the acker's turn.
+func (b *bench) sendEnds(ctx context.Context) {
+	b.w.mu.Lock()
+	batch := b.s.ends
+	b.s.ends = nil
+	b.w.mu.Unlock()
+	b.s.flush(ctx, batch)
+}
+
+// The own pending list has an entry until its ack is executed, and the worker has the job
+// until the ack is answered. Read in between, the list would bring the job back as new.
+func TestThePendingListIsNotReadWhileAnEndIsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		f := b.slow(entry(1, "k"), entry(2, "k"))
+		b.arrive(f.pending...)
+		b.finish(b.mustStart(1))
+		merged := make(chan error, 1)
+		go b.sendEnds(t.Context())
+		synctest.Wait()
+		go func() { merged <- b.s.mergeHistory(t.Context()) }()
+		synctest.Wait()
+		if f.acks != 1 || f.histories != 0 {
+			t.Errorf("%d acks are in flight, and the list was read %d times", f.acks, f.histories)
+		}
+		close(f.ackGo)
+		synctest.Wait()
+		close(f.historyGo)
+		if err := <-merged; err != nil {
+			t.Fatal(err)
+		}
+		b.mustStart(2)
+		b.mustNotStart()
+	})
+}
+
+func TestNoEndSetsOutWhileThePendingListIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		f := b.slow(entry(1, "k"), entry(2, "k"))
+		b.arrive(f.pending...)
+		one := b.mustStart(1)
+		merged := make(chan error, 1)
+		go func() { merged <- b.s.mergeHistory(t.Context()) }()
+		synctest.Wait()
+		b.finish(one)
+		go b.sendEnds(t.Context())
+		synctest.Wait()
+		if f.acks != 0 || f.histories != 1 {
+			t.Errorf("%d acks were sent while the list was read", f.acks)
+		}
+		close(f.historyGo)
+		if err := <-merged; err != nil {
+			t.Fatal(err)
+		}
+		close(f.ackGo)
+		synctest.Wait()
+		b.mustStart(2)
+		b.mustNotStart()
+	})
+}
+
+// From the closing of the gate on nothing starts, so that what a release names is all
+// that runs, whenever it is sent.
+func TestNothingStartsBetweenTheGateAndTheRelease(t *testing.T) {
+	b := newBench(t, nil)
+	f := b.slow()
+	b.arrive(entry(1, "a"), entry(2, "b"), entry(3, ""))
+	b.mustStart(1)
+	b.finish(b.mustStart(2)) // ended and not answered: it may still need its permit
+	b.s.setGate(0, 1, false)
+	b.mustNotStart()
+	b.s.release(t.Context(), []resize.ReleasePartition{{Part: 0, Epoch: 1}})
+	if f.named != 2 {
+		t.Errorf("the release names %d jobs, two run or wait for their answer", f.named)
+	}
+	b.mustNotStart()
+}
+
+// What was not answered is neither done nor refused: the records are read first.
+func TestUnansweredHandoversAreUnknown(t *testing.T) {
+	b := newBench(t, nil)
+	f := b.slow()
+	f.releaseErr, f.claimErr = job.ErrOutcomeUnknown, job.ErrOutcomeUnknown
+	for _, ev := range b.s.release(t.Context(), []resize.ReleasePartition{{Part: 0, Epoch: 1}}) {
+		if a := ev.(resize.ReleaseAnswered); a.Outcome != resize.ReleaseUnknown || !b.s.unsure {
+			t.Errorf("release: %+v, connection in doubt: %v", a, b.s.unsure)
+		}
+	}
+	b.s.unsure = false
+	for _, ev := range b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}}) {
+		if a := ev.(resize.ClaimAnswered); a.Outcome != resize.ClaimUnknown || !b.s.unsure {
+			t.Errorf("claim: %+v, connection in doubt: %v", a, b.s.unsure)
+		}
+	}
+}
+
+// Nobody repeats a hint that a former owner is done. With every reading of the records the
+// permits that are left are looked at again.
+func TestALostHintAboutADrainerIsFoundAgain(t *testing.T) {
+	b := newBench(t, nil)
+	b.ten.passes = 1
+	b.ten.setPermits([]job.Permit{{ID: eid(1), Holder: "x@1", Key: "a"}})
+	events := b.s.snapshotEvents(job.Snapshot{Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1, Planned: "w.1"}}})
+	for _, ev := range events {
+		if m, ok := ev.(resize.MessageReceived); ok && m.Message.Type == resize.TypeUndrained && m.Message.Part == 0 && m.Message.PartEpoch == 1 {
+			return
+		}
+	}
+	t.Errorf("%d events, none of which looks at the permit again", len(events))
+}

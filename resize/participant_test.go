@@ -1,0 +1,66 @@
+package resize
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// steps feeds a participant events and returns all that it wants, in short.
+func steps(t *testing.T, p *Participant, events ...ParticipantEvent) []string {
+	t.Helper()
+	var out []string
+	for _, ev := range events {
+		actions, err := p.Step(ev)
+		if err == nil {
+			err = p.CheckInvariants()
+		}
+		if err != nil {
+			t.Fatalf("on %T%+v: %v", ev, ev, err)
+		}
+		for _, a := range actions {
+			out = append(out, fmt.Sprintf("%T", a))
+		}
+	}
+	return out
+}
+
+const wantsRecords, opens, rejoins, claims = "resize.ReadRecords", "resize.OpenGate", "resize.Rejoin", "resize.ClaimPartition"
+
+// The barrier of a resize comes down by its own phase 3 alone, and not before the worker
+// has replied to phase 2.
+func TestAnOldResumeTakesNoBarrierDown(t *testing.T) {
+	p := NewParticipant()
+	gained := MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 5, Part: 0, PartEpoch: 1, Change: 1}}
+	got := steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 5, Phase: Stopping, Mode: ModeRing}},
+		gained, ClaimAnswered{Part: 0, Epoch: 1})
+	if slices.Contains(got, opens) {
+		t.Fatalf("opened while the barrier is up: %v", got)
+	}
+	resume := func(epoch uint64) MessageReceived {
+		return MessageReceived{Message{Type: TypeSync, Phase: Resuming, Epoch: epoch, Part: -1}}
+	}
+	if got := steps(t, p, resume(4)); len(got) != 0 {
+		t.Errorf("phase 3 of the resize before: %v", got)
+	}
+	if got := steps(t, p, resume(5)); !slices.Equal(got, []string{wantsRecords}) {
+		t.Errorf("phase 3 without a reply to phase 2: %v, want a look at the records", got)
+	}
+}
+
+// What was given up is never taken up again by the same incarnation: a run of the first
+// tenure may still go on.
+func TestAnEndedTenureIsNotTakenUpAgain(t *testing.T) {
+	p := NewParticipant()
+	state := RingState{Epoch: 3, Change: 1}
+	got := steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 3}},
+		MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 3, Part: 0, PartEpoch: 1, Change: 1}},
+		ClaimAnswered{Part: 0, Epoch: 1}, PartitionFenced{Part: 0, Epoch: 1})
+	if !slices.Contains(got, opens) || got[len(got)-1] != wantsRecords {
+		t.Fatalf("open, then fenced: %v", got)
+	}
+	got = steps(t, p, SnapshotRead{Owned: map[int]uint64{0: 1}, Plan: map[int]string{0: "w.1"}, RingState: state})
+	if !slices.Contains(got, rejoins) || slices.Contains(got, claims) {
+		t.Errorf("records that still have it: %v, want a new incarnation", got)
+	}
+}
