@@ -89,15 +89,6 @@ func TestFrozenServerDoesNotAnswer(t *testing.T) {
 	s.Stop() // a frozen server can be stopped too
 }
 
-func TestAForeignServerIsNotTakenForOurs(t *testing.T) {
-	other := Real(t)
-	s := &Server{t: t, bin: other.bin, dir: t.TempDir(), port: other.port, log: t.TempDir() + "/log"}
-	if err := s.start(); err == nil {
-		s.Kill()
-		t.Fatal("started on a port that another server holds")
-	}
-}
-
 func TestEachRunsBoth(t *testing.T) {
 	var kinds []string
 	Each(t, func(t *testing.T, url, kind string) {
@@ -109,5 +100,23 @@ func TestEachRunsBoth(t *testing.T) {
 	})
 	if len(kinds) != 2 || kinds[0] != "real" || kinds[1] != "miniredis" {
 		t.Fatalf("ran %v", kinds)
+	}
+}
+
+func TestReplicatedEndsWithTheTest(t *testing.T) {
+	var addrs []string
+	t.Run("inner", func(t *testing.T) {
+		g := Replicated(t, 1)
+		addrs = []string{g.Nodes[0].Addr(), g.Nodes[1].Addr(), g.Front.Addr()}
+		c := client(t, g.URL())
+		if n, err := c.Do(t.Context(), "wait", 1, 5000).Int(); err != nil || n != 1 {
+			t.Fatalf("WAIT 1 = %d, %v", n, err)
+		}
+	})
+	for _, addr := range addrs {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			_ = conn.Close()
+			t.Errorf("something still listens at %s", addr)
+		}
 	}
 }

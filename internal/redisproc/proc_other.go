@@ -1,9 +1,9 @@
 //go:build !linux
 
-package redistest
+package redisproc
 
 import "syscall"
 
-// diesWithParent has no counterpart here: a killed test process leaves its
+// diesWithParent has no counterpart here: a killed process leaves its
 // server behind.
 func diesWithParent() *syscall.SysProcAttr { return nil }
