@@ -33,6 +33,7 @@ var (
 	ErrConflict       = job.ErrConflict
 	ErrUnavailable    = job.ErrUnavailable
 	ErrOutcomeUnknown = job.ErrOutcomeUnknown
+	ErrUnconfirmed    = job.ErrUnconfirmed
 	// ErrDead: the job went to the dead letters.
 	ErrDead = errors.New("job is dead")
 )
@@ -52,6 +53,7 @@ type Status = job.Status
 // Client hands jobs in and asks about them. Safe for concurrent use.
 type Client struct {
 	store     *streams.Store
+	url       string
 	stop      func() // of the embedded store
 	producers *app.Producers
 }
@@ -60,7 +62,13 @@ type Client struct {
 // connect yet. The url "embedded" starts a store in this process's memory, at
 // 127.0.0.1:6390, which ends with Close and takes all jobs with it;
 // "embedded://127.0.0.1:0" starts it on a free port, which URL tells.
-func NewClient(url string) (*Client, error) {
+func NewClient(url string, opts ...ClientOption) (*Client, error) {
+	cfg := configs.DefaultCommon()
+	for _, o := range opts {
+		if err := o(&cfg); err != nil {
+			return nil, err
+		}
+	}
 	c := &Client{stop: func() {}}
 	if addr, ok := embeddedAddr(url); ok {
 		e, err := embedded.Start(addr)
@@ -69,13 +77,40 @@ func NewClient(url string) (*Client, error) {
 		}
 		c.stop, url = e.Close, e.URL()
 	}
-	s, err := streams.Open(streams.Options{URL: url, ClientName: "ringmaster-client"})
+	set(&cfg.Redis, url)
+	s, err := app.Open(cfg, "ringmaster-client")
 	if err != nil {
 		c.stop()
 		return nil, err
 	}
-	c.store, c.producers = s, app.NewProducers(s, configs.QueueSpec{})
+	c.url, c.store, c.producers = streams.Redact(cfg.Redis), s, app.NewProducers(s, configs.QueueSpec{})
 	return c, nil
+}
+
+// ClientOption changes a client.
+type ClientOption func(*configs.Common) error
+
+// Durable says what a job must have reached before Submit reports it as handed in: "memory"
+// (the default), "fsync", "replicas:N" or "fsync+replicas:N". What has not reached it within
+// wait (0: 1 s) is an ErrUnconfirmed, never a success. A server that cannot confirm it is
+// refused with an ErrInvalid at the first submission.
+func Durable(level string, wait time.Duration) ClientOption {
+	return func(c *configs.Common) error {
+		d, err := job.ParseDurability(level)
+		if err != nil {
+			return fmt.Errorf("durability %q: %w", level, err)
+		}
+		d.Wait = c.Durability.Wait
+		set(&d.Wait, wait)
+		c.Durability = d
+		return nil
+	}
+}
+
+// Mode says what is behind the URL: "standalone" (the default), "sentinel" or "cluster".
+// The URL is then a list with commas; of sentinels the first ends in ?master_name=NAME.
+func Mode(mode string) ClientOption {
+	return func(c *configs.Common) error { c.RedisMode = mode; return nil }
 }
 
 // embeddedAddr is where the store in memory is to listen, if url asks for one.
@@ -88,7 +123,7 @@ func embeddedAddr(url string) (addr string, ok bool) {
 
 // URL is the server's address, without a password: what a Worker's URL and Dispatch take
 // where the server asks for none.
-func (c *Client) URL() string { return c.store.Address() }
+func (c *Client) URL() string { return c.url }
 
 // Close sends what was handed in and ends the connections.
 func (c *Client) Close() error {

@@ -38,6 +38,9 @@ type Worker struct {
 	MaxAttempts    int           // before a job is dead; 20
 	BackoffBase    time.Duration // before the second attempt, doubling with each; 1 s
 	BackoffMax     time.Duration // 10 min
+	Durability     string        // what an end must have reached before its key goes on, see Durable; "memory"
+	WaitTimeout    time.Duration // how long a batch of ends waits for that at a time; 1 s
+	Mode           string        // what is behind URL, see Mode; "standalone"
 	Logger         *slog.Logger  // nil: silent
 
 	handlers map[string]handlers.Func
@@ -75,6 +78,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	cfg := configs.DefaultWorker()
 	cfg.Queues, cfg.Name = w.Queues, w.Name
 	set(&cfg.Redis, w.URL)
+	set(&cfg.RedisMode, w.Mode)
+	if w.Durability != "" {
+		if err := Durable(w.Durability, w.WaitTimeout)(&cfg.Common); err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+	}
 	set(&cfg.Concurrency, w.Concurrency)
 	set(&cfg.HandlerTimeout, w.HandlerTimeout)
 	set(&cfg.DrainTimeout, w.DrainTimeout)

@@ -12,13 +12,15 @@ import (
 
 // Common is what all three programs need to reach a queue.
 type Common struct {
-	Redis             string // one URL, or several separated by commas if RedisMode is not "standalone"; may hold a password, see RedactURL
-	RedisMode         string // "standalone", "sentinel" or "cluster"
-	RedisPasswordFile string // file that holds the password; empty: none
-	RedisPassword     Secret // from RedisPasswordFile or the environment; overrides the URL's
-	Namespace         string // first part of every key in Redis
-	LogLevel          string // "debug", "info", "warn" or "error"
-	LogFormat         string // "text" or "json"
+	Redis             string         // one URL, or several separated by commas if RedisMode is not "standalone"; may hold a password, see RedactURL
+	RedisMode         string         // "standalone", "sentinel" or "cluster"
+	RedisPasswordFile string         // file that holds the password; empty: none
+	RedisPassword     Secret         // from RedisPasswordFile or the environment; overrides the URL's
+	Namespace         string         // first part of every key in Redis
+	Durability        job.Durability // what jobs, ends and changes of owner must have reached before they are reported
+	Strict            bool           // a server whose settings put jobs at risk is refused
+	LogLevel          string         // "debug", "info", "warn" or "error"
+	LogFormat         string         // "text" or "json"
 }
 
 // Dispatcher is the configuration of the program dispatcher.
@@ -95,11 +97,12 @@ func BuiltinTypes() []string { return []string{"echo", "fail", "sleep"} }
 // DefaultCommon is a Redis on this machine.
 func DefaultCommon() Common {
 	return Common{
-		Redis:     "redis://127.0.0.1:6379",
-		RedisMode: "standalone",
-		Namespace: "rm",
-		LogLevel:  "info",
-		LogFormat: "text",
+		Redis:      "redis://127.0.0.1:6379",
+		RedisMode:  "standalone",
+		Namespace:  "rm",
+		Durability: job.Durability{Wait: time.Second}, // a replica that needs longer is not well
+		LogLevel:   "info",
+		LogFormat:  "text",
 	}
 }
 

@@ -26,9 +26,23 @@ func (c *Common) fields() []field {
 		text("redis_password_file", "file that holds the password of Redis", &c.RedisPasswordFile, nil),
 		secretText("redis_password", &c.RedisPassword),
 		name("namespace", "first part of every key in Redis", &c.Namespace, false),
+		durability("durability", "what a write must have reached before it is reported as done", &c.Durability),
+		duration("wait_timeout", "how long a batch of writes may wait for its durability; then its outcome is unknown", &c.Durability.Wait, 10*time.Millisecond, time.Minute),
+		boolean("strict", "refuse a server whose settings put jobs at risk, instead of a warning", &c.Strict),
 		choice("log_level", "least level that is logged", &c.LogLevel, "debug", "info", "warn", "error"),
 		choice("log_format", "form of the log on stderr", &c.LogFormat, "text", "json"),
 	}
+}
+
+func durability(key, help string, p *job.Durability) field {
+	return field{key: key, kind: "string", help: help + ": memory|fsync|replicas:N|fsync+replicas:N", show: func() string { return p.String() },
+		set: func(given []string) error {
+			d, err := job.ParseDurability(given[0])
+			if err == nil {
+				p.Fsync, p.Replicas = d.Fsync, d.Replicas
+			}
+			return err
+		}}
 }
 
 func (q *QueueSpec) fields() []field {

@@ -192,6 +192,9 @@ var (
 	// ErrOutcomeUnknown: the request was sent and no answer came. It may have been done,
 	// or be done later. Repeat it under the same idempotency key.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrUnconfirmed: an ErrOutcomeUnknown of a request that was done, and that fewer copies
+	// than the durability asks for have confirmed in time. A failover may take it back.
+	ErrUnconfirmed = fmt.Errorf("not confirmed: %w", ErrOutcomeUnknown)
 	// ErrFenced: the caller no longer holds what it writes for; nothing was written.
 	ErrFenced = errors.New("fenced")
 	// ErrUnknown: the job is pending for nobody, perhaps because of an earlier completion

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/redis/go-redis/v9"
-
 	"ringmaster/internal/failpoint"
 	"ringmaster/job"
 )
@@ -13,6 +11,7 @@ import (
 // Claim asks for one page of each of some partitions that the caller was given, in one
 // round trip. cursors are parallel to tenures; "" begins a pass. Each answer has its own
 // error; after ErrOutcomeUnknown the marks of that page may be gone: Reset and History.
+// The first page of a pass is confirmed at the store's durability (else ErrUnconfirmed).
 func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int) ([]job.ClaimPage, []error) {
 	calls := make([]*call, len(tenures))
 	for i, t := range tenures {
@@ -22,7 +21,7 @@ func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 		}
 		calls[i] = &call{shard: r.shard, args: []any{r.inc, t.Partition, epochText(t.Epoch), cursor, count}}
 	}
-	r.pipe(ctx, &r.s.scripts.claim, calls)
+	r.pipe(ctx, &r.s.scripts.claim, calls, begins(cursors))
 	pages, errs := make([]job.ClaimPage, len(calls)), make([]error, len(calls))
 	for i, k := range calls {
 		if errs[i] = k.err; k.err == nil {
@@ -74,9 +73,15 @@ func entriesWithRetries(rows, records []any, p, partitions int) []job.Entry {
 	return es
 }
 
+// begins reports whether a pass begins with one of the pages. What the caller was given is
+// confirmed before its first use, on the connection that claims: the change of owner, and
+// the ends of former owners' runs that a pass finds, come before it in what replicas get.
+func begins(cursors []string) bool { return slices.Contains(cursors, "") }
+
 // pipe runs calls of one script on the reader's own connection.
-func (r *Reader) pipe(ctx context.Context, sc *script, calls []*call) {
-	r.s.pipe(ctx, func() redis.Pipeliner { return r.conn.Pipeline() }, r.conn, sc, calls)
+func (r *Reader) pipe(ctx context.Context, sc *script, calls []*call, confirm bool) {
+	confirm = confirm && !r.s.opts.Durability.Memory()
+	r.s.pipe(ctx, r.conn.Pipeline, sc, calls, pipeline{confirm: confirm})
 }
 
 // Release gives partitions up, in one round trip: for each, running are the entries the
@@ -96,7 +101,7 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 		calls[i] = &call{shard: r.shard, args: args}
 	}
 	failpoint.Hit(failpoint.W7)
-	r.pipe(ctx, &r.s.scripts.release, calls)
+	r.pipe(ctx, &r.s.scripts.release, calls, false)
 	failpoint.Hit(failpoint.W8)
 	out, errs := make([]job.ReleaseOutcome, len(calls)), make([]error, len(calls))
 	for i, k := range calls {

@@ -35,6 +35,7 @@ const DefaultNamespace = "rm"
 //	<shard>journal:<p>      stream  ack                     for ever (only queues with a journal)
 //	<shard>producer:<id>    hash    enqueue                 24 h after the last batch
 //	<shard>idem:<key>       string  enqueue_once            24 h
+//	<shard>confirm          string  before WAIT, WAITAOF    for ever
 //
 // <shard> is "<ns>:{<queue>}:" for a queue of one shard, "<ns>:{<queue>/<s>}:" else.
 type keyspace struct{ namespace string }
@@ -52,6 +53,7 @@ func (k keyspace) shard(queue string, shards, s int) string {
 func jobsKey(shard string, p int) string    { return shard + "jobs:" + strconv.Itoa(p) }
 func inboxKey(shard, inc string) string     { return shard + "control:" + inc }
 func controlKey(shard string) string        { return shard + "control" }
+func confirmKey(shard string) string        { return shard + "confirm" }
 func aliveKey(shard, inc string) string     { return shard + "alive:" + inc }
 func deadKey(shard string, p int) string    { return shard + "dead:" + strconv.Itoa(p) }
 func retryKey(shard string, p int) string   { return shard + "retry:" + strconv.Itoa(p) }

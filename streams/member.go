@@ -172,7 +172,8 @@ func (m *Member) Poke(ctx context.Context, shard int) error {
 // Ack ends runs: the batch of one shard, any number of partitions, in one script call.
 // The answers are parallel to the batches and their completions. After
 // ErrOutcomeUnknown the same call may be repeated: what was applied answers NotPending, or
-// ByOwner again for a plain completion of the owner, which has no effects.
+// ByOwner again for a plain completion of the owner, which has no effects. It is
+// confirmed at the store's durability; ErrUnconfirmed is an ErrOutcomeUnknown.
 func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks) ([][]job.Answer, error) {
 	journal := ""
 	if m.q.Journal {
@@ -189,7 +190,7 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	if failpoint.Enabled && buries(batches) {
 		failpoint.Hit(failpoint.W13)
 	}
-	v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.ack, m.s.shard(m.q, shard), args...)
+	v, err := m.s.runConfirmed(ctx, &m.s.scripts.ack, m.s.shard(m.q, shard), args...)
 	if err != nil {
 		return nil, err
 	}

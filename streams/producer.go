@@ -67,7 +67,9 @@ var ErrRecounted = errors.New("queue has another number of partitions now")
 // Enqueue adds jobs and waits for the server's answer. Jobs of one key keep the order
 // of the call. The errors are parallel to the jobs (nil slice: all were added); each is
 // an ErrInvalid, an ErrUnavailable or ErrFull (not added), or an ErrOutcomeUnknown
-// (perhaps added; only a job with an idempotency key can be repeated safely after it).
+// (perhaps added; only a job with an idempotency key can be repeated safely after it). An
+// ErrOutcomeUnknown is an ErrUnconfirmed where the job was added, and fewer copies than the
+// store's durability asks for have confirmed it.
 // The wait ends with ctx. Jobs with an idempotency key go one by one.
 func (p *Producer) Enqueue(ctx context.Context, jobs ...job.Job) ([]job.Receipt, []error) {
 	// Runs of one kind one after the other: a key may have jobs of both.
@@ -188,10 +190,10 @@ func (p *Producer) enqueueOnce(ctx context.Context, j job.Job, partition int) (j
 	sum := sha256.Sum256([]byte(e[0] + "\x00" + e[1] + "\x00" + e[2]))
 	args := []any{partition, j.IdempotencyKey, hex.EncodeToString(sum[:16]), job.IdempotencyTTL.Milliseconds(), e[0], e[1], e[2], "", p.q.Partitions}
 	shard := p.s.shardOf(p.q, partition)
-	v, err := p.s.run(ctx, p.s.cmd, &p.s.scripts.enqueueOnce, shard, args...)
+	v, err := p.s.runConfirmed(ctx, &p.s.scripts.enqueueOnce, shard, args...)
 	if errors.Is(err, job.ErrNotFound) {
 		if err = p.recreate(ctx); err == nil {
-			v, err = p.s.run(ctx, p.s.cmd, &p.s.scripts.enqueueOnce, shard, args...)
+			v, err = p.s.runConfirmed(ctx, &p.s.scripts.enqueueOnce, shard, args...)
 		}
 	}
 	if err != nil {

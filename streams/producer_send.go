@@ -155,7 +155,7 @@ func (p *Producer) send(batches []*outBatch) bool {
 		}
 		calls[i] = &call{shard: p.s.shardOf(p.q, b.partition), args: args}
 	}
-	p.s.runAll(ctx, p.s.cmd, &p.s.scripts.enqueue, calls)
+	p.s.runAllConfirmed(ctx, &p.s.scripts.enqueue, calls)
 	healthy, missing := true, false
 	p.mu.Lock()
 	p.failure = nil
@@ -192,6 +192,9 @@ func (p *Producer) settle(b *outBatch, k *call) bool {
 		}
 		p.lanes[b.partition].retry = nil
 		return true
+	case errors.Is(err, job.ErrUnconfirmed):
+		// It waited as long as it was told to. The caller decides: repeating waits again.
+		b.sent = true
 	case errors.Is(err, job.ErrOutcomeUnknown):
 		b.sent = true
 		p.failure = err

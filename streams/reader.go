@@ -44,6 +44,9 @@ func (s *Store) NewReader(q Queue, shard int, incarnation string) *Reader {
 // connection is ended at the server, so that a read that was given up is not executed
 // later. ErrKillRefused if the server does not let us.
 func (r *Reader) Reset(ctx context.Context) error {
+	if err := r.s.CheckDurability(ctx); err != nil {
+		return err
+	}
 	client, err := r.s.dedicated(ctx, r.shard)
 	if err != nil {
 		return wrap("connect reader", err)

@@ -172,24 +172,42 @@ type call struct {
 // runAll executes many calls of one script in one round trip. Each call has its own
 // answer; those the server did not know the script for are sent again, whole.
 func (s *Store) runAll(ctx context.Context, c redis.UniversalClient, sc *script, calls []*call) {
-	s.pipe(ctx, func() redis.Pipeliner { return c.Pipeline() }, c, sc, calls)
+	s.pipe(ctx, c.Pipeline, sc, calls, pipeline{})
 }
 
-func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, single caller, sc *script, calls []*call) {
+// pipeline says how calls are sent.
+type pipeline struct {
+	whole   bool // the first call brings the script's text, which loads it for the others
+	confirm bool // the server is to confirm the writes at the store's durability
+}
+
+func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *script, calls []*call, how pipeline) {
 	if err := s.detect(ctx); err != nil {
 		for _, k := range calls {
 			k.err = notSent(sc.name, err)
 		}
 		return
 	}
-	_, hash := s.text(sc)
+	whole, hash := s.text(sc)
 	p := open()
 	cmds := make([]*redis.Cmd, len(calls))
 	for i, k := range calls {
+		if i == 0 && how.whole {
+			cmds[i] = p.Eval(ctx, whole, []string{k.shard}, k.args...)
+			continue
+		}
 		cmds[i] = p.EvalSha(ctx, hash, []string{k.shard}, k.args...)
+	}
+	var confirmed *redis.Cmd
+	if how.confirm {
+		confirmed = s.confirm(ctx, p, calls[0].shard)
 	}
 	// Each command keeps its own error.
 	_, _ = p.Exec(ctx)
+	var doubt error
+	if confirmed != nil {
+		doubt = s.unconfirmed(sc.name, confirmed)
+	}
 	var again []*call
 	for i, k := range calls {
 		k.value, k.err = cmds[i].Result()
@@ -200,16 +218,14 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, single ca
 		if errors.Is(k.err, redis.Nil) {
 			k.value, k.err = nil, nil
 		}
-		k.err = wrap(sc.name, k.err)
+		if k.err = wrap(sc.name, k.err); k.err == nil {
+			k.err = doubt
+		}
 	}
-	if len(again) == 0 {
-		return
-	}
-	// One call sent whole loads the script; the others go in one round trip again. Each
-	// round is shorter, so this ends even while somebody flushes the scripts.
-	first := again[0]
-	first.value, first.err = s.run(ctx, single, sc, first.shard, first.args...)
-	if len(again) > 1 {
-		s.pipe(ctx, open, single, sc, again[1:])
+	if len(again) > 0 {
+		// The text goes along with the first; the others go in the same round trip again. Each
+		// round is shorter, so this ends even while somebody flushes the scripts.
+		how.whole = true
+		s.pipe(ctx, open, sc, again, how)
 	}
 }

@@ -47,6 +47,9 @@ type Options struct {
 	Timeout time.Duration
 	// ClientName shows in CLIENT LIST.
 	ClientName string
+	// Durability is what jobs, their ends and changes of owner must have reached before they
+	// are reported. Default: the server's memory.
+	Durability job.Durability
 
 	dial dialer // nil: as usual
 }
@@ -62,6 +65,7 @@ type Store struct {
 	admin   redis.UniversalClient // reads for people; retries are harmless
 	scripts *scripts
 	flavor  flavor
+	how     confirming
 
 	mu     sync.Mutex
 	queues map[string]Queue // what this process knows; a queue never changes its counts
@@ -77,6 +81,12 @@ func Open(o Options) (*Store, error) {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 3 * time.Second
+	}
+	if !o.Durability.Memory() {
+		if o.Durability.Wait <= 0 {
+			o.Durability.Wait = time.Second
+		}
+		o.Timeout = max(o.Timeout, o.Durability.Wait+2*time.Second)
 	}
 	sc, err := loadScripts()
 	if err != nil {

@@ -26,7 +26,7 @@ func Open(c configs.Common, program string) (*streams.Store, error) {
 		return nil, err
 	}
 	o := streams.Options{Addrs: e.Addrs, Mode: e.Mode, Username: e.Username, Password: string(e.Password), DB: e.DB,
-		Master: e.Master, Namespace: c.Namespace, ClientName: program}
+		Master: e.Master, Namespace: c.Namespace, ClientName: program, Durability: c.Durability}
 	if e.TLS {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}

@@ -76,6 +76,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitNotFound
 	case errors.Is(err, job.ErrConflict):
 		return exitConflict
+	case errors.Is(err, job.ErrUnconfirmed):
+		return exitFailure // the server was reached, and did it; its copies are late
 	case streams.IsUnreachable(err):
 		return exitUnreachable
 	default:

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -135,7 +136,13 @@ func (s *submission) one(ctx context.Context, j job.Job) error {
 func (s *submission) enqueue(ctx context.Context, jobs []job.Job) ([]job.Receipt, []error) {
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	return s.producer.Enqueue(ctx, jobs...)
+	receipts, errs := s.producer.Enqueue(ctx, jobs...)
+	for i, err := range errs {
+		if errors.Is(err, job.ErrOutcomeUnknown) {
+			errs[i] = fmt.Errorf("%w; submit it again under the same idempotency key, and it is added once", err)
+		}
+	}
+	return receipts, errs
 }
 
 // answer prints receipts and, where asked to, waits for their jobs. A receipt without

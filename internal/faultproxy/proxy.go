@@ -184,6 +184,9 @@ func (l *link) requests() {
 			l.waiting = append(l.waiting, rule)
 		}
 		l.mu.Unlock()
+		if rule != nil && rule.kind == answer {
+			req = []byte("*1\r\n$4\r\nPING\r\n") // keeps its place among the replies
+		}
 		_, err = l.server.Write(req)
 		if rule != nil && rule.kind == hold {
 			l.letGo()
@@ -198,7 +201,7 @@ func (l *link) requests() {
 // whether it is to be forwarded at all.
 func (l *link) apply(rule *Rule) bool {
 	switch rule.kind {
-	case loseReply, halfReply: // its turn comes with the reply
+	case loseReply, halfReply, answer: // their turn comes with the reply
 	case cut:
 		l.cut()
 		rule.fired <- struct{}{}
@@ -256,6 +259,9 @@ func (l *link) replies() {
 		l.proxy.mu.Unlock()
 		if !l.proxy.wait(shut) {
 			return
+		}
+		if rule != nil && rule.kind == answer {
+			reply = rule.reply
 		}
 		switch {
 		case rule != nil && rule.kind == halfReply:

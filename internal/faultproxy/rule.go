@@ -14,6 +14,7 @@ const (
 	hold
 	cut
 	delay
+	answer
 )
 
 // Rule applies to the next requests that contain its text anywhere, in the
@@ -24,6 +25,7 @@ type Rule struct {
 	kind  kind
 	match []byte
 	delay time.Duration
+	reply []byte
 	left  int // guarded by Proxy.mu
 
 	fired    chan struct{}
@@ -52,6 +54,14 @@ func (p *Proxy) Cut(match string, times int) *Rule { return p.add(cut, match, ti
 // Delay forwards the request d later, with what follows on its connection.
 func (p *Proxy) Delay(match string, times int, d time.Duration) *Rule {
 	return p.add(delay, match, times, d)
+}
+
+// Answer gives the client this reply (RESP, such as ":1\r\n") instead of asking the server:
+// it stands for a server that knows a command which the real one does not.
+func (p *Proxy) Answer(match, reply string, times int) *Rule {
+	r := p.add(answer, match, times, 0)
+	r.reply = []byte(reply)
+	return r
 }
 
 func (p *Proxy) add(k kind, match string, times int, d time.Duration) *Rule {

@@ -1,0 +1,200 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// Writes are confirmed on the connection that wrote, in the same pipeline: WAIT and
+// WAITAOF speak of their own connection's writes. On another one they answer for what that
+// one wrote last, which may be long confirmed. In a script or a transaction they do not
+// wait at all (redis.io, "WAIT").
+
+// confirming is how the server is asked to confirm.
+type confirming struct{ v atomic.Int32 }
+
+const (
+	confirmUnknown int32 = iota
+	confirmByReply       // every answer says it: appendfsync always
+	confirmByWait
+	confirmByWaitAOF
+)
+
+// NotDurable says why a server cannot confirm what the store was told to have confirmed.
+// It is an ErrInvalid: the setting or the server has to change.
+type NotDurable struct{ Durability, Reason string }
+
+func (e *NotDurable) Error() string { return "durability " + e.Durability + ": " + e.Reason }
+func (e *NotDurable) Unwrap() error { return job.ErrInvalid }
+
+// CheckDurability asks the server once whether it can confirm at the store's durability,
+// and how. A *NotDurable says that it cannot; nothing weaker is ever used in its place.
+func (s *Store) CheckDurability(ctx context.Context) error {
+	d := s.opts.Durability
+	if d.Memory() || s.how.v.Load() != confirmUnknown {
+		return nil
+	}
+	if err := s.detect(ctx); err != nil {
+		return notSent("check durability", err)
+	}
+	if s.Embedded() {
+		return &NotDurable{d.String(), "the store in memory has neither disk nor replicas"}
+	}
+	if !d.Fsync {
+		s.how.v.Store(confirmByWait)
+		return nil
+	}
+	on, always := s.setting(ctx, "appendonly"), s.setting(ctx, "appendfsync") == "always"
+	if on == "no" {
+		return &NotDurable{d.String(), "appendonly is no at the server: set it to yes"}
+	}
+	if d.Replicas == 0 && on == "yes" && always {
+		s.how.v.Store(confirmByReply)
+		return nil
+	}
+	err := s.cmd.Do(ctx, "WAITAOF", 0, 0, 1).Err()
+	switch {
+	case err == nil:
+		s.how.v.Store(confirmByWaitAOF)
+		return nil
+	case !executed(err) && !redis.HasErrorPrefix(err, "NOPERM"):
+		return wrap("check durability", err)
+	case d.Replicas > 0:
+		return &NotDurable{d.String(), "the server has no WAITAOF, or does not allow it: that needs Redis 7.2"}
+	default:
+		return &NotDurable{d.String(), "the server has no WAITAOF (Redis 7.2), or does not allow it: set appendfsync to always"}
+	}
+}
+
+// setting is a setting of the server; "" if it does not tell.
+func (s *Store) setting(ctx context.Context, name string) string {
+	m, err := s.cmd.ConfigGet(ctx, name).Result()
+	if err != nil {
+		return ""
+	}
+	return m[name]
+}
+
+// confirm adds to a pipeline what has the server confirm all that the pipeline wrote. nil:
+// every answer confirms itself. A write goes before the question: a server may count only
+// its own connection's writes, and a repeated call may write nothing. Where memory is full
+// that write is refused, which does no harm.
+func (s *Store) confirm(ctx context.Context, p redis.Pipeliner, shard string) *redis.Cmd {
+	d := s.opts.Durability
+	switch s.how.v.Load() {
+	case confirmByWait:
+		p.Incr(ctx, confirmKey(shard))
+		return p.Do(ctx, "WAIT", d.Replicas, d.Wait.Milliseconds())
+	case confirmByWaitAOF:
+		p.Incr(ctx, confirmKey(shard))
+		return p.Do(ctx, "WAITAOF", 1, d.Replicas, d.Wait.Milliseconds())
+	}
+	return nil
+}
+
+// unconfirmed is an ErrUnconfirmed if the answer to confirm says less than was asked for.
+func (s *Store) unconfirmed(doing string, cmd *redis.Cmd) error {
+	d := s.opts.Durability
+	v, err := cmd.Result()
+	if err != nil {
+		return &serverError{kind: job.ErrUnconfirmed, doing: doing, err: err}
+	}
+	local, replicas := 0, 0
+	switch v := v.(type) {
+	case int64:
+		replicas = int(v)
+	case []any:
+		local, replicas = int(number(at(v, 0))), int(number(at(v, 1)))
+		if local < 1 {
+			return fmt.Errorf("%s: the server's own disk has it not within %v: %w", doing, d.Wait, job.ErrUnconfirmed)
+		}
+	}
+	if replicas < d.Replicas {
+		return fmt.Errorf("%s: %d of %d replicas have it within %v: %w", doing, replicas, d.Replicas, d.Wait, job.ErrUnconfirmed)
+	}
+	return nil
+}
+
+// runConfirmed is run with the store's durability.
+func (s *Store) runConfirmed(ctx context.Context, sc *script, shard string, args ...any) (any, error) {
+	if s.opts.Durability.Memory() {
+		return s.run(ctx, s.cmd, sc, shard, args...)
+	}
+	k := &call{shard: shard, args: args}
+	s.runAllConfirmed(ctx, sc, []*call{k})
+	return k.value, k.err
+}
+
+// runAllConfirmed is runAll with the store's durability: one wait for each server that is
+// written to, whatever the number of calls.
+func (s *Store) runAllConfirmed(ctx context.Context, sc *script, calls []*call) {
+	if s.opts.Durability.Memory() {
+		s.runAll(ctx, s.cmd, sc, calls)
+		return
+	}
+	err := s.CheckDurability(ctx)
+	var nodes map[*redis.Client][]*call
+	if err == nil {
+		nodes, err = s.byNode(ctx, calls)
+	}
+	if err != nil {
+		for _, k := range calls {
+			k.err = err
+		}
+		return
+	}
+	var all sync.WaitGroup
+	for node, some := range nodes {
+		all.Go(func() {
+			s.pipe(ctx, node.Pipeline, sc, some, pipeline{confirm: true})
+			s.relocate(ctx, some)
+		})
+	}
+	all.Wait()
+}
+
+// byNode sorts calls by the server that holds their shard: a wait must go to the one that
+// was written to, and a cluster's client chooses any for a command without a key.
+func (s *Store) byNode(ctx context.Context, calls []*call) (map[*redis.Client][]*call, error) {
+	nodes := map[*redis.Client][]*call{}
+	for _, k := range calls {
+		c, err := s.node(ctx, k.shard)
+		if err != nil {
+			return nil, notSent("find the server of "+k.shard, err)
+		}
+		nodes[c] = append(nodes[c], k)
+	}
+	return nodes, nil
+}
+
+// node is the client of the server that holds a shard.
+func (s *Store) node(ctx context.Context, shard string) (*redis.Client, error) {
+	switch c := s.cmd.(type) {
+	case *redis.Client:
+		return c, nil
+	case *redis.ClusterClient:
+		return c.MasterForKey(ctx, shard)
+	}
+	return nil, fmt.Errorf("a client of type %T has no node for %s", s.cmd, shard)
+}
+
+// relocate has a cluster's map read anew if an answer shows that it is old.
+func (s *Store) relocate(ctx context.Context, calls []*call) {
+	c, ok := s.cmd.(*redis.ClusterClient)
+	if !ok {
+		return
+	}
+	for _, k := range calls {
+		if errors.Is(k.err, job.ErrUnavailable) || errors.Is(k.err, job.ErrOutcomeUnknown) {
+			c.ReloadState(ctx)
+			return
+		}
+	}
+}
