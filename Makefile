@@ -16,9 +16,9 @@ TEST_FLAGS ?=
 GOLANGCI_VERSION := 2.15.0
 GOLANGCI_MODULE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-# What `make chaos` runs: TestChaosKills, TestChaosRestarts, ... by their last word.
-TIER ?= kills
-COUNT ?= 50
+# How much `make chaos` does: pr, nightly or release; more flags for its program.
+TIER ?= pr
+CHAOS_FLAGS ?=
 FUZZTIME ?= 10s
 
 .PHONY: help
@@ -58,10 +58,11 @@ fmt: ## Format all Go files
 	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')
 
 .PHONY: chaos
-chaos: ## Kill real processes under load, TIER=kills COUNT=50
+chaos: ## Faults in real processes, audited: TIER=pr|nightly|release
 	@scripts/install-test-deps
-	@name=$(TIER); first=$$(echo $${name:0:1} | tr a-z A-Z); \
-	set -x; $(GO) test ./e2e -run "TestChaos$$first$${name:1}" -count=1 -v -timeout 30m -chaos.$(TIER)=$(COUNT)
+	@mkdir -p bin
+	@$(GO) build -tags failpoints -o bin/chaos ./e2e/chaos
+	@exec bin/chaos -tier $(TIER) $(CHAOS_FLAGS)
 
 # What `make mutants` tries: the mutants whose names match, all without it.
 MUTANT ?=

@@ -54,7 +54,7 @@ func (h *handler) work(ctx context.Context, d job.Delivery) (json.RawMessage, er
 	err := errCut
 	defer func() { h.book.finished(number, err) }() // after a panic too
 	starts := h.mark(w)
-	hit(failpoint.W3)
+	failpoint.Hit(failpoint.W3)
 	if err = h.do(ctx, w, d.Attempt, starts); err == nil {
 		err = h.book.effect(ctx, d)
 	}

@@ -17,7 +17,6 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/internal/app"
-	"ringmaster/internal/failpoint"
 	"ringmaster/internal/handlers"
 )
 
@@ -162,6 +161,3 @@ func orders(f func(line string)) {
 		f(lines.Text())
 	}
 }
-
-// hit is failpoint.Hit, at the moments that only a role has.
-func hit(p failpoint.Point) { failpoint.Hit(p) }

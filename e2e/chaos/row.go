@@ -13,6 +13,7 @@ type Row struct {
 	Name   string // the fault and its moment
 	Expect string
 	Cannot string // why this machine cannot produce it; then Run is nil
+	Family string // registry sets it
 	Ring   RingSpec
 	// Run injects the fault into a ring under load and checks what must follow at once.
 	// nil: the fault did happen, seen by a hit file, an exit status or the server, and
@@ -55,8 +56,17 @@ func notHit(format string, args ...any) error {
 // function of its own.
 func registry() []Row {
 	var all []Row
-	for _, family := range [][]Row{workerRows(), leaderRows(), ringRows(), networkRows(), handlerRows(), serverRows()} {
-		all = append(all, family...)
+	for _, f := range []struct {
+		name string
+		rows []Row
+	}{
+		{"worker", workerRows()}, {"leader", leaderRows()}, {"ring", ringRows()}, {"network", networkRows()},
+		{"handler", handlerRows()}, {"server", serverRows()},
+	} {
+		for _, row := range f.rows {
+			row.Family = f.name
+			all = append(all, row)
+		}
 	}
 	slices.SortFunc(all, func(a, b Row) int { return a.Number - b.Number })
 	return all

@@ -61,7 +61,7 @@ func cutOff(how func(*network, context.Context) error, long time.Duration) func(
 		if err := r.Without(ctx, inc, leaseTTL+3*time.Second); err != nil {
 			return err
 		}
-		r.Metric("worker frozen or cut off", time.Since(at))
+		r.Metric("host lost", time.Since(at))
 		r.Wait(ctx, long-time.Since(at))
 		last := r.lastStart(p)
 		if err := n.Up(ctx); err != nil {

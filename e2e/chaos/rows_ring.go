@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"ringmaster/job"
 )
 
 // ringRows are changes of membership that come together.
@@ -62,7 +65,8 @@ func flaps(ctx context.Context, r *Rig) error {
 		if err != nil {
 			return err
 		}
-		r.Wait(ctx, 300*time.Millisecond)
+		r.Wait(ctx, 250*time.Millisecond)
+		_ = r.Until(ctx, "it joins", 2*time.Second, func() bool { return r.member(ctx, "flapping") }) // a slow machine; else there is no plan
 		r.Kill(p)
 		kills++
 		if time.Since(began) < long/2 {
@@ -117,6 +121,10 @@ func crowd(ctx context.Context, r *Rig) error {
 	return nil
 }
 
+func (r *Rig) member(ctx context.Context, name string) bool {
+	return slices.ContainsFunc(r.View(ctx).Members, func(m job.RingMember) bool { return m.Name == name })
+}
+
 // joined counts the live workers that are members.
 func (r *Rig) joined(ctx context.Context) int {
 	live := map[string]bool{}
@@ -165,7 +173,7 @@ func versions(ctx context.Context, r *Rig) error {
 	defer raw.Close()
 	prefix := "rm:{" + queueName + "}:"
 	later := []map[string]any{
-		{"type": "sync", "name": "Master", "phase": "9", "epoch": "1", "term": "1", "data": `{"epoch":"1","new":[1]}`},
+		{"type": "sync", "name": "Master", "phase": "nine", "epoch": "1", "term": "1", "data": `{"epoch":"1","new":[1]}`},
 		{"type": "census", "name": "Master", "phase": "0", "epoch": "99999999999", "term": "99", "data": `{"v":2}`, "version": "2"},
 		{"type": "poke", "name": "x", "phase": "0", "epoch": "0", "data": `{}`, "version": "2", "signature": "abc"},
 	}

@@ -190,7 +190,7 @@ func frozenOut(ctx context.Context, r *Rig, p *Proc, before string, at time.Time
 	if err := r.Without(ctx, before, leaseTTL+3*time.Second); err != nil {
 		return err
 	}
-	r.Metric("worker frozen or cut off", time.Since(at))
+	r.Metric("host lost", time.Since(at))
 	r.Wait(ctx, 2*leaseTTL-time.Since(at)+time.Duration(r.Rand.IntN(300))*time.Millisecond)
 	if !p.Frozen() {
 		return notHit("%s did not stay frozen", p.Name)

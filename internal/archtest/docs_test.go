@@ -35,6 +35,11 @@ func documents(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	below, err := fs.Glob(os.DirFS(root), "docs/*/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs = append(docs, below...)
 	top, err := fs.Glob(os.DirFS(root), "*.md")
 	if err != nil || len(docs) == 0 || len(top) == 0 {
 		t.Fatalf("found %d and %d documents: %v", len(docs), len(top), err)
