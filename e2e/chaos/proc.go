@@ -31,8 +31,7 @@ type Proc struct {
 	stdin  *os.File
 	exited chan struct{}
 
-	base  Stats // at the first quiet moment under a settled ring
-	based bool
+	base map[bool]Stats // at the first quiet moment, leading or not
 }
 
 // launch starts a role. prefix, if any, is put before the command, to run it in another
@@ -60,7 +59,7 @@ func launch(role Role, prefix ...string) (*Proc, error) {
 	}
 	defer in.Close()
 	args := append(slices.Clone(prefix), self)
-	p := &Proc{Role: role, stdin: out, exited: make(chan struct{}), Started: time.Now()}
+	p := &Proc{Role: role, stdin: out, exited: make(chan struct{}), base: map[bool]Stats{}, Started: time.Now()}
 	p.cmd = exec.CommandContext(context.Background(), args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), roleVariable+"="+string(raw), failpoint.DirVariable+"="+role.Points)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, log, log

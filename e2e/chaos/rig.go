@@ -33,16 +33,17 @@ type Rig struct {
 	Rand   *rand.Rand
 	Seed   uint64
 
-	run   *Run
-	url   string // of the server, for this process
-	names int
-	procs []*Proc
-	book  *book // of what this process itself hands in
-	feed  *streams.Producer
-	audit *auditor
-	sink  *ledger.Sink // what the handlers of all workers write to
-	flow  meter
-	tasks int // jobs this process made
+	run    *Run
+	url    string // of the server, for this process
+	names  int
+	procs  []*Proc
+	book   *book // of what this process itself hands in
+	feed   *streams.Producer
+	audit  *auditor
+	sink   *ledger.Sink // what the handlers of all workers write to
+	flow   meter
+	leader string // at the last quiet moment
+	tasks  int    // jobs this process made
 }
 
 // newRig starts the server, the processes and the load, and waits until the ring is

@@ -64,7 +64,7 @@ func (r *Rig) Quiet(ctx context.Context) error {
 	if err := r.audit.check(ctx, idle == nil); err != nil {
 		return err
 	}
-	r.usage()
+	r.usage(ctx)
 	for _, p := range r.Live(producer) {
 		p.Tell("resume")
 	}
@@ -89,40 +89,6 @@ func (r *Rig) Done(ctx context.Context, limit time.Duration) error {
 }
 
 func open(v job.QueueView) int { return v.Waiting + v.Pending + v.Parked }
-
-// usage compares goroutines and descriptors of processes that live on with their base,
-// and notes their memory.
-func (r *Rig) usage() {
-	for _, p := range r.procs {
-		if !p.Alive() {
-			continue
-		}
-		s := p.Stats()
-		r.run.memory(p, s)
-		if !p.based {
-			p.base, p.based = s, true
-			continue
-		}
-		r.run.spread(s.Goroutines-p.base.Goroutines, s.FDs-p.base.FDs)
-		if d := s.Goroutines - p.base.Goroutines; d > usageSlack {
-			r.audit.found("goroutines", "%s has %d, at its first quiet moment %d", p.Name, s.Goroutines, p.base.Goroutines)
-		}
-		if d := s.FDs - p.base.FDs; d > usageSlack {
-			r.audit.found("descriptors", "%s has %d besides sockets, at its first quiet moment %d", p.Name, s.FDs, p.base.FDs)
-		}
-		if s.Sockets > mostSockets {
-			r.audit.found("descriptors", "%s has %d sockets: more than its pools may open", p.Name, s.Sockets)
-		}
-	}
-}
-
-// usageSlack is how many more goroutines or descriptors than at its base a process may have.
-const usageSlack = 2
-
-// mostSockets is what the pools of one process may open (16 and 4), its reader, its
-// subscriptions and its listener. Pools grow with the load, so that their connections
-// have no base to come back to.
-const mostSockets = 28
 
 // Submit hands one job in from this process, until it is answered.
 func (r *Rig) Submit(ctx context.Context, w Work, key string) (string, error) {
