@@ -30,7 +30,8 @@ type PartitionState struct {
 	Planned   string // "-": nobody
 	Groups    []string
 	Holders   []HolderState
-	Open      bool // it has jobs that wait or are pending
+	Open      bool   // it has jobs that wait or are pending
+	Type      string // of the stream's key, as the server names it; "" and none: there is none
 }
 
 // HolderState is a consumer with pending jobs.
@@ -48,15 +49,33 @@ type Inconsistency struct {
 	Queue     string
 	Partition int // -1: it concerns the ring
 	What      string
+	Meaning   string // what follows from it
 	Remedy    string
 	// Unattended: nothing is damaged, a dispatcher or a worker that runs would mend it.
 	Unattended bool
 }
 
-// Checks that callers tell apart.
+// Damage reports that it is more than a dispatcher or a worker that is missing. Led: a
+// dispatcher leads the ring, which should have mended it.
+func (x Inconsistency) Damage(led bool) bool {
+	return !x.Unattended || led && x.Check != NoWorker
+}
+
+// The checks. Callers tell some of them apart.
 const (
-	NoWorker = "no worker" // there are jobs, and nobody to run them
-	NoLeader = "no leader" // no dispatcher leads the ring
+	NoWorker          = "no worker" // there are jobs, and nobody to run them
+	NoLeader          = "no leader" // no dispatcher leads the ring
+	DeadMember        = "dead member"
+	NoRecord          = "no owner record"
+	WrongType         = "wrong type"
+	OwnerWithoutGroup = "owner without group"
+	GroupWithoutOwner = "group without owner"
+	NobodyOwns        = "nobody owns it"
+	OwnerNoMember     = "owner is no member"
+	PendingUnderDead  = "pending under the dead"
+	UnknownHolder     = "unknown holder"
+	NotTakenOver      = "not taken over"
+	UnfinishedPlan    = "unfinished plan"
 )
 
 // Consistency compares owner records, groups, pending lists and liveness.
@@ -65,7 +84,7 @@ func Consistency(r RingState) []Inconsistency {
 	for _, m := range r.Members {
 		c.members[m.Incarnation] = m
 		if m.LeaseLeft < 0 {
-			c.add("dead member", -1, "%s is a member and its lease is over", m.Incarnation)
+			c.add(DeadMember, -1, "%s is a member and its lease is over", m.Incarnation)
 		}
 	}
 	for _, p := range r.Partitions {
@@ -74,10 +93,13 @@ func Consistency(r RingState) []Inconsistency {
 		c.pending(p)
 	}
 	if r.Phase != 0 || c.moving > 0 {
-		c.add("unfinished plan", -1, "the plan of ring epoch %d is not done: phase %d, %d partitions still to move", r.Epoch, r.Phase, c.moving)
+		c.add(UnfinishedPlan, -1, "the plan of ring epoch %d is not done: phase %d, %d partitions still to move", r.Epoch, r.Phase, c.moving)
+	}
+	if c.idle > 0 {
+		c.add(NoWorker, -1, "%d partitions have jobs, and the queue has no worker", c.idle)
 	}
 	if r.Leader == "" {
-		c.add(NoLeader, -1, "no dispatcher leads the ring: nobody notices a death, or plans")
+		c.add(NoLeader, -1, "no dispatcher leads the ring")
 	}
 	return c.out
 }
@@ -86,43 +108,32 @@ type checker struct {
 	r       RingState
 	members map[string]MemberState
 	moving  int
+	idle    int // partitions with jobs and no worker
 	out     []Inconsistency
 }
 
-const (
-	remedyLeader = "a dispatcher mends this by itself: start one, or run 'ringctl doctor --apply'"
-	remedyRepair = "run 'ringctl doctor --apply': it makes the groups agree with the owner records"
-)
-
 func (c *checker) add(check string, partition int, format string, args ...any) {
-	remedy, unattended := remedyLeader, true
-	switch check {
-	case "owner without group", "group without owner":
-		remedy, unattended = remedyRepair, false
-	case "unknown holder":
-		remedy, unattended = "somebody wrote to this stream by hand: the next change of owner takes the jobs over", false
-	case "no owner record":
-		unattended = false
-	case NoLeader:
-		remedy = "start a dispatcher"
-	case NoWorker:
-		remedy = "start a worker for queue " + c.r.Queue
-	}
-	c.out = append(c.out, Inconsistency{check, c.r.Queue, partition, fmt.Sprintf(format, args...), remedy, unattended})
+	f := facts[check]
+	c.out = append(c.out, Inconsistency{Check: check, Queue: c.r.Queue, Partition: partition, What: fmt.Sprintf(format, args...),
+		Meaning: f.meaning, Remedy: f.remedy, Unattended: !f.damage})
 }
 
 // groups: every job stream has one group, and it is its owner's.
 func (c *checker) groups(p PartitionState) {
 	if p.Owner == "" {
-		c.add("no owner record", p.Partition, "partition %d has no owner record", p.Partition)
+		c.add(NoRecord, p.Partition, "partition %d has no owner record", p.Partition)
+		return
+	}
+	if p.Type != "" && p.Type != "none" && p.Type != "stream" {
+		c.add(WrongType, p.Partition, "the job stream of partition %d is a %s", p.Partition, p.Type)
 		return
 	}
 	if !slices.Contains(p.Groups, p.Owner) {
-		c.add("owner without group", p.Partition, "partition %d belongs to %s, whose consumer group is gone", p.Partition, p.Owner)
+		c.add(OwnerWithoutGroup, p.Partition, "partition %d belongs to %s, whose consumer group is gone", p.Partition, p.Owner)
 	}
 	for _, g := range p.Groups {
 		if g != p.Owner {
-			c.add("group without owner", p.Partition, "partition %d has a consumer group %s, which does not own it", p.Partition, g)
+			c.add(GroupWithoutOwner, p.Partition, "partition %d has a consumer group %s, which does not own it", p.Partition, g)
 		}
 	}
 }
@@ -131,13 +142,13 @@ func (c *checker) owner(p PartitionState) {
 	switch {
 	case p.Owner == "-" && len(c.members) == 0:
 		if p.Open {
-			c.add(NoWorker, p.Partition, "partition %d has jobs, and queue %s has no worker", p.Partition, c.r.Queue)
+			c.idle++
 		}
 	case p.Owner == "-":
-		c.add("nobody owns it", p.Partition, "nobody owns partition %d", p.Partition)
+		c.add(NobodyOwns, p.Partition, "nobody owns partition %d", p.Partition)
 	case p.Owner != "":
 		if _, ok := c.members[p.Owner]; !ok {
-			c.add("owner is no member", p.Partition, "partition %d belongs to %s, which is no member", p.Partition, p.Owner)
+			c.add(OwnerNoMember, p.Partition, "partition %d belongs to %s, which is no member", p.Partition, p.Owner)
 		}
 	}
 	if p.Planned != "" && p.Owner != "" && p.Planned != p.Owner {
@@ -152,14 +163,14 @@ func (c *checker) pending(p PartitionState) {
 		case h.Count == 0 || h.Consumer == p.Owner:
 		case h.Reclaim:
 			if p.Owner != "-" {
-				c.add("not taken over", p.Partition, "partition %d: %d jobs wait to be taken over by %s", p.Partition, h.Count, p.Owner)
+				c.add(NotTakenOver, p.Partition, "partition %d: %d jobs wait to be taken over by %s", p.Partition, h.Count, p.Owner)
 			}
 		case h.Drainer != "":
 			if _, ok := c.members[h.Drainer]; !ok {
-				c.add("pending under the dead", p.Partition, "partition %d: %d jobs are held by %s, which is no member", p.Partition, h.Count, h.Drainer)
+				c.add(PendingUnderDead, p.Partition, "partition %d: %d jobs are held by %s, which is no member", p.Partition, h.Count, h.Drainer)
 			}
 		default:
-			c.add("unknown holder", p.Partition, "partition %d: %d jobs are pending under %q, which is no worker's name here", p.Partition, h.Count, h.Consumer)
+			c.add(UnknownHolder, p.Partition, "partition %d: %d jobs are pending under %q, which is no worker's name here", p.Partition, h.Count, h.Consumer)
 		}
 	}
 }

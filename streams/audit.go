@@ -17,6 +17,7 @@ type Sighting struct {
 	Added     int64       // entries ever added; -1: the server does not count them (in-memory store)
 	Pending   []Holding
 	Parked    []string // keys with parked jobs, at most 100
+	Type      string   // of the stream's key: stream, or none, or what somebody wrote by hand
 }
 
 // Holding is how many entries are pending under one consumer.
@@ -34,7 +35,7 @@ func (s *Store) Sightings(ctx context.Context, queue string) ([]Sighting, error)
 	if err != nil {
 		return nil, err
 	}
-	const page = 64
+	const page = 16 // the server tells of each stream its first and last entry, payloads included
 	var calls []*call
 	for sh := range q.Shards {
 		for first := sh; first < q.Partitions; first += page * q.Shards {
@@ -52,9 +53,9 @@ func (s *Store) Sightings(ctx context.Context, queue string) ([]Sighting, error)
 			return nil, k.err
 		}
 		l := list(k.value)
-		for i := 0; i+8 < len(l); i += 9 {
+		for i := 0; i+9 < len(l); i += 10 {
 			if p := int(number(at(l, i))); p < len(out) {
-				out[p] = sighting(p, l[i:i+9])
+				out[p] = sighting(p, l[i:i+10])
 			}
 		}
 	}
@@ -62,7 +63,7 @@ func (s *Store) Sightings(ctx context.Context, queue string) ([]Sighting, error)
 }
 
 func sighting(p int, l []any) Sighting {
-	v := Sighting{Partition: p, Planned: text(at(l, 2)), Groups: texts(at(l, 3)), Added: -1, Parked: texts(at(l, 8))}
+	v := Sighting{Partition: p, Planned: text(at(l, 2)), Groups: texts(at(l, 3)), Added: -1, Parked: texts(at(l, 8)), Type: text(at(l, 9))}
 	if inc, epoch, ok := ownerRecord(text(at(l, 1))); ok {
 		v.Owner = OwnerRecord{inc, epoch}
 	}
@@ -83,10 +84,17 @@ func sighting(p int, l []any) Sighting {
 	return v
 }
 
-// OpenJobs calls f with the ids of a partition's jobs up to top that have not ended, in
-// order, a page at a time: jobs that nobody has read, pending ones and parked ones. Jobs
-// that end while it reads may be given or not. It looks at every entry of the stream.
-func (s *Store) OpenJobs(ctx context.Context, queue string, partition int, top job.EntryID, f func([]job.EntryID)) error {
+// OpenJob is a job that has not ended.
+type OpenJob struct {
+	ID  job.EntryID
+	Key string
+}
+
+// OpenJobs calls f with a partition's jobs up to top that have not ended, in order, a
+// page at a time: jobs that nobody has read, pending ones and parked ones. Jobs that end
+// while it reads may be given or not. It looks at every entry of the stream, at most 100
+// and about 1 MiB of them in one step of the server.
+func (s *Store) OpenJobs(ctx context.Context, queue string, partition int, top job.EntryID, f func([]OpenJob)) error {
 	const page = 100
 	q, err := s.queueForRead(ctx, queue)
 	if err != nil {
@@ -104,16 +112,36 @@ func (s *Store) OpenJobs(ctx context.Context, queue string, partition int, top j
 		if len(l) == 0 {
 			return nil
 		}
-		ids := make([]job.EntryID, 0, len(l)-1)
-		for _, raw := range l[1:] {
-			if id, ok := job.ParseEntryID(raw); ok {
-				ids = append(ids, id)
+		jobs := make([]OpenJob, 0, len(l)/2)
+		for i := 1; i+1 < len(l); i += 2 {
+			if id, ok := job.ParseEntryID(l[i]); ok {
+				jobs = append(jobs, OpenJob{id, l[i+1]})
 			}
 		}
-		f(ids)
+		f(jobs)
 		from = l[0]
 	}
 	return nil
+}
+
+// Reclaim marks what is pending under a consumer that can end nothing, so that the owner
+// takes it over: one that is neither the owner's, nor a permit of a member. The script
+// looks itself, so it needs no leader and harms none. It returns how many jobs it marked.
+func (s *Store) Reclaim(ctx context.Context, queue string, partition int, consumer string) (int, error) {
+	q, err := s.lookup(ctx, queue)
+	if err != nil {
+		return 0, err
+	}
+	for marked := 0; ; {
+		v, err := s.run(ctx, s.admin, &s.scripts.reclaim, s.shardOf(q, partition), partition, consumer)
+		if err != nil {
+			return marked, err
+		}
+		n := int(number(v))
+		if marked += n; n == 0 {
+			return marked, nil
+		}
+	}
 }
 
 // RingSummary is a queue's ring without its partitions.

@@ -30,9 +30,9 @@ func TestSightingsShowWhatIsThere(t *testing.T) {
 		if want := map[bool]int64{true: -1, false: 5}[sc.s.Embedded()]; v.Added != want {
 			sc.t.Errorf("added %d, want %d", v.Added, want)
 		}
-		var open []job.EntryID
-		must(sc.t, sc.s.OpenJobs(sc.ctx, sceneQueue, p, v.Top, func(page []job.EntryID) { open = append(open, page...) }))
-		if want := []job.EntryID{ids[1].Entry, ids[2].Entry, ids[3].Entry, late.Entry}; !slices.Equal(open, want) {
+		var open []OpenJob
+		must(sc.t, sc.s.OpenJobs(sc.ctx, sceneQueue, p, v.Top, func(page []OpenJob) { open = append(open, page...) }))
+		if want := []OpenJob{{ids[1].Entry, "k"}, {ids[2].Entry, "k"}, {ids[3].Entry, "k"}, {late.Entry, "k"}}; !slices.Equal(open, want) {
 			sc.t.Errorf("open %v, want %v", open, want)
 		}
 		other := seen[(p+1)%3]
@@ -50,7 +50,7 @@ func TestOpenJobsGoesOverPages(t *testing.T) {
 		}
 		got := 0
 		top := job.EntryID{Ms: 1 << 60}
-		must(sc.t, sc.s.OpenJobs(sc.ctx, sceneQueue, 0, top, func(page []job.EntryID) { got += len(page) }))
+		must(sc.t, sc.s.OpenJobs(sc.ctx, sceneQueue, 0, top, func(page []OpenJob) { got += len(page) }))
 		if got != want {
 			sc.t.Errorf("%d open jobs, want %d", got, want)
 		}
@@ -80,6 +80,11 @@ func TestHeldKeys(t *testing.T) {
 		slices.Sort(keys)
 		if !slices.Equal(keys, []string{"aside", "fails", "runs"}) {
 			sc.t.Errorf("%v", keys)
+		}
+		for _, who := range []string{"w.1@1", "v.1", reclaim, "nobody"} {
+			if n, err := sc.s.Reclaim(sc.ctx, sceneQueue, 0, who); err != nil || n != 0 {
+				sc.t.Errorf("%d jobs were taken from %s, who may end them: %v", n, who, err)
+			}
 		}
 		if few, err := sc.s.HeldKeys(sc.ctx, sceneQueue, 1); err != nil || len(few) != 1 {
 			sc.t.Error(few, err)

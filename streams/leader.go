@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -269,24 +270,33 @@ func (r *Ring) Advance(ctx context.Context, term uint64) error {
 	return nil
 }
 
-// Repair makes the groups of partitions agree with their owner records and says what it mended.
+// Repair makes the groups of partitions agree with their owner records and says what it
+// mended. A partition that cannot be mended does not stop the others: the errors are joined.
 func (r *Ring) Repair(ctx context.Context, term uint64, parts []int) ([]string, error) {
 	failpoint.Hit(failpoint.D8)
+	calls := make([]*call, len(parts))
+	for i, p := range parts {
+		calls[i] = &call{shard: r.s.shardOf(r.q, p), args: []any{epochText(term), p}}
+	}
 	var mended []string
-	for _, p := range parts {
-		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.repair, r.s.shardOf(r.q, p), epochText(term), p)
-		if err != nil {
-			return mended, err
-		}
-		if text(v) == "STALE" {
-			return mended, ErrNotLeader
-		}
-		l := texts(v)
-		for i := 0; i+1 < len(l); i += 2 {
-			mended = append(mended, "partition "+l[i]+": "+l[i+1])
+	var errs []error
+	for page := range slices.Chunk(calls, 64) {
+		r.s.runAll(ctx, r.s.cmd, &r.s.scripts.repair, page)
+		for _, k := range page {
+			if k.err != nil {
+				errs = append(errs, fmt.Errorf("partition %v: %w", k.args[1], k.err))
+				continue
+			}
+			if text(k.value) == "STALE" {
+				return mended, ErrNotLeader
+			}
+			l := texts(k.value)
+			for i := 0; i+1 < len(l); i += 2 {
+				mended = append(mended, "partition "+l[i]+": "+l[i+1])
+			}
 		}
 	}
-	return mended, nil
+	return mended, errors.Join(errs...)
 }
 
 // Recreate makes records again that were lost.

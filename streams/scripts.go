@@ -33,7 +33,7 @@ type scripts struct {
 	ack, release, claim, unpark, mark                                        script
 	join, heartbeat, leave, snapshot, report                                 script
 	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
-	requeue, discard, state, counts, key, request, audit, ids, held          script
+	requeue, discard, state, counts, key, request, audit, ids, held, reclaim script
 }
 
 // Scripts that only bring work forward must run when memory is full, or nothing would
@@ -49,7 +49,7 @@ func loadScripts() (*scripts, error) {
 		"lead": &s.lead, "resign": &s.resign, "look": &s.look, "plan": &s.plan, "steal": &s.steal, "evict": &s.evict,
 		"revoke": &s.revoke, "permits": &s.permits, "repair": &s.repair, "advance": &s.advance,
 		"requeue": &s.requeue, "discard": &s.discard, "state": &s.state, "counts": &s.counts, "key": &s.key,
-		"request": &s.request, "audit": &s.audit, "ids": &s.ids, "held": &s.held,
+		"request": &s.request, "audit": &s.audit, "ids": &s.ids, "held": &s.held, "reclaim": &s.reclaim,
 	} {
 		text, err := scriptText(name)
 		if err != nil {

@@ -230,9 +230,10 @@ func exercise(c *crew) {
 	must1(c.s.Sightings(c.ctx, "q"))(c.t)
 	must1(c.s.HeldKeys(c.ctx, "q", 10))(c.t)
 	for p := range 3 {
-		must(c.t, c.s.OpenJobs(c.ctx, "q", p, job.EntryID{Ms: 1 << 60}, func([]job.EntryID) {}))
+		must(c.t, c.s.OpenJobs(c.ctx, "q", p, job.EntryID{Ms: 1 << 60}, func([]OpenJob) {}))
 	}
 	must1(c.ring.Repair(c.ctx, c.term, []int{0, 1, 2}))(c.t)
+	must1(c.s.Reclaim(c.ctx, "q", 0, "nobody"))(c.t)
 	e := must1(c.ring.Look(c.ctx))(c.t).Epoch
 	for sh := range c.q.Shards {
 		must(c.t, b.member.Report(c.ctx, sh, e, 2, `{"epoch":"`+epochText(e)+`"}`))

@@ -1,29 +1,208 @@
 package streams
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
-// Warnings says which settings of the server put jobs at risk, one sentence each. A
-// server that does not tell its settings gives none. It blocks for a few round trips.
+// Risk is one thing about a server that puts jobs at risk.
+type Risk struct {
+	Name   string // of the setting, or version, clock, settings
+	Server string // address of the node; "" where there is one alone
+	Value  string // what it is; "" of a clock
+	What   string // one sentence
+	Remedy string
+	Grave  bool   // accepted jobs can be lost in normal operation, or nothing works
+	Want   string // what SetSetting can set it to; "" if it cannot be set
+}
+
+func (r Risk) String() string {
+	at := ""
+	if r.Server != "" {
+		at = " (" + r.Server + ")"
+	}
+	return r.What + at + "; " + r.Remedy
+}
+
+const maxSkew = time.Second // between a server's clock and ours
+
+// Warnings says which settings of the server put jobs at risk, one sentence each.
 func (s *Store) Warnings(ctx context.Context) []string {
-	if s.Embedded() {
-		return nil
-	}
-	get := func(name string) string {
-		m, err := s.cmd.ConfigGet(ctx, name).Result()
-		if err != nil {
-			return ""
-		}
-		return m[name]
-	}
+	risks, _ := s.Risks(ctx) // what could be read
 	var out []string
-	if p := get("maxmemory-policy"); p != "" && p != "noeviction" {
-		out = append(out, fmt.Sprintf("maxmemory-policy is %s: when memory is full the server may delete jobs; set it to noeviction", p))
-	}
-	if get("appendonly") == "no" {
-		out = append(out, "appendonly is no: what was written since the last snapshot is lost when the server stops; set it to yes")
+	for _, r := range risks {
+		out = append(out, r.String())
 	}
 	return out
+}
+
+// Risks looks at the settings, the version and the clock of every primary, and returns
+// what puts jobs at risk, by server. The store in memory has none to look at. It blocks
+// for a few round trips; with an error come the risks of the servers that answered.
+func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
+	if s.Embedded() {
+		return nil, nil
+	}
+	var mu sync.Mutex
+	var out []Risk
+	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
+		found, err := risksOf(ctx, c)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range found {
+			if _, one := s.cmd.(*redis.Client); !one {
+				r.Server = c.Options().Addr
+			}
+			out = append(out, r)
+		}
+		return err
+	})
+	slices.SortStableFunc(out, func(a, b Risk) int { return cmp.Compare(a.Server, b.Server) })
+	return out, wrap("look at the server's settings", err)
+}
+
+// SetSetting sets what a risk names to what it wants, at the running server alone: its
+// file of settings keeps the old value.
+func (s *Store) SetSetting(ctx context.Context, r Risk) error {
+	if r.Want == "" {
+		return fmt.Errorf("%s cannot be set at a running server", r.Name)
+	}
+	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
+		if r.Server != "" && r.Server != c.Options().Addr {
+			return nil
+		}
+		return c.ConfigSet(ctx, r.Name, r.Want).Err()
+	})
+	return wrap("set "+r.Name, err)
+}
+
+func (s *Store) eachPrimary(ctx context.Context, f func(context.Context, *redis.Client) error) error {
+	switch c := s.cmd.(type) {
+	case *redis.ClusterClient:
+		return c.ForEachMaster(ctx, f)
+	case *redis.Client:
+		return f(ctx, c)
+	}
+	return fmt.Errorf("unknown kind of client %T", s.cmd)
+}
+
+func risksOf(ctx context.Context, c *redis.Client) ([]Risk, error) {
+	var out []Risk
+	info, err := c.Info(ctx, "server").Result()
+	if err == nil {
+		out = append(out, versionRisk(info)...)
+	} else if !refused(err) {
+		return nil, err
+	}
+	asked := time.Now()
+	now, err := c.Time(ctx).Result()
+	if err == nil {
+		out = append(out, clockRisk(now, asked, time.Now())...)
+	} else if !refused(err) {
+		return out, err
+	}
+	settings := map[string]string{}
+	for _, name := range []string{"maxmemory-policy", "appendonly", "appendfsync"} {
+		m, err := c.ConfigGet(ctx, name).Result()
+		if err != nil && !refused(err) {
+			return out, err
+		}
+		settings[name] = m[name]
+	}
+	return append(out, settingRisks(settings)...), nil
+}
+
+// refused: the server answered that it does not tell, or not to us.
+func refused(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer)
+}
+
+var versionLine = regexp.MustCompile(`(?m)^redis_version:(\d+)\.(\S+)\r?$`)
+
+func versionRisk(info string) []Risk {
+	m := versionLine.FindStringSubmatch(info)
+	if m == nil {
+		return nil
+	}
+	if major, err := strconv.Atoi(m[1]); err != nil || major >= 7 {
+		return nil
+	}
+	v := m[1] + "." + m[2]
+	return []Risk{{Name: "version", Value: v, Grave: true, What: "the server is Redis " + v + ", and scripts need 7.0", Remedy: "upgrade the server"}}
+}
+
+// clockRisk allows for the time that the question took.
+func clockRisk(server, asked, answered time.Time) []Risk {
+	trip := answered.Sub(asked)
+	skew := server.Sub(asked.Add(trip / 2))
+	if skew.Abs() <= maxSkew+trip/2 {
+		return nil
+	}
+	way := "ahead of"
+	if skew < 0 {
+		way = "behind"
+	}
+	return []Risk{{Name: "clock",
+		What:   fmt.Sprintf("the server's clock is %.1f s %s this machine's: ids of jobs tell wrong times, and retries come early or late", skew.Abs().Seconds(), way),
+		Remedy: "keep both clocks with NTP"}}
+}
+
+func settingRisks(settings map[string]string) []Risk {
+	var out []Risk
+	policy, aof, fsync := settings["maxmemory-policy"], settings["appendonly"], settings["appendfsync"]
+	if policy == "" && aof == "" {
+		return []Risk{{Name: "settings", What: "the server does not tell its settings", Remedy: "see to it that maxmemory-policy is noeviction and appendonly is yes"}}
+	}
+	if policy != "" && policy != "noeviction" {
+		out = append(out, Risk{Name: "maxmemory-policy", Value: policy, Grave: true, Want: "noeviction",
+			What: "maxmemory-policy is " + policy + ": when memory is full the server may delete jobs", Remedy: "set it to noeviction"})
+	}
+	if aof == "no" {
+		out = append(out, Risk{Name: "appendonly", Value: aof, Want: "yes",
+			What: "appendonly is no: what was written since the last snapshot is lost when the server stops", Remedy: "set it to yes"})
+	}
+	if aof == "yes" && fsync == "no" {
+		out = append(out, Risk{Name: "appendfsync", Value: fsync, Want: "everysec",
+			What: "appendfsync is no: the system may keep writes off the disk for half a minute", Remedy: "set it to everysec or always"})
+	}
+	return out
+}
+
+// RiskWatch tells of risks that were not there when it last looked. Not safe for
+// concurrent use.
+type RiskWatch struct {
+	store *Store
+	known map[string]bool
+}
+
+// NewRiskWatch has seen nothing yet.
+func (s *Store) NewRiskWatch() *RiskWatch { return &RiskWatch{store: s} }
+
+// Look returns the risks that are new. A server that does not answer changes nothing.
+func (w *RiskWatch) Look(ctx context.Context) []Risk {
+	risks, err := w.store.Risks(ctx)
+	if err != nil {
+		return nil
+	}
+	known := map[string]bool{}
+	var news []Risk
+	for _, r := range risks {
+		id := r.Name + " " + r.Server + " " + r.Value
+		known[id] = true
+		if !w.known[id] {
+			news = append(news, r)
+		}
+	}
+	w.known = known
+	return news
 }

@@ -101,9 +101,9 @@ func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Optio
 	if !waitFor(ctx, s, log) {
 		return
 	}
-	for _, w := range s.Warnings(ctx) {
-		log.Warn(w)
-	}
+	var watching sync.WaitGroup
+	watching.Go(func() { watchRisks(ctx, s, time.Minute, log) })
+	defer watching.Wait()
 	host, err := os.Hostname()
 	if err != nil {
 		host = "dispatcher"
@@ -114,6 +114,24 @@ func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Optio
 	}
 	l := &leaders{s: s, dispatcher: id, cfg: runnerConfig(cfg), leaseTTL: cfg.LeaseTTL, log: log.With("dispatcher", id)}
 	l.run(ctx)
+}
+
+// watchRisks logs which settings of the server put jobs at risk, and says so again when
+// one changes under way: an eviction policy can be set at a running server.
+func watchRisks(ctx context.Context, s *streams.Store, every time.Duration, log *slog.Logger) {
+	watch := s.NewRiskWatch()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		for _, r := range watch.Look(ctx) {
+			log.Warn(r.String())
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func runnerConfig(cfg configs.Dispatcher) runner.Config {

@@ -12,52 +12,152 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/recovery"
+	"ringmaster/resize"
 	"ringmaster/resize/runner"
 	"ringmaster/streams"
 )
 
-// Mend does for a queue's ring what a leading dispatcher does, until nothing is left that
-// one can mend, but no longer than patience: it evicts the dead, plans, takes partitions
-// over for them and makes groups and records agree. Where another dispatcher leads it
-// stands by, and waits for that one. It returns what is still wrong.
-func Mend(ctx context.Context, s *streams.Store, queue string, patience time.Duration, log *slog.Logger) ([]recovery.Inconsistency, error) {
+// deed is one thing that was done to mend a queue; Partition -1: to its ring.
+type deed struct {
+	Partition int
+	What      string
+}
+
+// mend puts right what was found in a queue, until nothing is left that can be, but no
+// longer than patience: it gives the owner what others hold, and does what a leading
+// dispatcher does. Where a dispatcher leads it stands by, and waits for that one. Healthy
+// partitions do not move.
+func mend(ctx context.Context, s *streams.Store, queue string, found []recovery.Inconsistency, patience time.Duration, log *slog.Logger) ([]deed, error) {
+	if !slices.ContainsFunc(found, mendable) {
+		return nil, nil
+	}
+	done, err := reclaim(ctx, s, queue)
+	if err != nil {
+		return done, err
+	}
+	led, err := leadAwhile(ctx, s, queue, patience, log)
+	return append(done, led...), err
+}
+
+// mendable: a doctor can do something about it.
+func mendable(f recovery.Inconsistency) bool {
+	return !slices.Contains([]string{recovery.NoWorker, recovery.NoLeader, recovery.WrongType}, f.Check)
+}
+
+// reclaim gives the owners what is pending under consumers that can end nothing.
+func reclaim(ctx context.Context, s *streams.Store, queue string) ([]deed, error) {
+	seen, err := s.Sightings(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	var done []deed
+	for _, v := range seen {
+		for _, h := range v.Pending {
+			if h.Count == 0 || h.Reclaim || h.Consumer == v.Owner.Incarnation {
+				continue
+			}
+			n, err := s.Reclaim(ctx, queue, v.Partition, h.Consumer) // the script spares whoever may end jobs
+			if err != nil {
+				return done, err
+			}
+			if n > 0 {
+				done = append(done, deed{v.Partition, fmt.Sprintf("gave %d jobs of %s to the owner", n, h.Consumer)})
+			}
+		}
+	}
+	return done, nil
+}
+
+// leadAwhile leads the ring, if nobody does, until nothing mendable is left.
+func leadAwhile(ctx context.Context, s *streams.Store, queue string, patience time.Duration, log *slog.Logger) ([]deed, error) {
 	q, err := s.LookupQueue(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	cfg := configs.DefaultDispatcher()
-	id := "doctor." + uuid.NewString()
 	rc := recovery.Default()
 	rc.LeaseTTL = cfg.LeaseTTL
-	r, err := runner.New(runnerConfig(cfg), newRingStore(s, q, id, log), detector{recovery.NewDetector(rc)}, log)
+	rules := runnerConfig(cfg)
+	rules.Protocol.Quiet, rules.Protocol.QuietMax = time.Hour.Milliseconds(), time.Hour.Milliseconds() // no balancing
+	store := &deeds{ringStore: newRingStore(s, q, "doctor."+uuid.NewString(), log)}
+	r, err := runner.New(rules, store, detector{recovery.NewDetector(rc)}, log)
 	if err != nil {
 		return nil, fmt.Errorf("mend queue %s: %w", queue, err)
 	}
 	leading, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(leading) })
-	defer running.Wait()
-	defer stop()
+	err = untilMended(ctx, s, queue, patience)
+	stop()
+	running.Wait()
+	return store.done, err
+}
 
+func untilMended(ctx context.Context, s *streams.Store, queue string, patience time.Duration) error {
 	over := time.NewTimer(patience)
 	defer over.Stop()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		found, led, err := look(ctx, s, queue)
-		if err != nil {
-			return nil, err
-		}
-		left := slices.DeleteFunc(found, func(f recovery.Inconsistency) bool { return f.Check == recovery.NoWorker })
-		if led && len(left) == 0 {
-			return nil, nil
+		if err != nil || led && !slices.ContainsFunc(found, mendable) {
+			return err
 		}
 		select {
 		case <-ticker.C:
 		case <-over.C:
-			return left, nil
+			return nil
 		case <-ctx.Done():
-			return left, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
+}
+
+// deeds is a ringStore that remembers what was changed through it. Only the runner's
+// goroutine calls it; the list is read when that has ended.
+type deeds struct {
+	*ringStore
+	done []deed
+}
+
+func (d *deeds) did(partition int, err error, format string, args ...any) {
+	if err == nil {
+		d.done = append(d.done, deed{partition, fmt.Sprintf(format, args...)})
+	}
+}
+
+func (d *deeds) Evict(ctx context.Context, term uint64, a resize.EvictWorker) error {
+	err := d.ringStore.Evict(ctx, term, a)
+	d.did(-1, err, "evicted %s (%s)", a.Incarnation, a.Evidence)
+	return err
+}
+
+func (d *deeds) WritePlan(ctx context.Context, term uint64, a resize.WritePlan) error {
+	err := d.ringStore.WritePlan(ctx, term, a)
+	d.did(-1, err, "planned anew after ring epoch %d", a.BaseEpoch)
+	return err
+}
+
+func (d *deeds) Steal(ctx context.Context, term uint64, as []resize.StealPartition) []error {
+	errs := d.ringStore.Steal(ctx, term, as)
+	for i, a := range as {
+		d.did(a.Partition, errs[i], "moved from %s to %s", a.From, a.To)
+	}
+	return errs
+}
+
+func (d *deeds) Revoke(ctx context.Context, term uint64, a resize.RevokePermit) error {
+	err := d.ringStore.Revoke(ctx, term, a)
+	d.did(a.Partition, err, "took job %s back from %s", a.ID, a.Incarnation)
+	return err
+}
+
+func (d *deeds) Repair(ctx context.Context, term uint64) ([]string, error) {
+	mended, err := d.ringStore.Repair(ctx, term)
+	for _, m := range mended {
+		p := -1
+		_, _ = fmt.Sscanf(m, "partition %d:", &p) // else it concerns the ring
+		d.did(p, nil, "%s", m)
+	}
+	return mended, err
 }

@@ -23,7 +23,12 @@ func Verify(ctx context.Context, s *streams.Store, queue string) (recovery.Audit
 	}
 	for _, v := range seen {
 		a := recovery.NewAudit(v.Partition, v.Top, v.Added)
-		if err := s.OpenJobs(ctx, queue, v.Partition, v.Top, a.Open); err != nil {
+		add := func(page []streams.OpenJob) {
+			for _, o := range page {
+				a.Open(o.ID, o.Key)
+			}
+		}
+		if err := s.OpenJobs(ctx, queue, v.Partition, v.Top, add); err != nil {
 			return sum, err
 		}
 		if err := feedJournal(ctx, s, queue, v.Partition, a); err != nil {
@@ -101,7 +106,7 @@ func look(ctx context.Context, s *streams.Store, queue string) ([]recovery.Incon
 
 func partitionState(v streams.Sighting) recovery.PartitionState {
 	p := recovery.PartitionState{Partition: v.Partition, Owner: v.Owner.Incarnation, Planned: v.Planned, Groups: v.Groups,
-		Open: v.Last.Less(v.Top)}
+		Open: v.Last.Less(v.Top), Type: v.Type}
 	for _, h := range v.Pending {
 		p.Holders = append(p.Holders, recovery.HolderState{Consumer: h.Consumer, Drainer: h.Incarnation, Reclaim: h.Reclaim, Count: h.Count})
 		p.Open = p.Open || h.Count > 0

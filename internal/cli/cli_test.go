@@ -126,7 +126,7 @@ func TestWrongUsageIsExitCode2AndSaysWhatIsMeant(t *testing.T) {
 func TestWhatIsNotDeliveredIsUnknown(t *testing.T) {
 	help := call(t, Ringctl, "", "--help").stdout
 	for _, args := range []string{
-		"job cancel q 1-1-1", "job logs q 1-1-1", "queue pause q", "queue resume q", "doctor", "doctor --apply",
+		"job cancel q 1-1-1", "job logs q 1-1-1", "queue pause q", "queue resume q",
 		"bench throughput", "top", "submit q --type t --delay 10s",
 	} {
 		words := strings.Fields(args)
@@ -154,7 +154,7 @@ func TestHelpIsGolden(t *testing.T) {
 	for _, args := range []string{
 		"", "dev", "demo", "submit", "job", "job get", "job wait", "queue", "queue ls", "queue get", "queue create", "key get",
 		"dead", "dead ls", "dead requeue", "dead rm", "ring", "ring get", "ring history", "ring resize", "workers", "workers ls",
-		"workers drain", "verify", "config", "config view", "config validate", "completion",
+		"workers drain", "verify", "doctor", "config", "config view", "config validate", "completion",
 	} {
 		show(Ringctl, strings.Fields(args)...)
 	}
@@ -171,7 +171,7 @@ func TestHelpIsGolden(t *testing.T) {
 	if got := all.String(); got != string(want) {
 		t.Errorf("help differs from %s (go test ./internal/cli -run Golden -update writes it):\n%s", golden, firstDifference(got, string(want)))
 	}
-	for _, name := range []string{demo.WorkerCommand, demo.DispatcherCommand, "cancel", "pause", "ringctl doctor [", "--delay"} {
+	for _, name := range []string{demo.WorkerCommand, demo.DispatcherCommand, "cancel", "pause", "--delay"} {
 		if strings.Contains(all.String(), name) {
 			t.Errorf("help speaks of %s", name)
 		}

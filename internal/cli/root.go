@@ -42,7 +42,7 @@ Exit codes: 0 done, 1 failure, 2 wrong usage or settings, 3 not found, 4 conflic
 		group(&cobra.Command{Use: "workers", Short: "List workers, or take one out"}, s.workersLs(), s.workersDrain()),
 		group(&cobra.Command{Use: "key", Short: "Show where a key stands"}, s.keyGet()),
 		group(&cobra.Command{Use: "dead", Short: "List, requeue and remove dead letters"}, s.deadLs(), s.deadRequeue(), s.deadRm()),
-		s.verify(),
+		s.verify(), s.doctor(),
 		group(&cobra.Command{Use: "config", Short: "Show and check settings"}, s.configView(), s.configValidate()),
 	)
 	for _, hidden := range s.demoProcesses() {

@@ -3,16 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"ringmaster/internal/app"
 )
-
-// patience is how long a state must last to be a fault: longer than a leader's lease and
-// a worker's, after which a ring mends itself.
-const patience = 8 * time.Second
 
 func (s *session) verify() *cobra.Command {
 	cmd := &cobra.Command{
@@ -35,14 +30,14 @@ meanwhile. Exit code 4: the queue keeps no journal.`,
 		if c.Embedded() {
 			s.note("the store in memory does not count the jobs it was given: lost jobs cannot be found there")
 		}
-		found, led, err := app.Inconsistencies(ctx, c.Store, args[0], patience)
+		found, led, err := app.Inconsistencies(ctx, c.Store, args[0], app.DefaultDoctor().Patience)
 		if err != nil {
 			return err
 		}
 		damaged := 0
 		for _, f := range found {
-			s.note("%s: %s", f.Check, f.What)
-			if led || !f.Unattended {
+			s.note("%s: %s: %s", f.Check, f.What, f.Meaning)
+			if f.Damage(led) {
 				damaged++
 			}
 		}
@@ -55,6 +50,8 @@ meanwhile. Exit code 4: the queue keeps no journal.`,
 		switch {
 		case err != nil:
 			return err
+		case result.Lost+result.CompletedTwice+result.OutOfOrder == 0 && !result.Good():
+			return failed("queue %s: %d partitions count fewer jobs than are known, see above: whether some were lost cannot be told", args[0], result.Uncounted)
 		case !result.Good():
 			return failed("queue %s: the journal shows %d lost, %d completed twice, %d out of order", args[0], result.Lost, result.CompletedTwice, result.OutOfOrder)
 		case damaged > 0:

@@ -30,7 +30,7 @@ func TestVerify(t *testing.T) {
 	if want := `{"lost":0,"completed_twice":0,"out_of_order":0,"open":3}` + "\n"; got.code != exitDone || got.stdout != want {
 		t.Errorf("at rest, nobody at work: %+v", got)
 	}
-	if !strings.Contains(got.stderr, "no dispatcher leads") || !strings.Contains(got.stderr, "has no worker") {
+	if !strings.Contains(got.stderr, "no dispatcher leads") || !strings.Contains(got.stderr, "the queue has no worker") {
 		t.Errorf("does not say that nobody is at work: %q", got.stderr)
 	}
 
@@ -58,5 +58,44 @@ func TestVerify(t *testing.T) {
 	got = ringctl("", "verify", "audited")
 	if got.code != exitFailure || !strings.Contains(got.stderr, "consumer group mine, which does not own it") {
 		t.Errorf("a foreign group: %+v", got)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	url, ringctl := server(t)
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := redis.NewClient(opts)
+	defer func() { _ = raw.Close() }()
+	ctx := context.Background()
+
+	got := ringctl("", "doctor", "-o", "json")
+	wantKeys(t, strings.TrimSuffix(strings.TrimPrefix(got.stdout, "["), "]\n")+"\n", "severity check queue partition finding meaning remedy mended done")
+	if got.code != exitFailure || !strings.Contains(got.stdout, `"severity":"warning","check":"appendonly","queue":"","partition":null`) {
+		t.Errorf("without an append-only file: %+v", got)
+	}
+	if got = ringctl("", "doctor", "--apply"); got.code != exitDone || !strings.Contains(got.stdout, "mended") {
+		t.Errorf("apply: %+v", got)
+	}
+	if on := raw.ConfigGet(ctx, "appendonly").Val()["appendonly"]; on != "yes" {
+		t.Errorf("appendonly is %s", on)
+	}
+	if got = ringctl("", "doctor", "-o", "json"); got.code != exitDone || got.stdout != "[]\n" || got.stderr != "nothing is wrong\n" {
+		t.Errorf("all mended: %+v", got)
+	}
+	if got = ringctl("", "queue", "create", "q", "--partitions", "2"); got.code != exitDone {
+		t.Fatalf("%+v", got)
+	}
+	raw.XGroupCreate(ctx, "rm:{q}:jobs:1", "mine", "0")
+	got = ringctl("", "doctor", "-o", "jsonl")
+	if got.code != exitFailure || !strings.Contains(got.stdout, `{"severity":"error","check":"group without owner","queue":"q","partition":1,`) ||
+		!strings.Contains(got.stdout, `"check":"no leader"`) || !strings.Contains(got.stderr, "open findings: 2") {
+		t.Errorf("a foreign group: %+v", got)
+	}
+	got = ringctl("", "doctor", "--apply")
+	if got.code != exitFailure || !strings.Contains(got.stdout, "destroyed group mine") || !strings.Contains(got.stderr, "open findings: 1") {
+		t.Errorf("apply, and nobody leads: %+v", got)
 	}
 }

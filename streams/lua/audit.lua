@@ -3,7 +3,7 @@
 -- KEYS[1] prefix of the shard, ARGV partitions
 -- Returns for each partition: partition, owner record or '', planned owner or '', groups {name, ...},
 -- last-delivered id of the owner's group, last id of the stream, entries ever added or -1 where the server
--- does not count them, consumers {name, pending, ...}, keys with parked jobs
+-- does not count them, consumers {name, pending, ...}, keys with parked jobs, type of the stream's key
 local out = {}
 local function put(...)
   for _, v in ipairs({...}) do out[#out + 1] = v end
@@ -11,17 +11,13 @@ end
 
 for _, p in ipairs(ARGV) do
   local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
-  local group, last, top, there = group_of(stream, string.match(record, '^(%S+) %d+$'))
-  local groups, consumers, added = {}, {}, there and -1 or 0
+  local group, last, top, there, added = group_of(stream, string.match(record, '^(%S+) %d+$'))
+  local groups, consumers = {}, {}
   if there then
     for _, g in ipairs(try('XINFO', 'GROUPS', stream) or {}) do
       for i = 1, #g, 2 do
         if g[i] == 'name' then groups[#groups + 1] = g[i + 1] end
       end
-    end
-    local info = try('XINFO', 'STREAM', stream) or {}
-    for i = 1, #info, 2 do
-      if info[i] == 'entries-added' then added = info[i + 1] end
     end
     local sum = group and try('XPENDING', stream, group)
     for _, c in ipairs(sum and sum[4] or {}) do
@@ -30,6 +26,6 @@ for _, p in ipairs(ARGV) do
     end
   end
   put(p, record, try('HGET', K .. 'plan', p) or '', groups, last, top, added, consumers,
-    try('ZRANGE', K .. 'parked:' .. p, 0, 99) or {})
+    try('ZRANGE', K .. 'parked:' .. p, 0, 99) or {}, (try('TYPE', stream) or {}).ok or '')
 end
 return out

@@ -2,24 +2,43 @@
 -- handed out is open while it is pending or parked; one that was not is open anyway.
 -- uses: protocol try
 -- KEYS[1] prefix of the shard, ARGV[1] partition, ARGV[2] where to begin ('-' first), ARGV[3] last id,
--- ARGV[4] entries to look at
--- Returns {where to go on or '' at the end, id, ...}
-local p = ARGV[1]
+-- ARGV[4] entries to look at; fewer when they are large
+-- Returns {where to go on or '' at the end, id, key, ...}
+local p, from, want = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
 local group, last = group_of(stream, string.match(record, '^(%S+) %d+$'))
-local page = try('XRANGE', stream, ARGV[2], ARGV[3], 'COUNT', ARGV[4]) or {}
-local on = ''
-if #page > 0 and #page == tonumber(ARGV[4]) then on = '(' .. page[#page][1] end
-local out = {on}
+local out = {''}
 
-local function parked(fields, id)
-  for i = 1, #fields, 2 do
-    if fields[i] == 'key' then return try('LPOS', K .. 'parked:' .. p .. ':' .. fields[i + 1], id) end
+-- The list of a key is in id order: a search by halves, since it may be long.
+local function parked(key, id)
+  local list = K .. 'parked:' .. p .. ':' .. key
+  local low, high = 0, (try('LLEN', list) or 0) - 1
+  while low <= high do
+    local mid = math.floor((low + high) / 2)
+    local there = try('LINDEX', list, mid)
+    if not there or there == id then return there == id end
+    if below(there, id) then low = mid + 1 else high = mid - 1 end
   end
   return false
 end
 
-for _, e in ipairs(page) do
-  if below(last, e[1]) or held_by(stream, group, e[1]) ~= '' or parked(e[2], e[1]) then out[#out + 1] = e[1] end
+local seen, bytes = 0, 0
+while seen < want and bytes < 1048576 do
+  local page = try('XRANGE', stream, from, ARGV[3], 'COUNT', 10) or {}
+  for _, e in ipairs(page) do
+    local key = ''
+    for i = 1, #e[2], 2 do
+      if e[2][i] == 'key' then key = e[2][i + 1] end
+      bytes = bytes + #e[2][i] + #e[2][i + 1]
+    end
+    if below(last, e[1]) or held_by(stream, group, e[1]) ~= '' or parked(key, e[1]) then
+      out[#out + 1] = e[1]
+      out[#out + 1] = key
+    end
+  end
+  if #page < 10 then return out end
+  seen = seen + #page
+  from = '(' .. page[#page][1]
 end
+out[1] = from
 return out

@@ -5,11 +5,12 @@ local function try(...)
   return r
 end
 
--- The owner's group in a partition's stream: its name, last-delivered id, and the stream's last id.
--- Without a readable owner record, the group that is there.
+-- The owner's group in a partition's stream: its name, last-delivered id, the stream's last id, whether the
+-- stream is there, entries ever added or -1 where the server does not count them. Without a readable owner
+-- record, the group that is there.
 local function group_of(stream, inc)
-  local name, last, top = inc, '0-0', '0-0'
-  if redis.call('EXISTS', stream) == 0 then return name, last, top, false end
+  local name, last, top, added = inc, '0-0', '0-0', -1
+  if redis.call('EXISTS', stream) == 0 then return name, last, top, false, 0 end
   for n, g in ipairs(try('XINFO', 'GROUPS', stream) or {}) do
     local found, delivered
     for i = 1, #g, 2 do
@@ -22,8 +23,9 @@ local function group_of(stream, inc)
   local info = try('XINFO', 'STREAM', stream) or {}
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then top = info[i + 1] end
+    if info[i] == 'entries-added' then added = info[i + 1] end
   end
-  return name, last, top, true
+  return name, last, top, true, added
 end
 
 -- Whom an entry is pending for, or ''.
