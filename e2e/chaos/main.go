@@ -54,7 +54,7 @@ func parse(args []string) (*flags, error) {
 	f.DurationVar(&f.soak, "soak", -1, "how long random faults go on after the rows; the tier's if negative")
 	f.DurationVar(&f.limit, "duration", 0, "no row starts later than this, except for its first time in nightly and release; the tier's if 0")
 	f.StringVar(&f.report, "report", "", "file for the page")
-	f.StringVar(&f.json, "json", "", "file for the JSON object")
+	f.StringVar(&f.json, "json", "", "file for the report as JSON")
 	f.StringVar(&f.dir, "dir", "", "where ledgers and logs go; a temporary directory if empty")
 	f.BoolVar(&f.keep, "keep", false, "keep ledgers and logs of a good run too")
 	f.BoolVar(&f.quiet, "q", false, "no progress on stderr")
@@ -193,13 +193,7 @@ func (u *Run) finish(ctx context.Context, f *flags) int {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return 2
 	}
-	if f.report != "" {
-		err = os.WriteFile(f.report, []byte(u.page(ctx)), 0o644)
-	}
-	if f.json != "" && err == nil {
-		err = os.WriteFile(f.json, append(raw, '\n'), 0o644)
-	}
-	if err != nil {
+	if err = u.write(ctx, f); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 	}
 	s := u.summary()

@@ -55,7 +55,11 @@ type result struct {
 	took  time.Duration
 }
 
-type finding struct{ Kind, Where, Text string }
+type finding struct {
+	Kind  string `json:"kind"`
+	Where string `json:"where"`
+	Text  string `json:"text"`
+}
 
 type sample struct {
 	at   time.Time
@@ -83,7 +87,7 @@ func (u *Run) metric(name string, d time.Duration) {
 
 func (u *Run) anomaly(kind, text string) {
 	u.mu.Lock()
-	u.anomalies = append(u.anomalies, finding{kind, u.now, text})
+	u.anomalies = append(u.anomalies, finding{Kind: kind, Where: u.now, Text: text})
 	u.mu.Unlock()
 	u.logf("ANOMALY %s: %s", kind, text)
 }

@@ -1,5 +1,0 @@
-package main
-
-import "context"
-
-func (u *Run) page(context.Context) string { return "" }
