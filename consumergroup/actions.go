@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -76,7 +77,7 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction)
 	}
 	s.startOpened()
 	events := append(s.release(ctx, releases), s.claim(ctx, claims)...)
-	s.unblock(ctx, unblocks)
+	events = append(events, s.unblock(ctx, unblocks)...)
 	if read {
 		more, err := s.readRecords(ctx)
 		if err != nil {
@@ -152,9 +153,13 @@ func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
 			}
 		}
 	}
-	s.takePage(t, page, now)
+	left := s.takePage(t, t.cursor, page, now)
 	t.cursor = page.Cursor
-	if page.Cursor != "0-0" && page.Cursor != "" {
+	if !lastPage(page) {
+		return true
+	}
+	if left {
+		t.cursor = ""
 		return true
 	}
 	t.passes++
@@ -164,14 +169,22 @@ func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
 	return false
 }
 
-// takePage takes in what a page brought: permits first, so that no key starts beside a
-// former owner's run. The lock is held.
-func (s *shard) takePage(t *tenure, page *job.ClaimPage, now time.Time) {
+func lastPage(page *job.ClaimPage) bool { return page.Cursor == "0-0" || page.Cursor == "" }
+
+// takePage takes in what a page brought that was asked for from a cursor on: permits
+// first, so that no key starts beside a former owner's run. It reports whether another
+// pass must tell what became of a permit. The lock is held.
+func (s *shard) takePage(t *tenure, cursor string, page *job.ClaimPage, now time.Time) bool {
 	if t.lastRead.Less(page.LastDelivered) {
 		t.lastRead = page.LastDelivered
 	}
 	freed := maps.Clone(t.blocked)
-	t.setPermits(page.Permits)
+	from, _ := job.ParseEntryID(cursor)
+	to := job.EntryID{Ms: math.MaxUint64, Seq: math.MaxUint64}
+	if !lastPage(page) {
+		to, _ = job.ParseEntryID(page.Cursor)
+	}
+	left := t.setPermits(page.Permits, from, to)
 	s.w.arrive(t, page.Entries, now)
 	for key := range freed {
 		if l := t.lanes[key]; l != nil && t.blocked[key] == 0 {
@@ -179,11 +192,13 @@ func (s *shard) takePage(t *tenure, page *job.ClaimPage, now time.Time) {
 			s.wantUnpark(l)
 		}
 	}
+	return left
 }
 
 // unblock: somebody says that former owners finished jobs. The messages are hints; the
-// pending lists tell, and free the keys if it is so.
-func (s *shard) unblock(ctx context.Context, as []resize.Unblock) {
+// pending lists tell, and free the keys if it is so. What one page cannot tell, or no
+// answer did, a whole pass of claims will: the hint does not come again.
+func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.ParticipantEvent {
 	var tenures []job.Tenure
 	s.w.mu.Lock()
 	for _, a := range as {
@@ -193,23 +208,31 @@ func (s *shard) unblock(ctx context.Context, as []resize.Unblock) {
 	}
 	s.w.mu.Unlock()
 	if len(tenures) == 0 {
-		return
+		return nil
 	}
+	var events []resize.ParticipantEvent
 	pages, errs := s.reader.Claim(ctx, tenures, make([]string, len(tenures)), claimPageSize)
 	for i, k := range tenures {
 		switch {
 		case errs[i] != nil:
 			s.unsure = true
+			events = append(events, lookAgain(k))
 		case pages[i].Fenced:
 			s.fenced(k)
 		default:
 			s.w.mu.Lock()
-			if t := s.tenure(k.Partition, k.Epoch); t != nil {
-				s.takePage(t, &pages[i], time.Now())
+			if t := s.tenure(k.Partition, k.Epoch); t != nil && s.takePage(t, "", &pages[i], time.Now()) {
+				events = append(events, lookAgain(k))
 			}
 			s.w.mu.Unlock()
 		}
 	}
+	return events
+}
+
+// lookAgain has a partition's pending jobs claimed once more, as a message would.
+func lookAgain(t job.Tenure) resize.ParticipantEvent {
+	return resize.MessageReceived{Message: resize.Message{Type: resize.TypeUndrained, Name: resize.Master, Part: t.Partition, PartEpoch: t.Epoch}}
 }
 
 // readRecords reads what the store says of this incarnation.
@@ -252,8 +275,7 @@ func (s *shard) snapshotEvents(snap job.Snapshot) []resize.ParticipantEvent {
 	events := []resize.ParticipantEvent{ev}
 	// A lost hint about a drainer would block its key for ever: look again.
 	for _, t := range parts {
-		events = append(events, resize.MessageReceived{Message: resize.Message{Type: resize.TypeUndrained, Name: resize.Master,
-			Part: t.Partition, PartEpoch: t.Epoch}})
+		events = append(events, lookAgain(t))
 	}
 	return events
 }

@@ -144,14 +144,30 @@ func (t *tenure) runningIDs() []job.EntryID {
 	return ids
 }
 
-// setPermits replaces what is known of former owners' runs.
-func (t *tenure) setPermits(ps []job.Permit) {
-	clear(t.permits)
+// setPermits replaces what is known of former owners' runs, as a page told it that covers
+// the ids in [from, to). A run whose permit is gone may have failed: its job comes back
+// with the page that covers it, and until then its key stays blocked. It reports whether
+// such a permit is left.
+func (t *tenure) setPermits(ps []job.Permit, from, to job.EntryID) bool {
+	known := t.permits
+	t.permits = make(map[job.EntryID]string, len(ps))
 	clear(t.blocked)
 	for _, p := range ps {
-		t.permits[p.ID] = p.Key
-		if p.Key != "" {
-			t.blocked[p.Key]++
+		t.block(p.ID, p.Key)
+	}
+	left := false
+	for id, key := range known {
+		if _, still := t.permits[id]; !still && (id.Less(from) || !id.Less(to)) {
+			t.block(id, key)
+			left = true
 		}
+	}
+	return left
+}
+
+func (t *tenure) block(id job.EntryID, key string) {
+	t.permits[id] = key
+	if key != "" {
+		t.blocked[key]++
 	}
 }

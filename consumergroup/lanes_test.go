@@ -72,14 +72,14 @@ func TestPermitsHoldTheirKeysOnly(t *testing.T) {
 	page := &job.ClaimPage{Cursor: "0-0", Entries: []job.Entry{entry(2, "a"), entry(3, "b"), entry(5, "")},
 		Permits: []job.Permit{{ID: eid(1), Holder: "x@1", Key: "a"}, {ID: eid(4), Holder: "x@1", Key: ""}}}
 	b.w.mu.Lock()
-	b.s.takePage(b.ten, page, time.Now())
+	b.s.takePage(b.ten, "", page, time.Now())
 	b.w.mu.Unlock()
 	b.complete(b.mustStart(3))
 	b.complete(b.mustStart(5))
 	b.mustNotStart()
 	// The run under the permit failed: its job comes back before its successor.
 	b.w.mu.Lock()
-	b.s.takePage(b.ten, &job.ClaimPage{Cursor: "0-0", Entries: []job.Entry{entry(1, "a")}}, time.Now())
+	b.s.takePage(b.ten, "", &job.ClaimPage{Cursor: "0-0", Entries: []job.Entry{entry(1, "a")}}, time.Now())
 	b.w.mu.Unlock()
 	b.complete(b.mustStart(1))
 	b.complete(b.mustStart(2))
@@ -88,7 +88,7 @@ func TestPermitsHoldTheirKeysOnly(t *testing.T) {
 func TestAPermitThatComesBeforeAReadyJobHoldsIt(t *testing.T) {
 	b := newBench(t, nil)
 	b.arrive(entry(2, "a"))
-	b.ten.setPermits([]job.Permit{{ID: eid(1), Key: "a"}})
+	b.ten.block(eid(1), "a")
 	b.arrive(entry(3, "b"))
 	if it := b.w.next(); it.entry.ID != eid(3) {
 		t.Fatalf("started %v beside a former owner's run", describe(it))

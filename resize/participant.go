@@ -34,7 +34,7 @@ type tenure struct {
 	state   State
 	epoch   uint64
 	claim   claimState
-	again   bool // one more pass is needed: a mark appeared behind the cursor
+	again   bool // one more pass is needed: a mark appeared behind the cursor, or while closing
 	paged   bool // the first page is claimed: jobs may start
 	claimed bool // a whole pass came to its end: new jobs may be read
 	opened  bool // OpenGate was given
@@ -254,12 +254,12 @@ func (p *Participant) close(part int, mode Mode) {
 func (p *Participant) reopen(part int) {
 	t := p.tenures[part]
 	t.release, t.reclose = releaseIdle, false
+	next := Claiming
 	if t.claimed {
-		p.to(part, Open)
-		return
+		next = Open
 	}
-	p.to(part, Claiming)
-	if t.claim == claimIdle {
+	p.to(part, next)
+	if t.claim == claimIdle && (t.again || !t.claimed) {
 		p.claim(part, true)
 	}
 }

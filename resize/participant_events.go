@@ -89,8 +89,8 @@ func (p *Participant) resumeTold(m Message) {
 func (p *Participant) undrained(m Message) {
 	t := p.at(m.Part, m.PartEpoch)
 	switch {
-	case t == nil || t.state == Closing:
-	case t.claim != claimIdle:
+	case t == nil:
+	case t.state == Closing || t.claim != claimIdle:
 		t.again = true
 	default:
 		p.claim(m.Part, true)
@@ -117,8 +117,9 @@ func (p *Participant) lower(epoch uint64) {
 	p.finished = max(p.finished, epoch)
 }
 
-// beatAnswered compares numbers; a heartbeat that was overtaken by messages says less
-// than they do. It is also the moment to repeat what may have been lost.
+// beatAnswered compares numbers. One that says less was overtaken by messages, or the
+// store has gone back in time: the records tell. It is also the moment to repeat what may
+// have been lost.
 func (p *Participant) beatAnswered(r RingState) {
 	if p.reading.active {
 		if p.reading.beats++; p.reading.beats >= 2 {
@@ -127,10 +128,7 @@ func (p *Participant) beatAnswered(r RingState) {
 		}
 		return
 	}
-	if r.Epoch < p.plan || r.Change < p.change {
-		return
-	}
-	if r.Epoch > p.plan || r.Change > p.change {
+	if r.Epoch != p.plan || r.Change != p.change {
 		p.askRecords()
 		return
 	}
@@ -216,7 +214,7 @@ func (p *Participant) confirm(part int) {
 	}
 	if t.claim == claimUnsure {
 		t.claim = claimIdle
-		if t.state != Closing {
+		if t.again = t.state == Closing; !t.again {
 			p.claim(part, true)
 		}
 	}
@@ -257,6 +255,7 @@ func (p *Participant) claimAnswered(ev ClaimAnswered) {
 	t.claim, t.paged = claimIdle, true
 	switch {
 	case t.state == Closing:
+		t.again = t.again || ev.More
 	case ev.More || t.again:
 		p.claim(ev.Part, !ev.More)
 	default:

@@ -64,3 +64,35 @@ func TestAnEndedTenureIsNotTakenUpAgain(t *testing.T) {
 		t.Errorf("records that still have it: %v, want a new incarnation", got)
 	}
 }
+
+// What a message says while a partition is on its way out is not said again when the plan
+// takes it back.
+func TestALookAskedForWhileClosingIsNotForgotten(t *testing.T) {
+	p := NewParticipant()
+	undrained := MessageReceived{Message{Type: TypeUndrained, Part: 0, PartEpoch: 1, Change: 3}}
+	got := steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 3}},
+		MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 3, Part: 0, PartEpoch: 1, Change: 1}},
+		ClaimAnswered{Part: 0, Epoch: 1},
+		MessageReceived{Message{Type: TypeSync, Phase: Stopping, Epoch: 4, Part: -1, Parts: []int{0}, Change: 2}}, undrained)
+	if got[len(got)-1] == claims {
+		t.Fatalf("claims while a release is under way: %v", got)
+	}
+	if got := steps(t, p, ReleaseAnswered{Part: 0, Epoch: 1, Outcome: ReleaseKept}); !slices.Contains(got, claims) {
+		t.Errorf("taken back: %v, want a claim", got)
+	}
+}
+
+// A heartbeat that says less than was heard was overtaken by a message, or the store has
+// gone back in time. The records tell.
+func TestAHeartbeatThatSaysLessHasTheRecordsRead(t *testing.T) {
+	p := NewParticipant()
+	got := steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 3}},
+		MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 3, Part: 0, PartEpoch: 1, Change: 1}},
+		ClaimAnswered{Part: 0, Epoch: 1}, BeatAnswered{RingState{Epoch: 3, Change: 0}})
+	if got[len(got)-1] != wantsRecords {
+		t.Fatalf("%v, want a look at the records", got)
+	}
+	if got := steps(t, p, SnapshotRead{RingState: RingState{Epoch: 3, Change: 0}}); !slices.Contains(got, rejoins) {
+		t.Errorf("the store went back: %v, want to rejoin", got)
+	}
+}
