@@ -72,6 +72,19 @@ mutants: ## Put known bugs back one by one; the tests must notice each, MUTANT=n
 	@scripts/install-test-deps
 	@$(GO) run ./internal/mutants -only '$(MUTANT)'
 
+# full: every pair of faults; small: every single fault, in a minute.
+FORM ?= full
+
+.PHONY: model
+model: ## Search the protocol's model with spin: FORM=full|small
+	@scripts/install-test-deps spin
+	@$(GO) run ./internal/model -form $(FORM)
+
+.PHONY: model-mutants
+model-mutants: ## Take the model's guards away one by one; spin must find each
+	@scripts/install-test-deps spin
+	@$(GO) run ./internal/model -form mutants
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME=10s
 	@set -e; grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | while read -r file; do \

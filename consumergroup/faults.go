@@ -11,7 +11,9 @@ import (
 )
 
 // reset replaces the connection after a call without an answer, and merges the worker's
-// own pending list before anything else is read. It tries until ctx ends.
+// own pending list before anything else is read. It tries until ctx ends. The server may
+// have come back with an older state, in which entries that were claimed are marked again:
+// another look follows.
 func (s *shard) reset(ctx context.Context) error {
 	pause, told := 20*time.Millisecond, false
 	for {
@@ -22,6 +24,7 @@ func (s *shard) reset(ctx context.Context) error {
 		switch {
 		case err == nil:
 			s.unsure = false
+			s.lookAtAll()
 			if told {
 				s.w.deps.Log.Info("server answers again")
 			}
@@ -40,6 +43,17 @@ func (s *shard) reset(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		pause = min(2*pause, time.Second)
+	}
+}
+
+// lookAtAll has whatever is marked in claimed partitions claimed again.
+func (s *shard) lookAtAll() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	for _, t := range s.tenures {
+		if t.passes > 0 {
+			s.events = append(s.events, lookAgain(t.Tenure))
+		}
 	}
 }
 

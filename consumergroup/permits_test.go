@@ -2,6 +2,7 @@ package consumergroup
 
 import (
 	"context"
+	"reflect"
 	"testing"
 
 	"ringmaster/job"
@@ -82,5 +83,18 @@ func TestALookAtADrainerWithoutAnAnswerIsRepeated(t *testing.T) {
 	m, ok := evs[0].(resize.MessageReceived)
 	if !ok || m.Message.Type != resize.TypeUndrained || m.Message.PartEpoch != 1 {
 		t.Errorf("%v does not look at the pending list", evs[0])
+	}
+}
+
+// The server came back with an older state: a job that this worker had claimed and done is
+// marked for reclaim again. Nobody says so, and nobody else may take it.
+func TestANewConnectionLooksForMarkedJobs(t *testing.T) {
+	b := newBench(t, nil)
+	b.ten.passes = 1
+	if err := b.s.reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.s.events) != 1 || !reflect.DeepEqual(b.s.events[0], lookAgain(b.ten.Tenure)) {
+		t.Errorf("%v, want one look at the partition", b.s.events)
 	}
 }

@@ -1,0 +1,587 @@
+/* Ringmaster: dispatchers, workers, partitions, and Redis between them.
+ *
+ * Every d_step is one command or one script of Redis, or one step inside a process;
+ * its name is the word behind "step:". docs/reliability/model.md maps each to its code.
+ * Compile-time sizes: NW workers, NP partitions (3 jobs in all), FAULTS how many faults of the kinds
+ * in KINDS may strike, MOVES plans that move a healthy partition.
+ * Each M_* takes one guard away: see the table of mutants there.
+ */
+#ifndef NW
+#define NW 2
+#endif
+#ifndef NP
+#define NP 1
+#endif
+#ifndef FAULTS
+#define FAULTS 1
+#endif
+#ifndef MOVES
+#define MOVES 1
+#endif
+#ifndef KINDS
+#define KINDS 1023
+#endif
+#define CRASH  1    /* a worker is killed, and starts again */
+#define FREEZE 2    /* a live worker is evicted: it goes on until it hears of it */
+#define LEAVE  4    /* a worker leaves gracefully, and starts again */
+#define LEADER 8    /* the leader's lease ends: the leader is dead, or goes on */
+#define MOVE   16   /* one more plan, perhaps while the last one drains */
+#define HINT   32   /* control messages of a partition are lost */
+#define REPLY  64   /* a read, claim or release is executed and not answered, or executed late */
+#define ACK    128  /* an ack is not answered: executed, executed late, or never */
+#define FAIL   256  /* a handler fails: the job goes back */
+#define REVOKE 512  /* a permit of a live drainer is taken back */
+#define ROLL   1024 /* Redis is replaced by an older copy of itself */
+#define MAY(k) (faults > 0 && (KINDS & (k)))
+
+#define NJ 3
+#define NONE 15                                  /* nobody; as a holder: marked for reclaim */
+#define B(i) (1 << (i))
+#if NP == 1
+#define PART(j) 0
+#define KEYS(j) ((j) == 2 -> 4 : 3)              /* jobs of the same key, as bits */
+#define FIRST(p) 0
+#define PJ(p) 7
+#else
+#define PART(j) ((j) == 2 -> 1 : 0)
+#define KEYS(j) ((j) == 2 -> 4 : 3)
+#define FIRST(p) ((p) == 0 -> 0 : 2)
+#define PJ(p) ((p) == 0 -> 3 : 4)
+#endif
+#define LAST(p) ((p) == 0 -> (NP == 1 -> 2 : 1) : 2)
+#define BELOW(j) (KEYS(j) & (B(j) - 1))          /* earlier jobs of the same key */
+
+/* ---- Redis ---- */
+short mem, leaving;                              /* incarnations: members, and those that are leaving */
+byte owner[NP], ep[NP], plan[NP], nxt[NP];       /* owner record, plan, next job to hand out */
+byte st[NJ], pc[NJ], pe[NJ];                     /* 0 new, 1 pending, 2 done; holder, and its epoch in a permit */
+byte m1[NW], md[NW], mu[NW], m2[NW * NP];        /* inboxes: phase 1, drained, undrained; phase 2 (epoch) */
+byte news;                                       /* workers whose change number is ahead of what they heard */
+byte lead[2];                                    /* dispatcher: 0 follower, 1 leads, 2 believes that it does */
+/* ---- outside of Redis ---- */
+byte inc[NW];                                    /* incarnation of a worker: worker + NW * how often it joined */
+byte dead, gone;                                 /* workers whose process is not there; that have left */
+byte runs[NW * NJ];                               /* epochs under which a worker runs a job, as bits */
+byte done[NJ];
+byte ghost[NW];                                  /* 1 + partition of a read that was given up and is not executed yet */
+byte late, latej, latee;                         /* an ack on its way: 1 + incarnation, job, epoch */
+byte faults = FAULTS, moves = MOVES;
+bit weak;                                        /* a live run has lost its permit: it may overlap, and is refused */
+byte fresh;                                      /* dispatchers whose plan was computed from the present ring epoch */
+#if KINDS & ROLL
+byte cut;                                        /* workers whose connections the roll-back ended */
+byte heard, back;                                /* workers that heard news since the copy; that know more than Redis does */
+#define ROLLED weak                              /* what completed since the copy is forgotten: order counts anew */
+#define HEAR heard = heard | B(w)
+#define AHEAD (back & B(w))
+#else
+#define ROLLED false
+#define HEAR skip
+#define AHEAD false
+#endif
+
+#define IN(i) ((i) < NONE && (mem & B(i)))
+#define UP(i) ((i) < NONE && (mem & B(i)) && !(leaving & B(i)))
+#define ME inc[w]
+#define OWN(i,p,e) (owner[p] == (i) && ep[p] == (e))
+#define HOLDS(i,j,e) (st[j] == 1 && pc[j] == (i) && pe[j] == (e))
+#define MARKED(j) (st[j] == 1 && pc[j] == NONE)
+#define PERMIT(j) (st[j] == 1 && pe[j] != 0)
+#define PERMITS ((PERMIT(0) -> 1 : 0) | (PERMIT(1) -> 2 : 0) | (PERMIT(2) -> 4 : 0))
+#define MARKS ((MARKED(0) -> 1 : 0) | (MARKED(1) -> 2 : 0) | (MARKED(2) -> 4 : 0))
+#define MINE1(j) (HOLDS(ME, j, 0) -> B(j) : 0)
+#define MINE (MINE1(0) | MINE1(1) | MINE1(2))    /* own pending list */
+
+/* -- what scripts share -- */
+#ifdef M_PERMIT_BY_NAME
+#define EPOCH(p) 1
+#define PEP(e) 1
+#else
+#define EPOCH(p) ep[p]
+#define PEP(e) (e)
+#endif
+#define tell(box, i, p) if :: IN(i) -> box[(i) % NW] = box[(i) % NW] | B(p) :: else fi
+inline flip1(j, p, keep) {                /* holders() of part_flip */
+  if
+  :: st[j] == 1 && PART(j) == (p) ->
+     if
+     :: pc[j] == owner[p] && pe[j] == 0 && ((keep) & B(j)) -> pe[j] = EPOCH(p)
+#ifdef M_LOSE_PENDING
+     :: pc[j] == owner[p] && pe[j] == 0 && !((keep) & B(j)) -> st[j] = 3; pc[j] = 0
+#else
+     :: pc[j] == owner[p] && pe[j] == 0 && !((keep) & B(j)) -> pc[j] = NONE
+#endif
+     :: pe[j] != 0 && !IN(pc[j]) -> pc[j] = NONE; pe[j] = 0
+     :: else
+     fi
+#ifdef M_PERMIT_ACKED
+  :: st[j] == 2 && PART(j) == (p) && ((keep) & B(j)) -> st[j] = 1; pc[j] = owner[p]; pe[j] = ep[p]
+#endif
+  :: else
+  fi }
+inline flip(p, to, keep) {
+  flip1(0, p, keep); flip1(1, p, keep); flip1(2, p, keep);
+  owner[p] = to; ep[p]++; assert(ep[p] < 8);
+  if
+  :: IN(to) ->                                   /* what an inbox still holds for an older tenure will be ignored */
+     x = (to) % NW; m1[x] = m1[x] & ~B(p); md[x] = md[x] & ~B(p); mu[x] = mu[x] & ~B(p);
+     m2[x * NP + (p)] = ep[p]; x = 0
+  :: else
+  fi }
+inline settle(j, e) {                            /* a job is done */
+  done[j]++;
+  assert(done[j] == 1);                          /* I1 */
+  assert(ROLLED || !(BELOW(j) & 1) || st[0] == 2); /* I2 */
+  st[j] = 2; pc[j] = 0; pe[j] = 0 }
+inline ack(i, j, e, out) {                       /* out: 1 by the owner, 2 by a drainer, 3 refused */
+  if
+#ifdef M_ACK_NO_EPOCH
+  :: owner[PART(j)] == (i) ->
+#else
+  :: OWN(i, PART(j), e) ->
+#endif
+     out = 1; if :: st[j] == 1 -> settle(j, e) :: else fi
+#ifdef M_ACK_NO_HOLDER
+  :: !OWN(i, PART(j), e) && st[j] == 1 ->
+#else
+  :: !OWN(i, PART(j), e) && HOLDS(i, j, PEP(e)) ->
+#endif
+     out = 2; settle(j, e); tell(md, owner[PART(j)], PART(j))
+  :: else -> out = 3
+  fi }
+
+/* -- a worker -- */
+#define DEAD(v) (dead & B(v))
+#define RUNE(j,e) (runs[w * NJ + (j)] & B(e))
+#define RUNS(p) (((te[p] && RUNE(0, te[p])) -> 1 : 0) | ((te[p] && RUNE(1, te[p])) -> 2 : 0) | ((te[p] && RUNE(2, te[p])) -> 4 : 0))
+#define IDLE (!runs[w * NJ] && !runs[w * NJ + 1] && !runs[w * NJ + 2])
+inline drop(p) {
+  te[p] = 0; cur[p] = 0; kn = kn & ~PJ(p); blk = blk & ~PJ(p); snap = snap & ~PJ(p);
+  gate = gate & ~B(p); open = open & ~B(p); closing = closing & ~B(p); rel = rel & ~B(p);
+  again = again & ~B(p); unsure = unsure & ~B(p); paged = paged & ~B(p) }
+#if KINDS & ROLL
+#define FORGET heard = heard & ~B(w); back = back & ~B(w)
+#else
+#define FORGET skip
+#endif
+inline forget() {                                /* all that an incarnation knows */
+  drop(0);
+#if NP > 1
+  drop(1); seen[1] = 0; m2[w * NP + 1] = 0;
+#endif
+  seen[0] = 0; m2[w * NP] = 0; m1[w] = 0; md[w] = 0; mu[w] = 0; news = news & ~B(w);
+  runs[w * NJ] = 0; runs[w * NJ + 1] = 0; runs[w * NJ + 2] = 0;
+  FORGET; unk = 0; rd = 0; stop = 0; ghost[w] = 0 }
+inline join() {
+#ifndef M_JOIN_BY_NAME
+  inc[w] = inc[w] + NW; assert(inc[w] < 15);
+#endif
+  mem = mem | B(ME) }
+/* One page of a claim, from job f on: the first marked entry, and the permits of that moment. Only
+ * what the page covered can have been claimed, so only that may free a key; x: where the page ends. */
+#ifdef M_PAGE_FREES
+#define COVERED(p, f) PJ(p)
+#else
+#define COVERED(p, f) (PJ(p) & ~(B(f) - 1) & (B(x) - 1))
+#endif
+inline page(p, f) {
+  x = f;
+  do
+  :: x <= LAST(p) && MARKED(x) -> pc[x] = ME; if :: !r -> kn = kn | B(x) :: else fi; x++; break
+  :: x <= LAST(p) && !MARKED(x) -> x++
+  :: x > LAST(p) -> break
+  od;
+  if :: !(MARKS & PJ(p) & ~(B(x) - 1)) -> x = LAST(p) + 1 :: else fi }
+#ifdef M_PERMITS_IGNORED
+#define TAKE(p, f) skip
+#else
+#define TAKE(p, f) blk = (blk & ~COVERED(p, f)) | (PERMITS & PJ(p))
+#endif
+inline gates(p) {                                /* settle(): jobs start from the first claimed page on */
+  if :: te[p] && (paged & B(p)) && !(closing & B(p)) -> gate = gate | B(p) :: else fi }
+inline passed(p) {                               /* claimed(): the pass goes on, begins anew, or is over */
+  if
+  :: x <= LAST(p) -> cur[p] = x + 1
+  :: x > LAST(p) && ((again & B(p)) || (blk & ~PERMITS & PJ(p))) -> again = again & ~B(p); cur[p] = FIRST(p) + 1
+  :: else -> cur[p] = 0; open = open | B(p)
+  fi;
+  if :: (closing & B(p)) && cur[p] -> cur[p] = 0; again = again | B(p) :: else fi }
+inline look(p) {                                 /* undrained */
+  if
+#ifdef M_CLOSING_FORGETS
+  :: te[p] && (closing & B(p))
+#else
+  :: te[p] && (closing & B(p)) -> again = again | B(p)
+#endif
+  :: te[p] && !(closing & B(p)) && cur[p] -> again = again | B(p)
+  :: te[p] && !(closing & B(p)) && !cur[p] -> cur[p] = FIRST(p) + 1
+  :: else
+  fi }
+inline reopen(p) {
+  closing = closing & ~B(p); rel = rel & ~B(p); snap = snap & ~PJ(p);
+  if :: (!(open & B(p)) || (again & B(p))) && !cur[p] -> again = again & ~B(p); cur[p] = FIRST(p) + 1 :: else fi;
+  gates(p) }
+inline gain(p, e) {
+  if
+  :: (e) > seen[p] ->
+     if :: te[p] -> drop(p) :: else fi;
+     seen[p] = e; te[p] = e; cur[p] = FIRST(p) + 1;
+     if :: stop -> closing = closing | B(p) :: else fi
+  :: else
+  fi }
+inline records(p) {                              /* snapshotRead, for one partition; r: rejoin */
+  if
+  :: te[p] && !OWN(ME, p, te[p]) -> drop(p)
+  :: else
+  fi;
+  if
+  :: owner[p] == ME && !te[p] && ep[p] <= seen[p] -> r = 1
+  :: owner[p] == ME && !te[p] && ep[p] > seen[p] -> gain(p, ep[p])
+  :: else
+  fi;
+  if
+  :: te[p] && !r ->
+     unsure = unsure & ~B(p); rel = rel & ~B(p);
+     if
+     :: stop
+     :: !stop && (plan[p] == ME || plan[p] == NONE) && (closing & B(p)) -> reopen(p)
+     :: !stop && plan[p] != ME && plan[p] != NONE && !(closing & B(p)) -> closing = closing | B(p); gate = gate & ~B(p)
+     :: else
+     fi;
+     if :: (blk & PJ(p)) && (open & B(p)) -> look(p) :: else fi
+  :: else
+  fi }
+inline rejoin() { forget(); join() }
+
+#define CANSTART(j) (!DEAD(w) && te[PART(j)] && (gate & B(PART(j))) && (kn & B(j)) && !(kn & BELOW(j)) && !(blk & KEYS(j)) && !(RUNS(PART(j)) & KEYS(j)))
+#define OTHER(v, k, j) (runs[(v) * NJ + (k)] && (KEYS(j) & B(k)) && st[k] != 2 && IN(inc[v]))
+#if NW == 2
+#define SOMEONE(k, j) (OTHER(0, k, j) || OTHER(1, k, j))
+#else
+#define SOMEONE(k, j) (OTHER(0, k, j) || OTHER(1, k, j) || OTHER(2, k, j))
+#endif
+#define OVERLAP(j) (SOMEONE(0, j) || SOMEONE(1, j) || SOMEONE(2, j))
+inline clear(j, e) { runs[w * NJ + (j)] = runs[w * NJ + (j)] & ~B(e) }
+inline answered(j, e) {                          /* answered(): r is the store's answer */
+  clear(j, e);
+  if
+  :: r == 1 && te[PART(j)] == (e) -> kn = kn & ~B(j)
+#ifdef M_REFUSED_FREES
+  :: r != 1 && te[PART(j)] == (e) -> kn = kn & ~B(j)
+#else
+  :: r != 1 && te[PART(j)] == (e) && !(rel & B(PART(j))) -> drop(PART(j)); rd = 1
+#endif
+  :: else
+  fi }
+
+#define LOW(j) ((runs[w * NJ + (j)] & 2) -> 1 : ((runs[w * NJ + (j)] & 4) -> 2 : ((runs[w * NJ + (j)] & 8) -> 3 : ((runs[w * NJ + (j)] & 16) -> 4 : ((runs[w * NJ + (j)] & 32) -> 5 : ((runs[w * NJ + (j)] & 64) -> 6 : 7))))))
+#define HIGH(j) ((runs[w * NJ + (j)] & 128) -> 7 : ((runs[w * NJ + (j)] & 64) -> 6 : ((runs[w * NJ + (j)] & 32) -> 5 : ((runs[w * NJ + (j)] & 16) -> 4 : ((runs[w * NJ + (j)] & 8) -> 3 : ((runs[w * NJ + (j)] & 4) -> 2 : 1))))))
+
+#define JOBSTEPS(j) \
+  :: d_step { CANSTART(j) -> /* step: start */ \
+       if :: IN(ME) && !weak -> assert(!OVERLAP(j)); assert(!(BELOW(j) & 1) || st[0] == 2) :: else fi; \
+       runs[w * NJ + j] = runs[w * NJ + j] | B(te[PART(j)]) } \
+  :: d_step { runs[w * NJ + j] -> e = LOW(j); ack(ME, j, e, r); answered(j, e); r = 0; e = 0 } /* step: ack */ \
+  :: d_step { runs[w * NJ + j] && HIGH(j) != LOW(j) -> e = HIGH(j); ack(ME, j, e, r); answered(j, e); r = 0; e = 0 } \
+  :: d_step { runs[w * NJ + j] && MAY(ACK) -> faults--; e = LOW(j); ack(ME, j, e, r); UNANSWERED(j, e); r = 0; e = 0 } /* step: ack unanswered */ \
+  :: d_step { runs[w * NJ + j] && MAY(ACK) && !late -> faults--; e = LOW(j); late = ME + 1; latej = j; latee = e; UNANSWERED(j, e); e = 0 } /* step: ack late */ \
+  :: d_step { runs[w * NJ + j] && MAY(FAIL) -> faults--; e = LOW(j); fail(j, e); e = 0 } /* step: fail */
+#ifdef M_UNANSWERED_FREES
+#define UNANSWERED(j, e) r = 1; answered(j, e)
+#else
+#define UNANSWERED(j, e) skip
+#endif
+inline fail(j, e) {                              /* the end Failed, or HandBack */
+  clear(j, e);
+  if
+  :: OWN(ME, PART(j), e) && HOLDS(ME, j, 0)      /* held on, to run again */
+  :: !OWN(ME, PART(j), e) && HOLDS(ME, j, e) -> pc[j] = NONE; pe[j] = 0; tell(mu, owner[PART(j)], PART(j))
+  :: else -> if :: te[PART(j)] == e && !(rel & B(PART(j))) -> drop(PART(j)); rd = 1 :: else fi
+  fi }
+inline took(p) {                                 /* the new read, executed */
+  st[nxt[p]] = 1; pc[nxt[p]] = owner[p]; pe[nxt[p]] = 0;
+  if :: !r && te[p] -> kn = kn | B(nxt[p]) :: else fi;
+  nxt[p]++ }
+#ifdef M_NEW_BEFORE_OWN
+#define SURE true
+#else
+#define SURE (!unk)
+#endif
+#define TARGET(p) (plan[p] != ME && UP(plan[p]))
+inline released(p) {                             /* the script; r: 1 flipped, 2 kept, 3 fenced */
+  if
+  :: !OWN(ME, p, te[p]) -> r = 3
+  :: OWN(ME, p, te[p]) && TARGET(p) -> flip(p, plan[p], snap); r = 1
+  :: OWN(ME, p, te[p]) && !TARGET(p) && stop && !(mem & ~leaving) -> flip(p, NONE, snap); r = 1
+  :: else -> r = 2
+  fi }
+/* what failed while the release was under way is handed back under its permit */
+#define GIVE(p, j) if :: r == 1 && PART(j) == p && (snap & B(j)) && !RUNE(j, te[p]) && HOLDS(ME, j, te[p]) -> pc[j] = NONE; pe[j] = 0; tell(mu, owner[p], p) :: else fi
+#define READY (!DEAD(w) && !unk && !rd)
+#define PARTSTEPS(p) \
+  :: d_step { !DEAD(w) && (m1[w] & B(p)) && !m2[w * NP + p] -> /* step: phase 1 */ \
+       m1[w] = m1[w] & ~B(p); HEAR; \
+       if :: te[p] && !(closing & B(p)) -> closing = closing | B(p); gate = gate & ~B(p) :: else fi } \
+  :: d_step { !DEAD(w) && m2[w * NP + p] -> /* step: phase 2 */ \
+       HEAR; gain(p, m2[w * NP + p]); m2[w * NP + p] = 0 } \
+  :: d_step { !DEAD(w) && (mu[w] & B(p)) && !m2[w * NP + p] -> mu[w] = mu[w] & ~B(p); HEAR; look(p) } /* step: undrained */ \
+  :: d_step { READY && (md[w] & B(p)) && !m2[w * NP + p] -> /* step: drained */ \
+       md[w] = md[w] & ~B(p); HEAR; \
+       if \
+       :: te[p] && OWN(ME, p, te[p]) -> page(p, FIRST(p)); TAKE(p, FIRST(p)); \
+            if :: (blk & ~PERMITS & PJ(p)) -> look(p) :: else fi; x = 0 \
+       :: te[p] && !OWN(ME, p, te[p]) && !(rel & B(p)) -> drop(p); rd = 1 \
+       :: else fi } \
+  :: d_step { READY && (md[w] & B(p)) && !m2[w * NP + p] && OWN(ME, p, te[p]) && MAY(REPLY) -> /* step: drained unanswered */ \
+       faults--; md[w] = md[w] & ~B(p); HEAR; r = 1; page(p, FIRST(p)); r = 0; x = 0; unk = 1; LOOKAGAIN(p) } \
+  :: d_step { READY && te[p] && cur[p] -> /* step: claim */ \
+       if \
+       :: OWN(ME, p, te[p]) -> page(p, cur[p] - 1); TAKE(p, cur[p] - 1); paged = paged | B(p); passed(p); x = 0; gates(p) \
+       :: else -> drop(p); rd = 1 \
+       fi } \
+  :: d_step { READY && te[p] && cur[p] && OWN(ME, p, te[p]) && MAY(REPLY) -> /* step: claim unanswered */ \
+       faults--; r = 1; page(p, cur[p] - 1); r = 0; x = 0; cur[p] = FIRST(p) + 1; unk = 1; rd = 1 } \
+  :: d_step { !DEAD(w) && !rd && SURE && te[p] && (gate & B(p)) && (open & B(p)) && owner[p] == ME && nxt[p] <= LAST(p) -> /* step: read */ \
+       took(p) } \
+  :: d_step { READY && te[p] && (gate & B(p)) && (open & B(p)) && owner[p] == ME && nxt[p] <= LAST(p) && MAY(REPLY) -> /* step: read unanswered */ \
+       faults--; r = 1; took(p); r = 0; unk = 1 } \
+  :: d_step { READY && te[p] && (gate & B(p)) && (open & B(p)) && owner[p] == ME && nxt[p] <= LAST(p) && MAY(REPLY) && !ghost[w] -> /* step: read late */ \
+       faults--; ghost[w] = p + 1; unk = 1 } \
+  :: d_step { READY && te[p] && owner[p] != ME && !(rel & B(p)) -> rd = 1 } /* step: group gone */ \
+  :: d_step { READY && (closing & B(p)) && !(rel & B(p)) && !cur[p] && (!stop || TARGET(p) || !(mem & ~leaving) || !OWN(ME, p, te[p])) -> /* step: close */ \
+       rel = rel | B(p); snap = (snap & ~PJ(p)) | RUNS(p) } \
+  :: d_step { READY && (rel & B(p)) && !(unsure & B(p)) -> /* step: release */ \
+       released(p); GIVE(p, 0); GIVE(p, 1); GIVE(p, 2); \
+       if \
+       :: r == 1 -> drop(p) \
+       :: r == 2 && stop -> rel = rel & ~B(p); snap = snap & ~PJ(p) \
+       :: r == 2 && !stop -> reopen(p) \
+       :: else -> drop(p); rd = 1 \
+       fi; r = 0 } \
+  :: d_step { READY && (rel & B(p)) && !(unsure & B(p)) && MAY(REPLY) -> /* step: release unanswered */ \
+       faults--; released(p); r = 0; unsure = unsure | B(p); unk = 1; rd = 1 }
+#ifdef M_DRAINED_ONCE
+#define LOOKAGAIN(p) skip
+#else
+#define LOOKAGAIN(p) look(p)
+#endif
+
+#if NP == 1
+#define MERGE ((te[0] && owner[0] == ME) -> MINE : 0)
+#define NOTENURE (!te[0])
+#else
+#define MERGE (((te[0] && owner[0] == ME) -> (MINE & PJ(0)) : 0) | ((te[1] && owner[1] == ME) -> (MINE & PJ(1)) : 0))
+#define NOTENURE (!te[0] && !te[1])
+#endif
+#ifdef M_NO_CHANGE_NUMBER
+#define HEARD false
+#elif defined(M_HEARTBEAT_IGNORES_LESS)
+#define HEARD (news & B(w))
+#else
+#define HEARD ((news & B(w)) || AHEAD)
+#endif
+#ifdef M_NO_KILL
+#define CUT skip
+#else
+#define CUT ghost[w] = 0
+#endif
+proctype Worker(byte w) {
+  byte te[NP], seen[NP], cur[NP];                /* tenure (epoch), highest epoch heard of, 1 + where the next page begins */
+  byte kn, blk, snap;                            /* jobs held; known permits; running set that a release names */
+  byte gate, open, paged, closing, rel, unsure, again; /* by partition */
+  bit unk, rd, stop;                             /* a read's outcome is unknown; records are to be read; leaving */
+  byte x, r, e;
+  d_step {                                       /* w0 owns partition 0, w1 partition 1: open, nothing read */
+    if
+    :: w < NP -> te[w] = 1; seen[w] = 1; gate = B(w); open = B(w); paged = B(w)
+    :: else
+    fi }
+end: do
+  :: d_step { DEAD(w) -> /* step: join */
+       dead = dead & ~B(w); join() }
+  :: d_step { !DEAD(w) && !IN(ME) -> forget(); join() } /* step: fenced */
+#if KINDS & ROLL
+  :: d_step { cut & B(w) -> cut = cut & ~B(w); unk = !DEAD(w) } /* step: connection lost */
+#endif
+  :: d_step { !DEAD(w) && unk -> /* step: reset */
+       kn = kn | MERGE; unk = 0; CUT;
+       if :: open & 1 -> look(0) :: else fi;
+#if NP > 1
+       if :: open & 2 -> look(1) :: else fi
+#endif
+     }
+  :: d_step { !DEAD(w) && !unk && (rd || HEARD) && IN(ME) -> /* step: records */
+       rd = 0; if :: AHEAD -> r = 1 :: !AHEAD && (news & B(w)) -> HEAR; news = news & ~B(w) :: else fi;
+       if :: !r -> records(0) :: else fi;
+#if NP > 1
+       if :: !r -> records(1) :: else fi;
+#endif
+       if :: r -> rejoin() :: else fi; r = 0 }
+  PARTSTEPS(0)
+#if NP > 1
+  PARTSTEPS(1)
+#endif
+  JOBSTEPS(0)
+  JOBSTEPS(1)
+  JOBSTEPS(2)
+  :: d_step { ghost[w] && owner[ghost[w] - 1] == ME && nxt[ghost[w] - 1] <= LAST(ghost[w] - 1) -> /* step: late read */
+       r = 1; x = ghost[w] - 1; took(x); x = 0; r = 0; ghost[w] = 0 }
+  :: d_step { !DEAD(w) && IN(ME) && MAY(CRASH) -> faults--; forget(); dead = dead | B(w) } /* step: crash */
+  :: d_step { !DEAD(w) && !stop && IN(ME) && MAY(LEAVE) -> /* step: leave */
+       faults--; leaving = leaving | B(ME); stop = 1;
+       if :: te[0] -> closing = closing | 1; gate = gate & ~1 :: else fi;
+#if NP > 1
+       if :: te[1] -> closing = closing | 2; gate = gate & ~2 :: else fi
+#endif
+     }
+  :: d_step { !DEAD(w) && stop && NOTENURE && IDLE && IN(ME) -> /* step: left */
+       mem = mem & ~B(ME); leaving = leaving & ~B(ME); forget(); dead = dead | B(w) }
+  od }
+
+/* -- a dispatcher: looks, and writes perhaps much later -- */
+#ifdef M_PLAN_NO_COMPARE
+#define PLANOK true
+#else
+#define PLANOK (lead[d] == 1 && (fresh & B(d)))
+#endif
+#ifdef M_STEAL_NO_COMPARE
+#define STEALOK (UP(to))
+#else
+#define STEALOK (lead[d] == 1 && ep[p] == e && !IN(owner[p]) && plan[p] == to && UP(to))
+#endif
+#define HEALTHY(q) (UP(plan[q]) && (moves > 0 || MAY(MOVE)))
+inline target() {                                /* any member that is up, but the planned one */
+  if
+  :: UP(inc[0]) && inc[0] != plan[p] -> to = inc[0]
+  :: UP(inc[1]) && inc[1] != plan[p] -> to = inc[1]
+#if NW > 2
+  :: UP(inc[2]) && inc[2] != plan[p] -> to = inc[2]
+#endif
+  :: else -> to = NONE
+  fi }
+#define LEADSTEPS(q) \
+  :: atomic { lead[d] && !act && (!UP(plan[q]) || HEALTHY(q)) && SOMEUP(q) -> /* step: look */ \
+       p = q; target(); act = 1; fresh = fresh | B(d) } \
+  :: d_step { lead[d] && !act && !IN(owner[q]) && owner[q] != plan[q] && UP(plan[q]) -> act = 2; p = q; to = plan[q]; e = ep[q] }
+#define ASUP(v, q) (UP(inc[v]) && inc[v] != plan[q])
+#if NW > 2
+#define SOMEUP(q) (ASUP(0, q) || ASUP(1, q) || ASUP(2, q))
+#else
+#define SOMEUP(q) (ASUP(0, q) || ASUP(1, q))
+#endif
+#define ORPHAN(j) (PERMIT(j) && !IN(pc[j]))
+inline revoke(j) { pc[j] = NONE; pe[j] = 0; tell(mu, owner[PART(j)], PART(j)) }
+#define REVOKESTEPS(j) \
+  :: d_step { lead[d] == 1 && ORPHAN(j) -> revoke(j) } /* step: revoke */ \
+  :: d_step { lead[d] == 1 && PERMIT(j) && IN(pc[j]) && MAY(REVOKE) -> faults--; weak = 1; revoke(j) } /* step: revoke a live one */
+#define EVICTSTEPS(v) \
+  :: d_step { lead[d] == 1 && IN(inc[v]) && DEAD(v) -> evict(inc[v]) } /* step: evict */ \
+  :: d_step { lead[d] == 1 && inc[v] >= NW && IN(inc[v] - NW) -> evict(inc[v] - NW) } \
+  :: d_step { lead[d] == 1 && inc[v] >= 2 * NW && IN(inc[v] - 2 * NW) -> evict(inc[v] - 2 * NW) } \
+  :: d_step { lead[d] == 1 && IN(inc[v]) && !DEAD(v) && MAY(FREEZE) -> faults--; evict(inc[v]); \
+       m1[v] = 0; md[v] = 0; mu[v] = 0; m2[v * NP] = 0; m2[v * NP + NP - 1] = 0; news = news & ~B(v) } /* step: evict a live one */
+inline evict(i) { mem = mem & ~B(i); leaving = leaving & ~B(i) }
+proctype Disp(byte d) {
+  byte act, p, to, e, x;                         /* what was decided: 1 plan, 2 steal; partition, target, epoch */
+end: do
+  :: d_step { lead[0] != 1 && lead[1] != 1 && lead[d] == 0 && (d == 0 || lead[0] != 0) -> lead[d] = 1 } /* step: lead */
+  LEADSTEPS(0)
+#if NP > 1
+  LEADSTEPS(1)
+#endif
+  :: d_step { act == 1 -> /* step: plan */
+       if
+       :: PLANOK && UP(to) && to != plan[p] && (!UP(plan[p]) || moves > 0 || MAY(MOVE)) ->
+          if :: UP(plan[p]) && moves > 0 -> moves-- :: UP(plan[p]) && !moves -> faults-- :: else fi;
+          plan[p] = to; fresh = 0;
+          /* a heartbeat shows the ring epoch to whoever is not told */
+          if
+          :: owner[p] != to && IN(owner[p]) -> news = news | ((B(NW) - 1) & ~B(owner[p] % NW)); tell(m1, owner[p], p)
+          :: else -> news = news | (B(NW) - 1)
+          fi
+       :: else
+       fi;
+       fresh = fresh & ~B(d); act = 0; p = 0; to = 0 }
+  :: d_step { act == 2 -> /* step: steal */
+       if :: STEALOK && owner[p] != to -> flip(p, to, 0) :: else fi;
+       act = 0; p = 0; to = 0; e = 0 }
+  REVOKESTEPS(0)
+  REVOKESTEPS(1)
+  REVOKESTEPS(2)
+  EVICTSTEPS(0)
+  EVICTSTEPS(1)
+#if NW > 2
+  EVICTSTEPS(2)
+#endif
+  :: d_step { lead[d] == 1 && MAY(LEADER) -> faults--; lead[d] = 2 } /* step: lease ends */
+  :: d_step { lead[d] == 1 && MAY(LEADER) -> faults--; lead[d] = 0; fresh = fresh & ~B(d); act = 0; p = 0; to = 0; e = 0 }
+  :: d_step { lead[d] == 2 && !act -> lead[d] = 0 } /* step: step down */
+  od }
+
+/* -- the rest of the world -- */
+#define LOSESTEPS(v) \
+  :: d_step { MAY(HINT) && m1[v] -> faults--; m1[v] = 0; news = news | B(v) } \
+  :: d_step { MAY(HINT) && (md[v] | mu[v]) -> faults--; md[v] = 0; mu[v] = 0; news = news | B(v) } \
+  :: d_step { MAY(HINT) && m2[v * NP] -> faults--; m2[v * NP] = 0; news = news | B(v) } \
+  :: d_step { MAY(HINT) && m2[v * NP + NP - 1] -> faults--; m2[v * NP + NP - 1] = 0; news = news | B(v) }
+#define WAITS(v) ((m1[v] | md[v] | mu[v] | m2[v]) -> B(v) : 0) /* its inbox holds something; with one partition */
+#define DEAF(p) mem = mem & ~B(owner[p]); leaving = leaving & ~B(owner[p])
+#define MOVED(p) (owner[p] == plan[p] && IN(owner[p]))
+proctype World() {
+  byte r;
+#if KINDS & ROLL
+  bit kept; byte knews; short kmem, kleaving; byte kowner[NP], kep[NP], kplan[NP], knxt[NP], kst[NJ], kpc[NJ], kpe[NJ];
+#endif
+  do
+  LOSESTEPS(0) /* step: lose */
+  LOSESTEPS(1)
+#if NW > 2
+  LOSESTEPS(2)
+#endif
+  :: d_step { late -> ack(late - 1, latej, latee, r); r = 0; late = 0; latej = 0; latee = 0 } /* step: late ack */
+  :: d_step { late -> late = 0; latej = 0; latee = 0 }
+  :: d_step { faults > 0 -> faults = 0 }         /* no more faults: what is at rest now must be well */
+#if KINDS & ROLL
+  :: d_step { !kept && MAY(ROLL) -> kept = 1; heard = 0; knews = news | WAITS(0) | WAITS(1); /* step: copy */
+       kmem = mem; kleaving = leaving; kowner[0] = owner[0]; kep[0] = ep[0]; kplan[0] = plan[0]; knxt[0] = nxt[0];
+       kst[0] = st[0]; kst[1] = st[1]; kst[2] = st[2]; kpc[0] = pc[0]; kpc[1] = pc[1]; kpc[2] = pc[2];
+       kpe[0] = pe[0]; kpe[1] = pe[1]; kpe[2] = pe[2] }
+  :: d_step { kept && MAY(ROLL) -> faults--; kept = 0; weak = 1; /* step: roll back */ 
+       news = knews; knews = 0; m1[0] = 0; md[0] = 0; mu[0] = 0; m2[0] = 0; m1[1] = 0; md[1] = 0; mu[1] = 0; m2[1] = 0; ghost[0] = 0; ghost[1] = 0;
+       mem = kmem; leaving = kleaving; owner[0] = kowner[0]; ep[0] = kep[0]; plan[0] = kplan[0]; nxt[0] = knxt[0];
+       st[0] = kst[0]; st[1] = kst[1]; st[2] = kst[2]; pc[0] = kpc[0]; pc[1] = kpc[1]; pc[2] = kpc[2];
+       pe[0] = kpe[0]; pe[1] = kpe[1]; pe[2] = kpe[2];
+       done[0] = (st[0] == 2 -> 1 : 0); done[1] = (st[1] == 2 -> 1 : 0); done[2] = (st[2] == 2 -> 1 : 0);
+       cut = B(NW) - 1; back = heard; heard = 0; late = 0; latej = 0; latee = 0; fresh = 0;
+       kmem = 0; kleaving = 0; kowner[0] = 0; kep[0] = 0; kplan[0] = 0; knxt[0] = 0;
+       kst[0] = 0; kst[1] = 0; kst[2] = 0; kpc[0] = 0; kpc[1] = 0; kpc[2] = 0; kpe[0] = 0; kpe[1] = 0; kpe[2] = 0 }
+  :: timeout ->                                  /* step: evict a deaf one: nobody releases, and the release timeout ends */
+     if
+     :: d_step { owner[0] != plan[0] && IN(owner[0]) && UP(plan[0]) -> DEAF(0) }
+     :: owner[0] == plan[0] || !IN(owner[0]) || !UP(plan[0]) -> break
+     fi
+#else
+  :: timeout -> break
+#endif
+  od;
+  assert(done[0] == 1 && done[1] == 1 && done[2] == 1); /* I3 */
+  assert(st[0] == 2 && st[1] == 2 && st[2] == 2 && MOVED(0) && MOVED(NP - 1)) }
+
+init {
+  d_step {
+    inc[0] = 0; inc[1] = 1;
+#if NW > 2
+    inc[2] = 2;
+#endif
+    mem = B(NW) - 1;
+    ep[0] = 1;
+#if NP > 1
+    ep[1] = 1; nxt[1] = 2; owner[1] = 1; plan[1] = 1
+#endif
+  }
+  atomic {
+    run Worker(0); run Worker(1);
+#if NW > 2
+    run Worker(2);
+#endif
+    run Disp(0); run Disp(1); run World() } }
