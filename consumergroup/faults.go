@@ -46,14 +46,12 @@ func (s *shard) reset(ctx context.Context) error {
 	}
 }
 
-// lookAtAll has whatever is marked in claimed partitions claimed again.
+// lookAtAll has whatever is marked claimed, from the beginning.
 func (s *shard) lookAtAll() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	for _, t := range s.tenures {
-		if t.passes > 0 {
-			s.events = append(s.events, lookAgain(t.Tenure))
-		}
+		s.events = append(s.events, lookAgain(t.Tenure))
 	}
 }
 

@@ -405,9 +405,9 @@ end: do
 #endif
   :: d_step { !DEAD(w) && unk -> /* step: reset */
        kn = kn | MERGE; unk = 0; CUT;
-       if :: open & 1 -> look(0) :: else fi;
+       look(0);
 #if NP > 1
-       if :: open & 2 -> look(1) :: else fi
+       look(1)
 #endif
      }
   :: d_step { !DEAD(w) && !unk && (rd || HEARD) && IN(ME) -> /* step: records */
