@@ -562,7 +562,9 @@ proctype World() {
   :: timeout ->                                  /* step: evict a deaf one: nobody releases, and the release timeout ends */
      if
      :: d_step { owner[0] != plan[0] && IN(owner[0]) && UP(plan[0]) -> DEAF(0) }
-     :: owner[0] == plan[0] || !IN(owner[0]) || !UP(plan[0]) -> break
+     :: d_step { PERMITS -> /* step: drain timeout */
+          if :: PERMIT(0) -> revoke(0) :: else fi; if :: PERMIT(1) -> revoke(1) :: else fi; if :: PERMIT(2) -> revoke(2) :: else fi }
+     :: !PERMITS && (owner[0] == plan[0] || !IN(owner[0]) || !UP(plan[0])) -> break
      fi
 #else
   :: timeout -> break
