@@ -233,9 +233,11 @@ inline gain(p, e) {
      if :: stop -> closing = closing | B(p) :: else fi
   :: else
   fi }
+/* abandon(): what failed while its release was under way is handed back under its permit */
+#define GIVE(p, j) if :: te[p] && PART(j) == p && (snap & B(j)) && !RUNE(j, te[p]) && HOLDS(ME, j, te[p]) -> pc[j] = NONE; pe[j] = 0; tell(mu, owner[p], p) :: else fi
 inline records(p) {                              /* snapshotRead, for one partition; r: rejoin */
   if
-  :: te[p] && !OWN(ME, p, te[p]) -> drop(p)
+  :: te[p] && !OWN(ME, p, te[p]) -> GIVE(p, 0); GIVE(p, 1); GIVE(p, 2); drop(p)
   :: else
   fi;
   if
@@ -319,8 +321,6 @@ inline released(p) {                             /* the script; r: 1 flipped, 2 
   :: OWN(ME, p, te[p]) && !TARGET(p) && stop && !(mem & ~leaving) -> flip(p, NONE, snap); r = 1
   :: else -> r = 2
   fi }
-/* what failed while the release was under way is handed back under its permit */
-#define GIVE(p, j) if :: r == 1 && PART(j) == p && (snap & B(j)) && !RUNE(j, te[p]) && HOLDS(ME, j, te[p]) -> pc[j] = NONE; pe[j] = 0; tell(mu, owner[p], p) :: else fi
 #define READY (!DEAD(w) && !unk && !rd)
 #define PARTSTEPS(p) \
   :: d_step { !DEAD(w) && (m1[w] & B(p)) && !m2[w * NP + p] -> /* step: phase 1 */ \
