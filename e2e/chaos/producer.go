@@ -107,9 +107,14 @@ func (f *feed) batch(rate int) ([]job.Job, []string) {
 	for ; f.due >= 1; f.due-- {
 		f.seq++
 		token := fmt.Sprintf("%s-%d", f.role.Name, f.seq)
+		// Keys are few and some jobs long, so that a fault meets jobs that run while others
+		// of their key wait.
 		w := Work{Token: token, Ms: f.rnd.IntN(16)}
-		if f.rnd.IntN(200) == 0 {
+		switch n := f.rnd.IntN(200); {
+		case n == 0:
 			w.Ms = 200
+		case n < 20:
+			w.Ms = 30 + f.rnd.IntN(70)
 		}
 		jobs = append(jobs, jobOf(w, "k"+strconv.FormatUint(f.keys.Uint64(), 10)))
 		if f.role.Once {

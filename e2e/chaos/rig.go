@@ -148,7 +148,7 @@ func (r *Rig) role(kind, name string) Role {
 		url = b.ProcessURL()
 	}
 	role := Role{Kind: kind, Name: name, URL: url, Queue: queueName, Dir: r.Dir, Ledger: at(".ledger"), Points: at(".points"),
-		Stat: at(".stat"), Log: at(".log"), Plans: r.Spec.Mode, Keys: 1000, Seed: r.Seed + uint64(r.names), Rate: r.Spec.Rate / 2}
+		Stat: at(".stat"), Log: at(".log"), Plans: r.Spec.Mode, Keys: 120, Seed: r.Seed + uint64(r.names), Rate: r.Spec.Rate / 2}
 	if r.Spec.Role != nil {
 		r.Spec.Role(&role)
 	}
