@@ -87,12 +87,7 @@ model-mutants: ## Take the model's guards away one by one; spin must find each
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME=10s
-	@set -e; grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | while read -r file; do \
-		for f in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
-			echo "fuzz $$f in $$(dirname $$file)"; \
-			$(GO) test "$$(dirname $$file)" -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) </dev/null || exit 1; \
-		done; \
-	done
+	@GO="$(GO)" scripts/fuzz $(FUZZTIME)
 
 .PHONY: tools
 tools: ## Install the linter in the version that `make lint` uses

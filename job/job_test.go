@@ -135,6 +135,13 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add("type", "t", "payload", "x", 3)
 	f.Add("key", "\xff", "type", "", 0)
 	f.Add("type", "t", "type", "u", 1)
+	f.Add("a", "b", "", "", 0)
+	f.Add("type", "t", "key", strings.Repeat("k", MaxKeyBytes+1), 1)
+	f.Add("type", "t", "payload", "1e400", 1)
+	f.Add("type", "t", "payload", strings.Repeat("[", 20000), 1)
+	f.Add("type", "t", "version", "99", 1)
+	f.Add("type", "t", "key", "k", 9)
+	f.Add("type", "t", "payload", "\xff\x00", 1)
 	f.Fuzz(func(t *testing.T, a, b, c, d string, part int) {
 		e := DecodeEntry(EntryID{1, 1}, []string{a, b, c, d}, part, 8)
 		if e.Broken != "" {
@@ -149,6 +156,9 @@ func FuzzDecodeEntry(f *testing.F) {
 func FuzzParseID(f *testing.F) {
 	f.Add("1-2-3")
 	f.Add("4095-0-0")
+	for _, s := range []string{"", "abc", "1-1-1-1", "-1-1-1", "4096-1-1", "18446744073709551616-0-0", "1-01-1", "1-1", "1-+1-1", "1-d-x"} {
+		f.Add(s)
+	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if id, err := ParseID(s); err == nil && id.String() != s {
 			t.Errorf("%q is read as %s", s, id)

@@ -1,0 +1,80 @@
+package streams
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// FuzzRecords: what somebody wrote by hand into our records is read as written, or not at
+// all.
+func FuzzRecords(f *testing.F) {
+	for _, s := range []string{
+		"", "w.1 1", "w.1  1", "w.1 -1", "w.1 18446744073709551616", " 1", "- 0", "w.1@3", "@3", "w@1@2", "w.1@x", "1|2|3|s|error", "||||", "1|99999999999999999999|0||",
+		`{"id":"1-2-3","payload":{"n":1}}`, "{", `{"payload":1e400}`, "[]", "\xff", "1-2", "18446744073709551615-18446744073709551615", "9999999999999-0", "-1-0", "0001-0",
+		`{"partitions":0}`, `{"partitions":65536,"shards":1}`, `{"partitions":64,"shards":1}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if inc, epoch, ok := ownerRecord(s); ok {
+			if again, e, ok := ownerRecord(inc + " " + epochText(epoch)); !ok || again != inc || e != epoch || inc == "" {
+				t.Fatalf("owner %q is read as %q, %d", s, inc, epoch)
+			}
+		}
+		if inc, epoch, ok := holder(s); ok {
+			if again, e, ok := holder(inc + "@" + epochText(epoch)); !ok || again != inc || e != epoch {
+				t.Fatalf("holder %q is read as %q, %d", s, inc, epoch)
+			}
+		}
+		if id, ok := job.ParseEntryID(s); ok && id.String() != s {
+			t.Fatalf("entry id %q is read as %s", s, id)
+		}
+		if d, ok := parseDeadLetter("1-2-3", s); d.ID != "1-2-3" || d.Partition != 1 || (!ok && (len(d.Raw) != 1 || d.Error == "")) {
+			t.Fatalf("dead letter %q is read as %+v", s, d)
+		}
+		if r := parseRetry(s); r.attempts < 0 {
+			t.Fatalf("retry record %q is read as %+v", s, r)
+		}
+		store := &Store{queues: map[string]Queue{}}
+		if q, err := store.remember("q", s); err == nil && (q.Validate() != nil || q.Name != "q") {
+			t.Fatalf("queue %q is read as %+v", s, q)
+		} else if err != nil && !strings.Contains(err.Error(), "queue q") {
+			t.Fatalf("the error does not name the queue: %v", err)
+		}
+		row := redis.XMessage{ID: s, Values: map[string]any{"id": s, "outcome": s, "epoch": s, "attempt": s, "data": s, "phase": s, "type": s}}
+		_, _ = journalEntry(row), historyEntry(row) // no panic
+	})
+}
+
+// FuzzAnswers: scripts answer nested lists; entries of a stream may hold anything, and be
+// gone. Whatever comes, each entry is one job or broken, and keeps its id.
+func FuzzAnswers(f *testing.F) {
+	f.Add("1-0", "type", "t", "key", "k", int64(1))
+	f.Add("1-0", "type", "t", "type", "u", int64(0))
+	f.Add("x", "", "", "", "", int64(-1))
+	f.Add("18446744073709551616-0", "a", "b", "payload", "\xff", int64(2))
+	f.Fuzz(func(t *testing.T, id, a, b, c, d string, n int64) {
+		rows := []any{[]any{id, []any{a, b, c, d}}, []any{id, nil}, []any{id}, []any{}, nil, n, a, []any{n, []any{n, a}}, []any{id, []any{a}}}
+		es := withRetries(entries(rows, 0, 1), []any{a, n})
+		if len(es) > 3 {
+			t.Fatalf("%d entries", len(es))
+		}
+		for _, e := range es {
+			if e.Broken == "" && !job.ValidName(e.Type) {
+				t.Fatalf("taken: %+v", e)
+			}
+		}
+		for _, e := range controlEntries(rows) {
+			if len(e.Fields) > 2 {
+				t.Fatalf("%+v", e)
+			}
+		}
+		_ = sighting(0, rows)
+		rec := Records{Owners: make([]OwnerRecord, 2), Plan: make([]string, 2)}
+		rec.add(0, []any{[]any{a, b}, []any{a, b, c, d}, []any{n, n}, []any{a, b, "1", d}, []any{c, d, "0", a}, []any{a, id}, []any{a, b}, []any{n, n}})
+	})
+}
