@@ -61,8 +61,6 @@ func mutants() []search {
 	add("PERMITS_IGNORED", 2, 0, move)
 	add("PERMIT_ACKED", 2, 1, move)
 	add("ACK_NO_EPOCH", 2, 1, move|freeze)
-	add("ACK_NO_HOLDER", 2, 1, freeze)
-	add("REFUSED_FREES", 2, 1, freeze)
 	add("UNANSWERED_FREES", 2, 1, unanswered)
 	add("NO_KILL", 2, 1, reply)
 	add("NEW_BEFORE_OWN", 2, 1, reply)
@@ -95,6 +93,7 @@ func (s search) defines() []string {
 const (
 	fullTime   = 7*time.Minute + 30*time.Second
 	smallTime  = 50 * time.Second
+	mutantTime = 15 * time.Minute
 	memoryEach = 5500 // MB
 	bitTime    = 60 * time.Second
 )

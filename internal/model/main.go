@@ -37,7 +37,7 @@ func run(ctx context.Context, form, at, only string) (int, error) {
 	case "small":
 		searches, limit = small(), smallTime
 	case "mutants":
-		searches = mutants()
+		searches, limit = mutants(), mutantTime
 	default:
 		return 1, fmt.Errorf("form %q is not one of full, small, mutants", form)
 	}
