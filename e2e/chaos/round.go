@@ -58,6 +58,9 @@ func (r *Rig) Quiet(ctx context.Context) error {
 		return err
 	}
 	idle := r.Done(ctx, 60*time.Second)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if idle != nil {
 		r.audit.found("unfinished", "%v", idle)
 	}

@@ -92,6 +92,13 @@ func (u *Run) anomaly(kind, text string) {
 	u.logf("ANOMALY %s: %s", kind, text)
 }
 
+// failed notes that a ring could not go on, unless the run was interrupted.
+func (u *Run) failed(ctx context.Context, kind string, err error) {
+	if ctx.Err() == nil {
+		u.anomaly(kind, err.Error())
+	}
+}
+
 func (u *Run) void(format string, args ...any) {
 	u.mu.Lock()
 	u.voids = append(u.voids, fmt.Sprintf(format, args...))
@@ -183,12 +190,12 @@ func (u *Run) ring(ctx context.Context, spec RingSpec, seed uint64, rows []Row) 
 	u.now = "ring " + spec.Name
 	r, err := newRig(ctx, u, spec, seed)
 	if err != nil {
-		u.anomaly("start", err.Error())
+		u.failed(ctx, "start", err)
 		return rows[1:]
 	}
 	defer u.end(ctx, r)
 	if err := r.Quiet(ctx); err != nil { // the base of goroutines and descriptors
-		u.anomaly("quiet", err.Error())
+		u.failed(ctx, "quiet", err)
 		return rows[1:]
 	}
 	for i, row := range rows {
@@ -229,11 +236,11 @@ func (u *Run) row(ctx context.Context, r *Rig, row Row) bool {
 			return false
 		}
 		if err := r.Restore(ctx); err != nil {
-			u.anomaly("stuck", err.Error())
+			u.failed(ctx, "stuck", err)
 			return false
 		}
 		if err := r.Quiet(ctx); err != nil {
-			u.anomaly("quiet", err.Error())
+			u.failed(ctx, "quiet", err)
 			return false
 		}
 		res.took += time.Since(began)

@@ -36,7 +36,7 @@ func (u *Run) soakRing(ctx context.Context, spec RingSpec, seed uint64, until ti
 	u.now = spec.Name
 	r, err := newRig(ctx, u, spec, seed)
 	if err != nil {
-		u.anomaly("start", err.Error())
+		u.failed(ctx, "start", err)
 		return
 	}
 	defer u.end(ctx, r)
