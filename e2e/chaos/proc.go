@@ -146,6 +146,12 @@ func (p *Proc) Disarm(point failpoint.Point) {
 	}
 }
 
+// logged reports whether its log has a text.
+func (p *Proc) logged(text string) bool {
+	raw, err := os.ReadFile(p.Log)
+	return err == nil && bytes.Contains(raw, []byte(text))
+}
+
 // HitAt is when the process last acted at a point; zero: never since after.
 func (p *Proc) HitAt(point failpoint.Point, after time.Time) time.Time {
 	raw, err := os.ReadFile(filepath.Join(p.Points, failpoint.HitsFile))

@@ -2,87 +2,111 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"ringmaster/internal/redisproc"
 )
 
-// plain is a redis-server with an append-only file that is synced at every write.
-type plain struct {
-	addr string
-	cmd  *exec.Cmd
-	done chan struct{}
-}
+// always is the server's setting that loses nothing with its process or its power.
+func always() []string { return []string{"--appendonly", "yes", "--appendfsync", "always"} }
 
-func (p *plain) URL() string { return "redis://" + p.addr }
+// single is one redis-server.
+type single struct{ *redisproc.Server }
 
-func (p *plain) Close() {
-	_ = p.cmd.Process.Signal(syscall.SIGCONT)
-	_ = p.cmd.Process.Kill()
-	<-p.done
-}
+func (s single) Close() { _ = s.Kill() } // nothing is left of a server that does not end
 
-// plainServer starts one on a free port of this machine.
+// plainServer starts one with an append-only file that is synced at every write.
 func plainServer(ctx context.Context, dir string) (Server, error) {
-	data := filepath.Join(dir, "redis")
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("make directory: %w", err)
+	s, err := redisproc.Start(ctx, redisproc.Options{Dir: filepath.Join(dir, "redis"), Args: always()})
+	if err != nil {
+		return nil, err
 	}
-	var last error
-	for range 5 {
-		port, err := freePort(ctx)
+	return single{s}, nil
+}
+
+// powered is a server whose machine can lose its power.
+type powered struct{ *redisproc.PowerCut }
+
+func (p powered) Close() { _ = p.Kill() }
+
+func poweredServer(ctx context.Context, dir string) (Server, error) {
+	p, err := redisproc.StartPowerCut(ctx, redisproc.Options{Dir: filepath.Join(dir, "redis"), Args: always()})
+	if err != nil {
+		return nil, err
+	}
+	return powered{p}, nil
+}
+
+// clocked is a server whose clock can be set. Steps add up.
+type clocked struct {
+	single
+	clock *redisproc.Clock
+	off   time.Duration
+}
+
+func (c *clocked) step(d time.Duration) error {
+	c.off += d
+	return c.clock.Step(c.off)
+}
+
+func clockedServer(ctx context.Context, dir string) (Server, error) {
+	clock, err := redisproc.NewClock(ctx, filepath.Join(dir, "clock"))
+	if err != nil {
+		return nil, err
+	}
+	s, err := redisproc.Start(ctx, clock.Options(redisproc.Options{Dir: filepath.Join(dir, "redis"), Args: always()}))
+	if err != nil {
+		return nil, err
+	}
+	return &clocked{single: single{s}, clock: clock}, nil
+}
+
+// onDisk is a server whose disk can be full.
+type onDisk struct {
+	single
+	disk *redisproc.Disk
+}
+
+func (o onDisk) Close() {
+	o.single.Close()
+	_ = o.disk.Close() // the directory is left behind, as after a failed run
+}
+
+// diskBytes is room for what a row writes, and little enough to fill quickly.
+const diskBytes = 64 << 20
+
+func smallDiskServer(ctx context.Context, dir string) (Server, error) {
+	d, err := redisproc.NewDisk(filepath.Join(dir, "disk"), diskBytes)
+	if err != nil {
+		return nil, err
+	}
+	s, err := redisproc.Start(ctx, redisproc.Options{Dir: d.Dir, Args: append(always(), "--auto-aof-rewrite-min-size", "4mb")})
+	if err != nil {
+		_ = d.Close()
+		return nil, err
+	}
+	return onDisk{single{s}, d}, nil
+}
+
+// replicated starts a primary and a replica, with more settings of both. Its URL follows
+// the primary.
+func replicated(args ...string) func(context.Context, string) (Server, error) {
+	return func(ctx context.Context, dir string) (Server, error) {
+		g, err := redisproc.StartGroup(ctx, 1, redisproc.Options{Dir: filepath.Join(dir, "redis"), Args: append(always(), args...)})
 		if err != nil {
 			return nil, err
 		}
-		p := &plain{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), done: make(chan struct{})}
-		p.cmd = exec.CommandContext(context.WithoutCancel(ctx), "redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", data,
-			"--logfile", filepath.Join(data, "log"), "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no")
-		p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-		if err := p.cmd.Start(); err != nil {
-			return nil, fmt.Errorf("start redis-server: %w", err)
-		}
-		go func() { _ = p.cmd.Wait(); close(p.done) }() // ends with the process; Close waits
-		if last = p.answers(ctx); last == nil {
-			return p, nil
-		}
-		p.Close()
-	}
-	return nil, last
-}
-
-func (p *plain) answers(ctx context.Context) error {
-	c := redis.NewClient(&redis.Options{Addr: p.addr, MaxRetries: -1})
-	defer c.Close()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		err := c.Ping(ctx).Err()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-p.done:
-			return errors.New("redis-server ended at once")
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("redis-server does not answer: %w", err)
-		}
+		return g, nil
 	}
 }
 
-func freePort(ctx context.Context) (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+// serverOf is the ring's server as the row knows it.
+func serverOf[S Server](r *Rig) (S, error) {
+	s, ok := r.Server.(S)
+	if !ok {
+		return s, fmt.Errorf("the ring's server is a %T", r.Server)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return s, nil
 }
