@@ -32,6 +32,9 @@ func playProducer(ctx context.Context, r Role, n *counters) error {
 	if r.Mode != "" {
 		common.RedisMode = r.Mode
 	}
+	if err := r.durability(&common); err != nil {
+		return err
+	}
 	s, err := app.Open(common, "ringmaster-chaos")
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
+	"ringmaster/job"
 )
 
 // Kinds of roles.
@@ -29,16 +30,17 @@ const (
 
 // Role is what a process is told, as JSON in its environment.
 type Role struct {
-	Kind   string
-	Name   string
-	URL    string
-	Mode   string // of the server: standalone, sentinel, cluster; standalone if empty
-	Queue  string
-	Dir    string // of the ring; sinks are in it
-	Ledger string // append-only
-	Points string // directory of the failpoints
-	Stat   string // file with Stats
-	Log    string
+	Kind       string
+	Name       string
+	URL        string
+	Durability string // of writes; memory if empty
+	Mode       string // of the server: standalone, sentinel, cluster; standalone if empty
+	Queue      string
+	Dir        string // of the ring; sinks are in it
+	Ledger     string // append-only
+	Points     string // directory of the failpoints
+	Stat       string // file with Stats
+	Log        string
 
 	Plans string // dispatcher: mode of its plans
 	As    string // worker: its name in the ring; Name if empty
@@ -53,6 +55,19 @@ type Role struct {
 	Seed    uint64 // producer
 	Once    bool   // producer: every job with an idempotency key of its own, and repeated until it is answered
 	Timeout time.Duration
+}
+
+// durability is what writes must have reached.
+func (r Role) durability(c *configs.Common) error {
+	if r.Durability == "" {
+		return nil
+	}
+	d, err := job.ParseDurability(r.Durability)
+	if err != nil {
+		return fmt.Errorf("role %s: %w", r.Name, err)
+	}
+	c.Durability.Fsync, c.Durability.Replicas = d.Fsync, d.Replicas
+	return nil
 }
 
 // numbers are what a role tells of itself.
@@ -96,6 +111,9 @@ func perform(ctx context.Context, r Role, n *counters) error {
 		if r.Plans != "" {
 			cfg.Mode = r.Plans
 		}
+		if err := r.durability(&cfg.Common); err != nil {
+			return err
+		}
 		return app.RunDispatcher(ctx, cfg, app.Options{Log: log})
 	case worker:
 		return playWorker(ctx, r, log)
@@ -136,6 +154,9 @@ func playWorker(ctx context.Context, r Role, log *slog.Logger) error {
 	}
 	if r.As != "" {
 		cfg.Name = r.As
+	}
+	if err := r.durability(&cfg.Common); err != nil {
+		return err
 	}
 	if r.Slots > 0 {
 		cfg.Concurrency = r.Slots

@@ -90,11 +90,11 @@ func smallDiskServer(ctx context.Context, dir string) (Server, error) {
 	return onDisk{single{s}, d}, nil
 }
 
-// replicated starts a primary and a replica, with more settings of both. Its URL follows
+// replicated starts a primary and n replicas, with more settings of all. Its URL follows
 // the primary.
-func replicated(args ...string) func(context.Context, string) (Server, error) {
+func replicated(n int, args ...string) func(context.Context, string) (Server, error) {
 	return func(ctx context.Context, dir string) (Server, error) {
-		g, err := redisproc.StartGroup(ctx, 1, redisproc.Options{Dir: filepath.Join(dir, "redis"), Args: append(always(), args...)})
+		g, err := redisproc.StartGroup(ctx, n, redisproc.Options{Dir: filepath.Join(dir, "redis"), Args: append(always(), args...)})
 		if err != nil {
 			return nil, err
 		}

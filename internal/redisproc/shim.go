@@ -89,6 +89,16 @@ func (p *PowerCut) Cut() (int64, error) {
 	return lost, nil
 }
 
+// Unsynced is the number of bytes that a power cut would lose now.
+func (p *PowerCut) Unsynced() (int64, error) {
+	var sum int64
+	err := p.files(func(_ string, size, synced int64) error {
+		sum += max(0, size-synced)
+		return nil
+	})
+	return sum, err
+}
+
 // files calls f for each file of the server but its log.
 func (p *PowerCut) files(f func(path string, size, synced int64) error) error {
 	return filepath.WalkDir(p.Dir(), func(path string, d fs.DirEntry, err error) error {
@@ -96,6 +106,9 @@ func (p *PowerCut) files(f func(path string, size, synced int64) error) error {
 			return err
 		}
 		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // the server removed it meanwhile
+		}
 		if err != nil {
 			return err
 		}
