@@ -280,6 +280,7 @@ func TestLeadership(t *testing.T) {
 	term, _, err = c.ring.Lead(c.ctx, time.Minute)
 	must(t, err)
 	c.expect("term", term, 101)
+	must(t, c.raw.HDel(c.ctx, c.key(0, "leader"), "lease").Err())
 	must(t, c.raw.Persist(c.ctx, c.key(0, "leader")).Err())
 	_, _, err = other.Lead(c.ctx, time.Millisecond)
 	must(t, err)
@@ -288,4 +289,11 @@ func TestLeadership(t *testing.T) {
 		must(t, err)
 	}
 	c.expect("a lease without an end is given one", term, 102)
+	// As after a step of the server's clock, back by an hour.
+	must(t, c.raw.PExpire(c.ctx, c.key(0, "leader"), time.Hour).Err())
+	_, _, err = c.ring.Lead(c.ctx, time.Second)
+	must(t, err)
+	if left := c.raw.PTTL(c.ctx, c.key(0, "leader")).Val(); left > time.Minute {
+		t.Errorf("a lease of a minute shows %v, whatever the clock did", left)
+	}
 }

@@ -162,6 +162,12 @@ func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, par
 	return true, nil
 }
 
+// Shorten makes a member's lease end within ttl at the latest, unless it is renewed. It is
+// for leases that the server's clock, set back, has made longer.
+func (r *Ring) Shorten(ctx context.Context, inc string, ttl time.Duration) error {
+	return wrap("shorten lease", r.s.cmd.PExpire(ctx, aliveKey(r.s.shard(r.q, 0), inc), ttl).Err())
+}
+
 // Subscribed asks, in one call, which members hold their liveness channel. Parallel to incs.
 func (r *Ring) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
 	channels := make([]string, len(incs))

@@ -22,6 +22,7 @@ type ringStore struct {
 	ring *streams.Ring
 	q    streams.Queue
 	log  *slog.Logger
+	ttl  time.Duration // of a worker's lease; 0: not known
 
 	last     streams.Records // of the last look; the runner's goroutine only
 	serverID string
@@ -31,8 +32,8 @@ type ringStore struct {
 	members  string
 }
 
-func newRingStore(s *streams.Store, q streams.Queue, dispatcher string, log *slog.Logger) *ringStore {
-	return &ringStore{s: s, ring: s.NewRing(q, dispatcher), q: q, log: log}
+func newRingStore(s *streams.Store, q streams.Queue, dispatcher string, ttl time.Duration, log *slog.Logger) *ringStore {
+	return &ringStore{s: s, ring: s.NewRing(q, dispatcher), q: q, ttl: ttl, log: log}
 }
 
 // translate maps the store's refusals to the runner's.
@@ -77,6 +78,12 @@ func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
 	}
 	out := runner.Look{Records: records(rec), ServerTime: rec.ServerTime, ServerID: r.serverID}
 	for _, m := range rec.Members {
+		// Nobody's lease is that long: the server's clock went back. Whoever lives renews it.
+		if r.ttl > 0 && m.LeaseLeft > 2*r.ttl {
+			if err := r.ring.Shorten(ctx, m.Incarnation, r.ttl); err != nil {
+				return runner.Look{}, err
+			}
+		}
 		out.Members = append(out.Members, runner.Sighting{Incarnation: m.Incarnation, LeaseLeft: m.LeaseLeft, LeaseKnown: true})
 	}
 	if out.Records.Permits, err = r.scan(ctx, rec); err != nil {
@@ -317,7 +324,7 @@ func (l *leaders) reconcile(ctx context.Context, queues []streams.Queue, running
 		log := l.log.With("queue", q.Name)
 		rc := recovery.Default()
 		rc.LeaseTTL = l.leaseTTL
-		r, err := runner.New(l.cfg, newRingStore(l.s, q, l.dispatcher, log), detector{recovery.NewDetector(rc)}, log)
+		r, err := runner.New(l.cfg, newRingStore(l.s, q, l.dispatcher, rc.LeaseTTL, log), detector{recovery.NewDetector(rc)}, log)
 		if err != nil {
 			l.log.Error("queue left out", "queue", q.Name, "error", err)
 			continue

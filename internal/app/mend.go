@@ -79,7 +79,7 @@ func leadAwhile(ctx context.Context, s *streams.Store, queue string, patience ti
 	rc.LeaseTTL = cfg.LeaseTTL
 	rules := runnerConfig(cfg)
 	rules.Protocol.Quiet, rules.Protocol.QuietMax = time.Hour.Milliseconds(), time.Hour.Milliseconds() // no balancing
-	store := &deeds{ringStore: newRingStore(s, q, "doctor."+uuid.NewString(), log)}
+	store := &deeds{ringStore: newRingStore(s, q, "doctor."+uuid.NewString(), 0, log)}
 	r, err := runner.New(rules, store, detector{recovery.NewDetector(rc)}, log)
 	if err != nil {
 		return nil, fmt.Errorf("mend queue %s: %w", queue, err)
