@@ -186,6 +186,13 @@ func TestFullMemory(t *testing.T) {
 	must(t, c.plan("key", a.inc))
 	must(t, c.steal(0, b.inc, 2, a.inc))
 	c.expect("claim", claimed(a.claimAll(0, 3, 10)), ids[2:])
+	c.join("late.1")
+	if _, err := c.s.CreateQueue(c.ctx, Queue{Name: c.q.Name}); err != nil {
+		t.Errorf("a worker's first step with a queue that exists: %v", err)
+	}
+	if _, err := c.s.CreateQueue(c.ctx, Queue{Name: "other"}); !errors.Is(err, job.ErrFull) {
+		t.Errorf("a new queue: %v", err)
+	}
 	must(t, c.raw.ConfigSet(c.ctx, "maxmemory", "0").Err())
 	c.add(1, "k")
 }

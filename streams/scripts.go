@@ -37,8 +37,9 @@ type scripts struct {
 }
 
 // Scripts that only bring work forward must run when memory is full, or nothing would
-// ever free it (redis.io, "Eval scripts", flags).
-var growing = map[string]bool{"create": true, "enqueue": true, "enqueue_once": true, "requeue": true, "join": true}
+// ever free it (redis.io, "Eval scripts", flags). A worker that joins is one of them: where
+// all have ended, nobody else drains.
+var growing = map[string]bool{"create": true, "enqueue": true, "enqueue_once": true, "requeue": true}
 
 func loadScripts() (*scripts, error) {
 	s := &scripts{}

@@ -7,6 +7,7 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -249,12 +250,15 @@ func (s *Store) CreateQueue(ctx context.Context, want Queue) (Queue, error) {
 	if err != nil {
 		return Queue{}, fmt.Errorf("encode queue %s: %w", q.Name, err)
 	}
-	if err := s.cmd.HSetNX(ctx, s.keys.queues(), q.Name, raw).Err(); err != nil {
-		return Queue{}, wrap("create queue", err)
-	}
-	have, err := s.LookupQueue(ctx, q.Name)
-	if err != nil {
+	err = wrap("create queue", s.cmd.HSetNX(ctx, s.keys.queues(), q.Name, raw).Err())
+	// With a full memory nothing is made, and what is there goes on.
+	full := errors.Is(err, job.ErrFull)
+	if err != nil && !full {
 		return Queue{}, err
+	}
+	have, missing := s.LookupQueue(ctx, q.Name)
+	if missing != nil {
+		return Queue{}, cmp.Or(err, missing)
 	}
 	if (want.Partitions != 0 && want.Partitions != have.Partitions) || (want.Shards != 0 && want.Shards != have.Shards) {
 		return have, job.Conflict("queue %s has %d partitions in %d shard(s): the counts of a queue cannot be changed", q.Name, have.Partitions, have.Shards)
@@ -262,7 +266,10 @@ func (s *Store) CreateQueue(ctx context.Context, want Queue) (Queue, error) {
 	if want.Journal && !have.Journal {
 		return have, job.Conflict("queue %s exists without a journal: a journal is chosen when a queue is created", q.Name)
 	}
-	return have, s.createRecords(ctx, have)
+	if err = s.createRecords(ctx, have); full && errors.Is(err, job.ErrFull) {
+		err = nil // a dispatcher makes them again, should any be missing
+	}
+	return have, err
 }
 
 func (s *Store) createRecords(ctx context.Context, q Queue) error {
