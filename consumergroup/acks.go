@@ -148,6 +148,13 @@ func (s *shard) flushGroups(ctx context.Context, groups []ackGroup) bool {
 		return true
 	}
 	defer s.merge.Leave()
+	s.w.mu.Lock()
+	for i := range groups {
+		for _, it := range groups[i].items {
+			it.flight = true
+		}
+	}
+	s.w.mu.Unlock()
 	var answers [][]job.Answer
 	refused := false
 	ok := s.persist(ctx, "ack", func(ctx context.Context) error {
@@ -192,6 +199,7 @@ func (s *shard) applyAll(groups []ackGroup, answers [][]job.Answer) {
 // that a tenure believed to be ours is not. The worker's lock is held.
 func (w *Worker) answered(it *item, c *job.Completion, a job.Answer, now time.Time) bool {
 	t := it.t
+	it.flight = false
 	switch a {
 	case job.Refused, job.Gone, job.ByDrainer:
 		// A refused end frees nothing here: the key's next job is another owner's.
@@ -208,6 +216,15 @@ func (w *Worker) answered(it *item, c *job.Completion, a job.Answer, now time.Ti
 		}
 		return false
 	}
+	back := a == job.ByOwner && (c.Outcome == job.Failed || c.Outcome == job.HandBack)
+	// A server that went back in time, as by a failover, hands out again what was read. An
+	// end that came there before that found nothing pending, and the entry would stay.
+	if it.again && !back {
+		it.again = false
+		w.end(it, *c)
+		return false
+	}
+	it.again = false
 	switch {
 	case c.Outcome == job.Parked:
 		w.parkedNow(it)

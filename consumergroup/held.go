@@ -76,6 +76,8 @@ type item struct {
 	since   time.Time // of running
 	attempt int
 	cancel  context.CancelCauseFunc
+	flight  bool // its end was sent and is not answered
+	again   bool // it was delivered once more meanwhile: the end may have come before
 	permit  bool // a release named it as running: its entry may be under this incarnation's permit
 }
 

@@ -91,6 +91,29 @@ func TestThePendingListIsNotReadWhileAnEndIsInFlight(t *testing.T) {
 	})
 }
 
+// A server that went back in time delivers again what was read: an end that it had before
+// that ended nothing there.
+func TestAnEndIsRepeatedForAJobThatWasDeliveredAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		f := b.slow(entry(1, "k"), entry(2, "k"))
+		b.arrive(f.pending...)
+		b.finish(b.mustStart(1))
+		go b.sendEnds(t.Context())
+		synctest.Wait()
+		b.arrive(entry(1, "k"))
+		close(f.ackGo)
+		synctest.Wait()
+		b.mustNotStart()
+		b.sendEnds(t.Context())
+		if f.acks != 2 {
+			t.Errorf("%d ends were sent, want two", f.acks)
+		}
+		b.mustStart(2)
+		b.mustNotStart()
+	})
+}
+
 func TestNoEndSetsOutWhileThePendingListIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)

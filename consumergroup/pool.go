@@ -12,7 +12,8 @@ import (
 func (w *Worker) arrive(t *tenure, entries []job.Entry, now time.Time) {
 	for i := range entries {
 		e := &entries[i]
-		if t.items[e.ID] != nil {
+		if it := t.items[e.ID]; it != nil {
+			it.again = it.flight
 			continue
 		}
 		if t.lastRead.Less(e.ID) {
