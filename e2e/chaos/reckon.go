@@ -14,7 +14,8 @@ import (
 // is to be expected.
 type reckoning struct {
 	accepted   int
-	lost       []loss // acknowledged, and no handler ended it
+	forgotten  []loss // acknowledged, and the server knows of no end
+	lost       []loss // of these, what no handler ended either
 	doubled    []job.ID
 	rolledBack int // ended well in a handler, and run again
 	unknown    int
@@ -24,7 +25,7 @@ type reckoning struct {
 type loss struct {
 	token string
 	id    job.ID
-	at    time.Time // of the acknowledgement
+	at    time.Time // at which the server took it
 }
 
 // reckon pauses the load, waits until everything that is there is done, and counts from
@@ -65,7 +66,7 @@ func (r *Rig) reckon(ctx context.Context) (reckoning, error) {
 		_, err := ledger.NewTail(f).Read(func(rec ledger.Record) {
 			switch rec.Kind {
 			case ledger.Accepted:
-				acks = append(acks, loss{rec.Token, rec.Job, rec.Time()})
+				acks = append(acks, loss{rec.Token, rec.Job, time.UnixMilli(int64(rec.Job.Entry.Ms))})
 			case ledger.Unknown:
 				k.unknown++
 			case ledger.Start:
@@ -81,7 +82,11 @@ func (r *Rig) reckon(ctx context.Context) (reckoning, error) {
 	}
 	k.accepted = len(acks)
 	for _, l := range acks {
-		if commits[l.id] == 0 && ends[l.id] == 0 {
+		if commits[l.id] > 0 {
+			continue
+		}
+		k.forgotten = append(k.forgotten, l)
+		if ends[l.id] == 0 {
 			k.lost = append(k.lost, l)
 		}
 	}
@@ -95,19 +100,18 @@ func (r *Rig) reckon(ctx context.Context) (reckoning, error) {
 			k.rolledBack++
 		}
 	}
-	r.Logf("%d acknowledged, of these %d lost; %d ends rolled back; %d unknown", k.accepted, len(k.lost), k.rolledBack, k.unknown)
+	r.Logf("%d acknowledged, of these %d rolled back (%d before they had run); %d ran again; %d unknown", k.accepted, len(k.forgotten), len(k.lost), k.rolledBack, k.unknown)
 	return k, nil
 }
 
-// within checks that nothing ended twice, and that what is lost was acknowledged between
-// two moments.
-func (k reckoning) within(from, to time.Time) error {
+// within checks that nothing ended twice, and that some jobs, which are gone, were taken between two moments.
+func (k reckoning) within(gone []loss, from, to time.Time) error {
 	if len(k.doubled) > 0 {
 		return fmt.Errorf("%d jobs ended twice, such as %s", len(k.doubled), k.doubled[0])
 	}
-	for _, l := range k.lost {
+	for _, l := range gone {
 		if l.at.Before(from) || l.at.After(to) {
-			return fmt.Errorf("job %s of %s is lost: acknowledged %v after the first moment at which that may be, %v before the last", l.id, l.token, l.at.Sub(from), to.Sub(l.at))
+			return fmt.Errorf("job %s of %s is lost: taken %v after the first moment at which that may be, %v before the last", l.id, l.token, l.at.Sub(from), to.Sub(l.at))
 		}
 	}
 	return nil

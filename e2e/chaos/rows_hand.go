@@ -99,8 +99,8 @@ func deletes(ctx context.Context, r *Rig) error {
 	if err != nil {
 		return err
 	}
-	if len(k.lost) > 0 {
-		return fmt.Errorf("%d jobs lost with a group, such as %s", len(k.lost), k.lost[0].id)
+	if len(k.forgotten) > 0 {
+		return fmt.Errorf("%d jobs lost with a group, such as %s", len(k.forgotten), k.forgotten[0].id)
 	}
 	r.loud()
 	// A stream: what was waiting or running there is gone, and no other job.
@@ -122,7 +122,7 @@ func deletes(ctx context.Context, r *Rig) error {
 			return fmt.Errorf("job %s is lost; the deleted stream is %d", l.id, part)
 		}
 	}
-	if err := k.within(began, deleted.Add(100*time.Millisecond)); err != nil {
+	if err := k.within(k.lost, began, deleted.Add(100*time.Millisecond)); err != nil {
 		return err
 	}
 	r.loud()
@@ -151,7 +151,7 @@ func everything(ctx context.Context, r *Rig, began time.Time) error {
 	if err != nil {
 		return err
 	}
-	return k.within(began, flushed.Add(100*time.Millisecond))
+	return k.within(k.lost, began, flushed.Add(100*time.Millisecond))
 }
 
 // midway starts a resize and returns when its ring is in a phase.

@@ -125,8 +125,10 @@ func (g *Group) CaughtUp(ctx context.Context, n *Node) error {
 	defer func() { _ = primary.Close() }()
 	defer func() { _ = replica.Close() }()
 	want, err := info(ctx, primary, "master_repl_offset")
-	if err != nil {
-		return err
+	if err != nil { // a server whose role has just changed may end connections
+		if want, err = info(ctx, primary, "master_repl_offset"); err != nil {
+			return err
+		}
 	}
 	offset, err := strconv.ParseInt(want, 10, 64)
 	if err != nil {
