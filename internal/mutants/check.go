@@ -7,53 +7,96 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 )
 
-// result is how a check ended.
-type result struct {
-	passed  bool
-	test    string        // the test that failed, or the check itself if none is named
-	took    time.Duration // building and running
-	ran     time.Duration // running alone, where the go tool says it
-	timeout bool
-	output  string
+// check is a command of the form "go test ./package -run expression", with more flags
+// that the package's tests know themselves.
+type check struct {
+	text string
+	pkg  string   // ./package
+	args []string // of the test program
 }
 
-// errNotBuilt: the check says nothing about behaviour.
+func parseCheck(text string) (check, error) {
+	c := check{text: text}
+	words := strings.Fields(text)
+	if len(words) < 3 || words[0] != "go" || words[1] != "test" || !strings.HasPrefix(words[2], "./") {
+		return c, fmt.Errorf("check %q: want go test ./package [-run expression]", text)
+	}
+	c.pkg = words[2]
+	for _, w := range words[3:] {
+		if w == "-run" || w == "-short" {
+			w = "-test." + w[1:]
+		}
+		c.args = append(c.args, w)
+	}
+	return c, nil
+}
+
+// errNotBuilt: nothing can be said about behaviour.
 var errNotBuilt = errors.New("does not compile")
 
 // errNoTests: a check that runs nothing cannot fail.
 var errNoTests = errors.New("runs no test: was it renamed?")
 
+// build compiles the tests of a package into a program.
+func (t *tree) build(ctx context.Context, pkg string) (string, error) {
+	program := filepath.Join(t.bin, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "-")+".test")
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-w", "-o", program, pkg)
+	cmd.Dir, cmd.Env = t.dir, t.env()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return "", fmt.Errorf("%w: %w\n%s", errNotBuilt, err, out)
+	}
+	if _, err := os.Stat(program); err != nil {
+		return "", fmt.Errorf("%s: %w", pkg, errNoTests) // it has no test files
+	}
+	return program, nil
+}
+
+// tree is the project, with some files replaced or none.
+type tree struct {
+	dir     string
+	bin     string // for programs built from it
+	overlay string // a file that names what replaces files of dir (go help build, -overlay), or ""
+}
+
+// env makes the go tool see the replaced files, also where a test itself calls it.
+func (t *tree) env() []string {
+	flags := os.Getenv("GOFLAGS")
+	if t.overlay != "" {
+		flags += " -overlay=" + t.overlay
+	}
+	return append(os.Environ(), "GOFLAGS="+strings.TrimSpace(flags))
+}
+
+// result is how a check ended.
+type result struct {
+	passed bool
+	test   string // the test that failed; the check itself if none is named
+	took   time.Duration
+	output string
+}
+
 var (
-	notBuilt = regexp.MustCompile(`(?m)^# \S+|\[(build|setup) failed\]`)
-	failure  = regexp.MustCompile(`(?m)^\s*--- FAIL: (Test\w+(?:/\S+)?)`)
-	running  = regexp.MustCompile(`(?m)^running tests:\n\s*(Test\w+(?:/\S+)?)`)
-	passing  = regexp.MustCompile(`(?m)^ok\s+\S+\s+([0-9.]+)s`)
-	paniced  = regexp.MustCompile(`(?m)^\S+\.(Test\w+)`)
+	failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (Test\w+(?:/\S+)?)`)
+	running = regexp.MustCompile(`(?m)^running tests:\n\s*(Test\w+(?:/\S+)?)`)
+	paniced = regexp.MustCompile(`(?m)^\S+\.(Test\w+)`)
 )
 
-// runCheck runs a command of the go tool in dir. overlay, if set, is a file that names
-// what replaces files of the tree (go help build, -overlay); what the command builds
-// itself sees it too.
-func runCheck(ctx context.Context, dir, check, overlay string, limit time.Duration) (result, error) {
-	args := strings.Fields(check)[1:]
-	if args[0] == "test" {
-		args = append([]string{"test", "-vet=off", "-count=1", "-ldflags=-w", "-timeout=" + limit.String()}, args[1:]...)
-	}
-	flags := os.Getenv("GOFLAGS")
-	if overlay != "" {
-		flags += " -overlay=" + overlay
-	}
-	// Building is not counted, so the limit of the whole is a longer one.
-	ctx, cancel := context.WithTimeout(ctx, limit+3*time.Minute)
+// run runs a check's program. A test that takes longer than limit fails.
+func (t *tree) run(ctx context.Context, program string, c check, limit time.Duration) (result, error) {
+	args := append([]string{"-test.timeout=" + limit.String(), "-test.count=1"}, c.args...)
+	ctx, cancel := context.WithTimeout(ctx, limit+time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.WaitDelay = dir, 5*time.Second
-	cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(flags))
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = filepath.Join(t.dir, c.pkg), t.env(), 5*time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	began := time.Now()
@@ -64,22 +107,13 @@ func runCheck(ctx context.Context, dir, check, overlay string, limit time.Durati
 	case err == nil && strings.Contains(r.output, "no tests to run"):
 		return r, errNoTests
 	case err == nil:
-		r.ran = r.took
-		if m := passing.FindStringSubmatch(r.output); m != nil {
-			if d, err := time.ParseDuration(m[1] + "s"); err == nil {
-				r.ran = d
-			}
-		}
 		return r, nil
 	case ctx.Err() != nil:
-		return r, fmt.Errorf("%s: %w", check, context.Cause(ctx))
+		return r, context.Cause(ctx)
 	case !errors.As(err, &exit):
-		return r, fmt.Errorf("%s: %w", check, err)
-	case notBuilt.MatchString(r.output):
-		return r, errNotBuilt
+		return r, err
 	}
-	r.timeout = strings.Contains(r.output, "panic: test timed out after")
-	r.test = nameOf(check, r.output)
+	r.test = nameOf(c.text, r.output)
 	return r, nil
 }
 

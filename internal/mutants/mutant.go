@@ -11,9 +11,9 @@ const extension = ".mutant"
 
 // mutant is one known bug.
 type mutant struct {
-	name   string   // of its file
-	breaks string   // what goes wrong, and which promise that breaks
-	checks []string // commands of which one should fail, most likely first
+	name   string  // of its file
+	breaks string  // what goes wrong, and which promise that breaks
+	checks []check // of which one should fail, most likely first
 	edits  []edit
 }
 
@@ -59,8 +59,12 @@ func parse(text string) (mutant, error) {
 			m.edits = append(m.edits, edit{in: rest})
 		case at == nil && word == "breaks:":
 			m.breaks = rest
-		case at == nil && word == "check:" && strings.HasPrefix(rest, "go "):
-			m.checks = append(m.checks, rest)
+		case at == nil && word == "check:":
+			c, err := parseCheck(rest)
+			if err != nil {
+				return m, fmt.Errorf("line %d: %w", n+1, err)
+			}
+			m.checks = append(m.checks, c)
 		case at == nil && line == "":
 		case at != nil && line == "":
 			at.old, at.new = append(at.old, ""), append(at.new, "")
@@ -71,7 +75,7 @@ func parse(text string) (mutant, error) {
 		case at != nil && line[0] == '+':
 			at.new = append(at.new, line[1:])
 		default:
-			return m, fmt.Errorf("line %d: %q is none of 'breaks: ', 'check: go ', '@@ where', or a line of a diff", n+1, line)
+			return m, fmt.Errorf("line %d: %q is none of 'breaks: ', 'check: ', '@@ where', or a line of a diff", n+1, line)
 		}
 	}
 	if m.breaks == "" || len(m.checks) == 0 || len(m.edits) == 0 {

@@ -22,16 +22,18 @@ type suite struct {
 	log      func(line string) // for each thing that ended; never two at once
 	patience time.Duration     // what a check may take at least, however fast it was without the bug
 
-	// How long a check runs on the unchanged tree: it is run when that is first asked.
-	base map[string]func() (time.Duration, error)
-	mu   sync.Mutex
+	// Programs of the unchanged tree, by package, and how long a check takes on it: each is
+	// found out when it is first asked.
+	programs map[string]func() (string, error)
+	normal   map[string]func() (time.Duration, error)
+	mu       sync.Mutex
 }
 
 // verdict is what became of one mutant.
 type verdict struct {
 	mutant *mutant
 	caught bool
-	check  string // that caught it
+	check  check // that caught it
 	test   string
 	took   time.Duration // of all checks with the bug in, building included
 	err    error         // it does not apply or compile, or could not be tried
@@ -40,12 +42,7 @@ type verdict struct {
 // run tries all mutants. An error means that the run is void: a check must pass on the
 // unchanged tree, or its failing says nothing.
 func (s *suite) run(ctx context.Context, all []mutant) ([]verdict, error) {
-	s.base = map[string]func() (time.Duration, error){}
-	for i := range all {
-		for _, c := range all[i].checks {
-			s.base[c] = sync.OnceValues(func() (time.Duration, error) { return s.unchanged(ctx, c) })
-		}
-	}
+	s.prepare(ctx, all)
 	out := make([]verdict, len(all))
 	s.each(len(all), func(i int) {
 		out[i] = s.try(ctx, &all[i])
@@ -57,6 +54,40 @@ func (s *suite) run(ctx context.Context, all []mutant) ([]verdict, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s *suite) prepare(ctx context.Context, all []mutant) {
+	s.programs, s.normal = map[string]func() (string, error){}, map[string]func() (time.Duration, error){}
+	plain := &tree{dir: s.dir, bin: s.scratch}
+	for i := range all {
+		for _, c := range all[i].checks {
+			if s.programs[c.pkg] == nil {
+				s.programs[c.pkg] = sync.OnceValues(func() (string, error) { return plain.build(ctx, c.pkg) })
+			}
+			if s.normal[c.text] == nil {
+				s.normal[c.text] = sync.OnceValues(func() (time.Duration, error) { return s.unchanged(ctx, plain, c) })
+			}
+		}
+	}
+}
+
+// unchanged runs a check on the tree as it is.
+func (s *suite) unchanged(ctx context.Context, plain *tree, c check) (time.Duration, error) {
+	program, err := s.programs[c.pkg]()
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", errVoid, c.text, err)
+	}
+	r, err := plain.run(ctx, program, c, 5*time.Minute)
+	if err == nil && !r.passed {
+		err = errors.New("it fails")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w\n%s", errVoid, c.text, err, r.output)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log(fmt.Sprintf("unchanged %6.1f s  %s", r.took.Seconds(), c.text))
+	return r.took, nil
 }
 
 // each calls f for 0 to n-1, s.parallel at a time.
@@ -77,40 +108,33 @@ func (s *suite) each(n int, f func(int)) {
 	wg.Wait()
 }
 
-// unchanged runs a check on the tree as it is, and tells how long that took to run.
-func (s *suite) unchanged(ctx context.Context, check string) (time.Duration, error) {
-	r, err := runCheck(ctx, s.dir, check, "", 5*time.Minute)
-	if err == nil && !r.passed {
-		err = errors.New("it fails")
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w: %s: %w\n%s", errVoid, check, err, r.output)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log(fmt.Sprintf("unchanged %6.1f s  %s", r.took.Seconds(), check))
-	return r.ran, nil
-}
-
 // try puts one bug in and runs its checks until one fails.
 func (s *suite) try(ctx context.Context, m *mutant) verdict {
 	v := verdict{mutant: m}
-	overlay, err := s.overlay(m)
+	bugged, err := s.overlay(m)
 	if err != nil {
 		v.err = err
 		return v
 	}
+	programs := map[string]string{}
 	for _, c := range m.checks {
-		normal, err := s.base[c]()
+		normal, err := s.normal[c.text]()
 		if err != nil {
 			v.err = err
 			return v
 		}
+		began := time.Now()
+		if programs[c.pkg] == "" {
+			if programs[c.pkg], err = bugged.build(ctx, c.pkg); err != nil {
+				v.err = fmt.Errorf("mutant %s: %w", m.name, err)
+				return v
+			}
+		}
 		// Far longer than without the bug: then a timeout is the bug's doing.
-		r, err := runCheck(ctx, s.dir, c, overlay, max(s.patience, 6*normal))
-		v.took += r.took
+		r, err := bugged.run(ctx, programs[c.pkg], c, max(s.patience, 6*normal))
+		v.took += time.Since(began)
 		if err != nil {
-			v.err = fmt.Errorf("mutant %s: %s: %w\n%s", m.name, c, err, r.output)
+			v.err = fmt.Errorf("mutant %s: %s: %w\n%s", m.name, c.text, err, r.output)
 			return v
 		}
 		if !r.passed {
@@ -122,29 +146,32 @@ func (s *suite) try(ctx context.Context, m *mutant) verdict {
 }
 
 // overlay writes the mutant's files, and the file that puts them in their places.
-func (s *suite) overlay(m *mutant) (string, error) {
+func (s *suite) overlay(m *mutant) (*tree, error) {
 	files, err := m.apply(os.DirFS(s.dir))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	dir := filepath.Join(s.scratch, m.name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("prepare mutant %s: %w", m.name, err)
+		return nil, fmt.Errorf("prepare mutant %s: %w", m.name, err)
 	}
 	replace := map[string]string{}
 	for name, text := range files {
 		to := filepath.Join(dir, fmt.Sprintf("%d%s", len(replace), filepath.Ext(name)))
 		if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
-			return "", fmt.Errorf("write mutant %s: %w", m.name, err)
+			return nil, fmt.Errorf("write mutant %s: %w", m.name, err)
 		}
 		replace[filepath.Join(s.dir, name)] = to
 	}
 	raw, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
-		return "", fmt.Errorf("encode overlay: %w", err)
+		return nil, fmt.Errorf("encode overlay: %w", err)
 	}
 	file := filepath.Join(dir, "overlay.json")
-	return file, os.WriteFile(file, raw, 0o644)
+	if err := os.WriteFile(file, raw, 0o644); err != nil {
+		return nil, fmt.Errorf("write mutant %s: %w", m.name, err)
+	}
+	return &tree{dir: s.dir, bin: dir, overlay: file}, nil
 }
 
 func (s *suite) tell(v *verdict) {

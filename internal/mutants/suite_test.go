@@ -43,6 +43,8 @@ func TestAdd(t *testing.T) {
 	})
 }
 
+func TestBad(t *testing.T) { t.Error("bad") }
+
 func TestNothing(t *testing.T) { Add(1, 1) }
 
 func TestName(t *testing.T) {
@@ -151,7 +153,7 @@ func TestTheRunIsVoid(t *testing.T) {
 	for check, want := range map[string]string{
 		"go test ./add -run ^TestGone$": "runs no test",
 		"go test ./none":                "does not compile",
-		"go run ./add":                  "it fails",
+		"go test ./add -run ^TestBad$":  "it fails",
 	} {
 		got, _, err := try(t, "breaks: Sums are wrong.\ncheck: "+check+"\n\n"+wrongSum)
 		if err == nil || !strings.Contains(err.Error(), want) || got != nil {
@@ -163,7 +165,7 @@ func TestTheRunIsVoid(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{
 		"", "breaks: x\ncheck: go test ./a\n", "breaks: x\n@@ a\n-x\n", "check: go test ./a\n@@ a\n-x\n",
-		"breaks: x\ncheck: rm a\n@@ a\n-x\n", "breaks: x\ncheck: go test ./a\n@@ a\nx\n", "wrong: x\ncheck: go test ./a\n@@ a\n-x\n",
+		"breaks: x\ncheck: go run ./a\n@@ a\n-x\n", "breaks: x\ncheck: rm a\n@@ a\n-x\n", "breaks: x\ncheck: go test ./a\n@@ a\nx\n", "wrong: x\ncheck: go test ./a\n@@ a\n-x\n",
 	} {
 		if m, err := parse(text); err == nil {
 			t.Errorf("%q is taken for %+v", text, m)

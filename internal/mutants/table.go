@@ -42,11 +42,8 @@ Run of %s: %d mutants, %d caught, in %.0f s; %d cores, %d at a time. The seconds
 // place names the test as the other documents do: package, test, scenario if it is one.
 func (v *verdict) place() string {
 	test, part, _ := strings.Cut(v.test, "/")
-	for _, arg := range strings.Fields(v.check) {
-		if pkg, ok := strings.CutPrefix(arg, "./"); ok && strings.HasPrefix(test, "Test") {
-			test = path.Base(pkg) + "." + test
-			break
-		}
+	if strings.HasPrefix(test, "Test") {
+		test = path.Base(v.check.pkg) + "." + test
 	}
 	if strings.HasSuffix(test, ".TestScenarios") {
 		test += "/" + part
