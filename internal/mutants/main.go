@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func run() error {
 	parallel := flag.Int("parallel", 2, "mutants at a time")
 	limit := flag.Duration("limit", 25*time.Minute, "end of the run; what was not tried counts as missed")
 	flag.Parse()
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	ctx, end := context.WithTimeout(ctx, *limit)
 	defer end()
