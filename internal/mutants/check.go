@@ -44,7 +44,8 @@ var errNotBuilt = errors.New("does not compile")
 var errNoTests = errors.New("runs no test: was it renamed?")
 
 // build compiles the tests of a package into a program.
-func (t *tree) build(ctx context.Context, pkg string) (string, error) {
+// The second result is the processor time that it took.
+func (t *tree) build(ctx context.Context, pkg string) (string, time.Duration, error) {
 	program := filepath.Join(t.bin, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "-")+".test")
 	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-w", "-o", program, pkg)
 	cmd.Dir, cmd.Env = t.dir, t.env()
@@ -52,12 +53,20 @@ func (t *tree) build(ctx context.Context, pkg string) (string, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return "", fmt.Errorf("%w: %w\n%s", errNotBuilt, err, out)
+		return "", 0, fmt.Errorf("%w: %w\n%s", errNotBuilt, err, out)
 	}
 	if _, err := os.Stat(program); err != nil {
-		return "", fmt.Errorf("%s: %w", pkg, errNoTests) // it has no test files
+		return "", 0, fmt.Errorf("%s: %w", pkg, errNoTests) // it has no test files
 	}
-	return program, nil
+	return program, cpu(cmd), nil
+}
+
+// cpu is the processor time of a command that has ended, and of all that it waited for.
+func cpu(cmd *exec.Cmd) time.Duration {
+	if cmd.ProcessState == nil {
+		return 0
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 // tree is the project, with some files replaced or none.
@@ -81,6 +90,7 @@ type result struct {
 	passed bool
 	test   string // the test that failed; the check itself if none is named
 	took   time.Duration
+	cpu    time.Duration
 	output string
 }
 
@@ -101,7 +111,7 @@ func (t *tree) run(ctx context.Context, program string, c check, limit time.Dura
 	cmd.Stdout, cmd.Stderr = &out, &out
 	began := time.Now()
 	err := cmd.Run()
-	r := result{passed: err == nil, took: time.Since(began), output: out.String()}
+	r := result{passed: err == nil, took: time.Since(began), cpu: cpu(cmd), output: out.String()}
 	var exit *exec.ExitError
 	switch {
 	case err == nil && strings.Contains(r.output, "no tests to run"):

@@ -39,7 +39,7 @@ type summary struct {
 var errMissed = errors.New("not every mutant was caught")
 
 func run() error {
-	only := flag.String("only", "", "try the mutants whose name matches this expression alone, and leave the page as it is")
+	only := flag.String("only", "", "try the mutants whose name matches this expression alone")
 	parallel := flag.Int("parallel", 2, "mutants at a time")
 	limit := flag.Duration("limit", 25*time.Minute, "end of the run; what was not tried counts as missed")
 	flag.Parse()
@@ -60,21 +60,17 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if all, err = matching(all, *only); err != nil {
+	chosen, err := matching(all, *only)
+	if err != nil {
 		return err
 	}
 	s := &suite{dir: tree, scratch: scratch, parallel: *parallel, log: func(line string) { fmt.Println(line) }, patience: 30 * time.Second}
-	began := time.Now()
-	verdicts, err := s.run(ctx, all)
+	verdicts, err := s.run(ctx, chosen)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		for i := range all {
-			verdicts = append(verdicts, verdict{mutant: &all[i], err: err})
-		}
-	} else if *only == "" {
-		if err := os.WriteFile(page, []byte(table(verdicts, time.Now(), time.Since(began), *parallel)), 0o644); err != nil {
-			return fmt.Errorf("write the table: %w", err)
-		}
+	}
+	if err := updatePage(page, all, verdicts); err != nil {
+		return err
 	}
 	return report(verdicts)
 }
@@ -105,7 +101,7 @@ func matching(all []mutant, only string) ([]mutant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-only: %w", err)
 	}
-	return slices.DeleteFunc(all, func(m mutant) bool { return !form.MatchString(m.name) }), nil
+	return slices.DeleteFunc(slices.Clone(all), func(m mutant) bool { return !form.MatchString(m.name) }), nil
 }
 
 // copyTree copies what belongs to the project, so that whoever edits it meanwhile does

@@ -36,6 +36,7 @@ type verdict struct {
 	check  check // that caught it
 	test   string
 	took   time.Duration // of all checks with the bug in, building included
+	cpu    time.Duration // of the same
 	err    error         // it does not apply or compile, or could not be tried
 }
 
@@ -50,7 +51,10 @@ func (s *suite) run(ctx context.Context, all []mutant) ([]verdict, error) {
 	})
 	for i := range out {
 		if errors.Is(out[i].err, errVoid) {
-			return nil, out[i].err
+			for k := range out {
+				out[k].caught = false
+			}
+			return out, out[i].err
 		}
 	}
 	return out, nil
@@ -62,7 +66,10 @@ func (s *suite) prepare(ctx context.Context, all []mutant) {
 	for i := range all {
 		for _, c := range all[i].checks {
 			if s.programs[c.pkg] == nil {
-				s.programs[c.pkg] = sync.OnceValues(func() (string, error) { return plain.build(ctx, c.pkg) })
+				s.programs[c.pkg] = sync.OnceValues(func() (string, error) {
+					program, _, err := plain.build(ctx, c.pkg)
+					return program, err
+				})
 			}
 			if s.normal[c.text] == nil {
 				s.normal[c.text] = sync.OnceValues(func() (time.Duration, error) { return s.unchanged(ctx, plain, c) })
@@ -125,14 +132,16 @@ func (s *suite) try(ctx context.Context, m *mutant) verdict {
 		}
 		began := time.Now()
 		if programs[c.pkg] == "" {
-			if programs[c.pkg], err = bugged.build(ctx, c.pkg); err != nil {
+			program, spent, err := bugged.build(ctx, c.pkg)
+			if err != nil {
 				v.err = fmt.Errorf("mutant %s: %w", m.name, err)
 				return v
 			}
+			programs[c.pkg], v.cpu = program, v.cpu+spent
 		}
 		// Far longer than without the bug: then a timeout is the bug's doing.
 		r, err := bugged.run(ctx, programs[c.pkg], c, max(s.patience, 6*normal))
-		v.took += time.Since(began)
+		v.took, v.cpu = v.took+time.Since(began), v.cpu+r.cpu
 		if err != nil {
 			v.err = fmt.Errorf("mutant %s: %s: %w\n%s", m.name, c.text, err, r.output)
 			return v

@@ -1,42 +1,72 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path"
-	"runtime"
+	"path/filepath"
 	"strings"
-	"time"
 )
 
-// table is the page that says what caught each mutant, and after how long.
-func table(verdicts []verdict, day time.Time, took time.Duration, parallel int) string {
-	caught := 0
+const heading = `# Mutants
+
+Known bugs, put back one at a time. Each must make a test fail. ` + "`make mutants`" + ` tries them all, ` + "`make mutants MUTANT=name`" + ` some; both write the rows of what they tried. The bugs are in [internal/mutants/catalogue](../../internal/mutants/catalogue).
+
+The seconds include building the test with the bug in; processor time does not depend on what else the machine does.
+
+| mutant | what it breaks | caught by | after | processor |
+|---|---|---|---|---|
+`
+
+// updatePage writes the page that says what caught each mutant, and after how long. Rows
+// of mutants that were not tried this time stay as they are.
+func updatePage(file string, all []mutant, verdicts []verdict) error {
+	old, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the page: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	if err := os.WriteFile(file, []byte(table(rowsOf(string(old)), all, verdicts)), 0o644); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	return nil
+}
+
+// rowsOf are the lines of a page's table, by mutant.
+func rowsOf(page string) map[string]string {
+	rows := map[string]string{}
+	for line := range strings.Lines(page) {
+		if cells := strings.Split(line, "|"); len(cells) > 3 {
+			rows[strings.TrimSpace(cells[1])] = line
+		}
+	}
+	return rows
+}
+
+func table(rows map[string]string, all []mutant, verdicts []verdict) string {
 	for i := range verdicts {
-		if verdicts[i].caught {
-			caught++
+		if verdicts[i].err == nil {
+			rows[verdicts[i].mutant.name] = verdicts[i].row()
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `# Mutants
-
-Known bugs, put back one at a time. Each must make a test fail; `+"`make mutants`"+` does it and writes this page. The bugs are in [internal/mutants/catalogue](../../internal/mutants/catalogue).
-
-Run of %s: %d mutants, %d caught, in %.0f s; %d cores, %d at a time. The seconds include building the test.
-
-| mutant | what it breaks | caught by | after |
-|---|---|---|---|
-`, day.UTC().Format(time.DateOnly), len(verdicts), caught, took.Seconds(), runtime.NumCPU(), parallel)
-	for i := range verdicts {
-		v := &verdicts[i]
-		by, after := "**missed**", ""
-		if v.caught {
-			by, after = "`"+v.place()+"`", fmt.Sprintf("%.1f s", v.took.Seconds())
-		} else if v.err != nil {
-			by = "**not tried**"
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", v.mutant.name, strings.ReplaceAll(v.mutant.breaks, "|", `\|`), by, after)
+	b.WriteString(heading)
+	for i := range all {
+		b.WriteString(rows[all[i].name])
 	}
 	return b.String()
+}
+
+func (v *verdict) row() string {
+	by := "**missed**"
+	if v.caught {
+		by = "`" + v.place() + "`"
+	}
+	return fmt.Sprintf("| %s | %s | %s | %.1f s | %.1f s |\n", v.mutant.name, strings.ReplaceAll(v.mutant.breaks, "|", `\|`), by, v.took.Seconds(), v.cpu.Seconds())
 }
 
 // place names the test as the other documents do: package, test, scenario if it is one.
