@@ -96,3 +96,17 @@ func TestAHeartbeatThatSaysLessHasTheRecordsRead(t *testing.T) {
 		t.Errorf("the store went back: %v, want to rejoin", got)
 	}
 }
+
+// A hand-over is news only if its epoch is above all that was heard of the partition.
+func TestPhaseTwoOfAnOlderTenureChangesNothing(t *testing.T) {
+	p := NewParticipant()
+	told := func(epoch, change uint64) MessageReceived {
+		return MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 3, Part: 0, PartEpoch: epoch, Change: change}}
+	}
+	steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 3}}, told(5, 1), ClaimAnswered{Part: 0, Epoch: 5})
+	steps(t, p, MessageReceived{Message{Type: TypeSync, Phase: Stopping, Epoch: 4, Parts: []int{0}, Part: -1, Change: 2}},
+		ReleaseAnswered{Part: 0, Epoch: 5, Outcome: ReleaseFlipped})
+	if got := steps(t, p, told(3, 0), told(5, 0)); len(got) != 0 {
+		t.Errorf("phase 2 of tenures that are over: %v", got)
+	}
+}

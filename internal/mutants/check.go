@@ -96,7 +96,7 @@ type result struct {
 
 var (
 	failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (Test\w+(?:/\S+)?)`)
-	running = regexp.MustCompile(`(?m)^running tests:\n\s*(Test\w+(?:/\S+)?)`)
+	running = regexp.MustCompile(`(?m)^\s*running tests:\n\s*(Test\w+(?:/\S+)?)`)
 	paniced = regexp.MustCompile(`(?m)^\S+\.(Test\w+)`)
 )
 
