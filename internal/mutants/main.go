@@ -68,8 +68,7 @@ func run() error {
 	verdicts, err := s.run(ctx, chosen)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-	}
-	if err := updatePage(page, all, verdicts); err != nil {
+	} else if err := updatePage(page, all, verdicts); err != nil {
 		return err
 	}
 	return report(verdicts)

@@ -85,6 +85,9 @@ func (s *suite) unchanged(ctx context.Context, plain *tree, c check) (time.Durat
 		return 0, fmt.Errorf("%w: %s: %w", errVoid, c.text, err)
 	}
 	r, err := plain.run(ctx, program, c, 5*time.Minute)
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx) // the end of the run's time says nothing about the tree
+	}
 	if err == nil && !r.passed {
 		err = errors.New("it fails")
 	}
