@@ -145,7 +145,7 @@ func (w *World) workerCommand(k *worker, f []string) error {
 	case "crash":
 		w.crash(k)
 	case "silence":
-		w.store.alive[k.inc] = false
+		w.store.silence(k.inc)
 	case "finish":
 		return w.finish(k, part, number(f, 3))
 	case "lost":
@@ -234,8 +234,8 @@ func (w *World) show() {
 			done += e.acked
 		}
 		line += fmt.Sprintf(" done %d/%d", done, len(part.entries))
-		for _, n := range slices.Sorted(maps.Keys(part.pending)) {
-			line += fmt.Sprintf(" %d:%s", n, part.pending[n])
+		for _, n := range part.pending() {
+			line += fmt.Sprintf(" %d:%s", n, part.at(n).held)
 		}
 		w.log("%s", line)
 	}

@@ -7,13 +7,16 @@ import (
 	"ringmaster/resize"
 )
 
+// leaseTTL is a worker's lease, in ms.
+const leaseTTL = 3000
+
 // The scripts: each is one atomic step, checks everything, then writes.
 
 func (s *store) join(inc string, weight int) (resize.RingState, bool) {
 	if s.used[inc] {
 		return resize.RingState{}, false
 	}
-	s.used[inc], s.alive[inc] = true, true
+	s.used[inc], s.watched[inc], s.lease[inc] = true, true, s.now+leaseTTL
 	s.members[inc] = &resize.MemberRecord{Incarnation: inc, Weight: weight}
 	return s.ringState(inc), true
 }
@@ -27,7 +30,37 @@ func (s *store) leave(inc string) {
 func (s *store) remove(inc string) {
 	delete(s.members, inc)
 	delete(s.inbox, inc)
-	delete(s.replies, inc)
+	delete(s.change, inc)
+	delete(s.lease, inc)
+}
+
+// left is the end of a leave.
+func (s *store) left(inc string) {
+	if s.members[inc] != nil {
+		s.remove(inc)
+		s.advance()
+	}
+}
+
+// beat renews a lease. One that ran out while the worker is a member comes back.
+func (s *store) beat(inc string) (resize.RingState, bool) {
+	if s.members[inc] == nil {
+		return resize.RingState{}, false
+	}
+	s.lease[inc], s.watched[inc] = s.now+leaseTTL, true
+	return s.ringState(inc), true
+}
+
+// lead takes or renews the leadership. The term is 0 when somebody else leads.
+func (s *store) lead(name string, lease int64) uint64 {
+	if s.leading > s.now && s.leader != name {
+		return 0
+	}
+	if s.leading <= s.now {
+		s.term++
+	}
+	s.leader, s.leading = name, s.now+lease
+	return s.term
 }
 
 // writePlan compares the ring epoch as well as the term: two leaders may both believe.
@@ -38,70 +71,80 @@ func (s *store) writePlan(term uint64, a resize.WritePlan) string {
 	if a.BaseEpoch != s.epoch {
 		return "CONFLICT"
 	}
-	for p, part := range s.parts {
-		if to := a.Targets[p]; to != part.plan && !s.up(to) {
+	for _, to := range a.Targets {
+		if to != "-" && !s.up(to) {
 			return "CONFLICT"
 		}
 	}
 	s.term = term
 	s.epoch++
-	s.mode, s.phase, s.resizing = a.Mode, resize.Stopping, true
+	s.mode, s.phase = a.Mode, resize.Stopping
 	clear(s.replies)
+	clear(s.moves)
 	if a.Request != "" && a.Request == s.request.ID {
 		s.request = resize.Request{}
 	}
 	lost := map[string][]int{}
 	for p, part := range s.parts {
 		part.plan = a.Targets[p]
-		delete(s.moves, p)
-		if part.owner.Incarnation != part.plan {
+		if part.owner.Incarnation != part.plan && part.plan != "-" {
 			s.moves[p] = true
 			lost[part.owner.Incarnation] = append(lost[part.owner.Incarnation], p)
 		}
 	}
 	for _, inc := range slices.Sorted(maps.Keys(s.members)) {
 		if len(lost[inc]) > 0 || s.mode == resize.ModeRing {
-			s.tell(inc, false, resize.Message{
+			s.tell(inc, true, resize.Message{
 				Type: resize.TypeSync, Phase: resize.Stopping, Epoch: s.epoch, Term: s.term,
 				Parts: lost[inc], Mode: s.mode, Part: -1,
 			})
 		}
 	}
-	s.settle()
+	if len(s.moves) == 0 && s.mode != resize.ModeRing {
+		s.finish()
+	}
 	return "ok"
 }
 
-// settle writes phase 3 behind the last move. It is the one place for it.
-func (s *store) settle() {
-	if s.resizing && s.mode != resize.ModeRing && len(s.moves) == 0 {
-		s.phase, s.resizing = resize.Stable, false
-		s.resumed++
+// settle follows a move that is done, and writes phase 3 behind the last one.
+func (s *store) settle(p int) {
+	if s.moves[p] {
+		delete(s.moves, p)
+		if len(s.moves) == 0 && s.mode != resize.ModeRing {
+			s.finish()
+		}
 	}
 }
 
-// flip is the only place where an owner changes.
-func (s *store) flip(p int, to string, running []int) {
+func (s *store) finish() {
+	s.phase = resize.Stable
+	s.resumed++
+}
+
+// flip is the only place where an owner changes. With crash, what the old owner held
+// counts a crash; a permit whose holder is no member always does.
+func (s *store) flip(p int, to string, running []int, crash bool) {
 	part := s.parts[p]
 	from := part.owner
 	draining := []string{}
-	for n, c := range part.pending {
-		inc, _, permit := holder(c)
+	for n := 1; n <= part.delivered; n++ {
+		e := part.at(n)
 		switch {
-		case c == from.Incarnation && slices.Contains(running, n):
-			part.pending[n] = consumer(from.Incarnation, from.Epoch)
-		case permit && s.members[inc] != nil:
+		case e.held == holder{}:
+		case e.held.permit() && s.members[e.held.inc] != nil:
+		case e.held.inc == from.Incarnation && !e.held.permit() && slices.Contains(running, n):
+			e.held = holder{from.Incarnation, from.Epoch}
 		default:
-			part.pending[n] = mark
+			if e.held.permit() || crash && e.held.inc == from.Incarnation {
+				e.crashes++
+			}
+			e.held = mark
 		}
 	}
 	for _, n := range s.drainers(p) {
 		draining = append(draining, id(n))
 	}
 	part.owner = resize.Owner{Incarnation: to, Epoch: from.Epoch + 1}
-	delete(s.moves, p)
-	if to != part.plan {
-		s.moves[p] = true
-	}
 	if s.members[from.Incarnation] != nil {
 		s.change[from.Incarnation]++
 	}
@@ -109,37 +152,36 @@ func (s *store) flip(p int, to string, running []int) {
 		Type: resize.TypeSync, Phase: resize.Syncing, Epoch: s.epoch, Part: p, PartEpoch: from.Epoch + 1,
 		SyncTo: map[int]string{p: id(part.delivered)}, From: from.Incarnation, Draining: draining,
 	})
-	s.settle()
+	if to == part.plan {
+		s.settle(p)
+	}
 }
 
 func (s *store) owns(inc string, p int, epoch uint64) bool {
 	return s.parts[p].owner == resize.Owner{Incarnation: inc, Epoch: epoch}
 }
 
-func (s *store) release(inc string, p int, epoch uint64, running []int) resize.ReleaseOutcome {
+// release gives a partition up: alone is set by a stopping worker for which nobody has
+// planned, and lets it give the partition to nobody.
+func (s *store) release(inc string, p int, epoch uint64, running []int, alone bool) resize.ReleaseOutcome {
 	part := s.parts[p]
 	if !s.owns(inc, p, epoch) {
 		return resize.ReleaseFenced
 	}
 	to := part.plan
-	if !s.up(to) && s.members[inc].Leaving && !s.anyUp() {
+	if to == inc || to != "-" && !s.up(to) {
+		if !alone {
+			if to == inc {
+				s.settle(p)
+			}
+			return resize.ReleaseKept
+		}
 		to = "-"
-	}
-	if to == inc || to != "-" && !s.up(to) || to == "-" && (!s.members[inc].Leaving || s.anyUp()) {
-		s.settle()
+	} else if to == "-" && !alone {
 		return resize.ReleaseKept
 	}
-	s.flip(p, to, running)
+	s.flip(p, to, running, false)
 	return resize.ReleaseFlipped
-}
-
-func (s *store) anyUp() bool {
-	for _, m := range s.members {
-		if !m.Leaving {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *store) steal(term uint64, a resize.StealPartition) string {
@@ -151,7 +193,7 @@ func (s *store) steal(term uint64, a resize.StealPartition) string {
 		return "CONFLICT"
 	}
 	s.term = term
-	s.flip(a.Partition, a.To, nil)
+	s.flip(a.Partition, a.To, nil, a.From != "-")
 	return "ok"
 }
 
@@ -171,8 +213,12 @@ func (s *store) evict(term uint64, a resize.EvictWorker) string {
 		if s.epoch != a.Epoch || s.phase != a.Phase || s.replies[a.Incarnation] >= a.Phase {
 			return "CONFLICT"
 		}
+	case resize.EvidenceConnection:
+		if s.watched[a.Incarnation] {
+			return "CONFLICT"
+		}
 	default:
-		if s.alive[a.Incarnation] {
+		if s.lease[a.Incarnation] > s.now {
 			return "CONFLICT"
 		}
 	}
@@ -187,17 +233,20 @@ func (s *store) revoke(term uint64, a resize.RevokePermit) string {
 		return "STALE"
 	}
 	part := s.parts[a.Partition]
-	for n, c := range part.pending {
-		if id(n) == a.ID && c == consumer(a.Incarnation, a.Epoch) {
-			s.term = term
-			part.pending[n] = mark
-			s.tell(part.owner.Incarnation, true, resize.Message{
-				Type: resize.TypeUndrained, Part: a.Partition, PartEpoch: part.owner.Epoch, ID: a.ID,
-			})
-			return "ok"
-		}
+	n := entryOf(a.ID)
+	if n < 1 || n > part.delivered || part.at(n).held != (holder{a.Incarnation, a.Epoch}) {
+		return "CONFLICT"
 	}
-	return "CONFLICT"
+	s.term = term
+	e := part.at(n)
+	e.held = mark
+	if s.members[a.Incarnation] == nil {
+		e.crashes++
+	}
+	s.tell(part.owner.Incarnation, true, resize.Message{
+		Type: resize.TypeUndrained, Part: a.Partition, PartEpoch: part.owner.Epoch, ID: a.ID,
+	})
+	return "ok"
 }
 
 func (s *store) report(inc string, epoch uint64, phase resize.Phase) string {
@@ -225,72 +274,10 @@ func (s *store) advance() bool {
 	s.phase = next
 	m := resize.Message{Type: resize.TypeSync, Phase: next, Epoch: s.epoch, Part: -1}
 	if next == resize.Resuming {
-		s.phase, s.resizing = resize.Stable, false
-		s.resumed++
+		s.finish()
 	}
-	for inc := range s.members {
+	for _, inc := range slices.Sorted(maps.Keys(s.members)) {
 		s.tell(inc, false, m)
 	}
 	return true
-}
-
-// claim takes up to count marked entries behind the cursor, in id order.
-func (s *store) claim(inc string, p int, epoch uint64, cursor, count int) (page []int, next int, ok bool) {
-	if !s.owns(inc, p, epoch) {
-		return nil, 0, false
-	}
-	part := s.parts[p]
-	for _, n := range slices.Sorted(maps.Keys(part.pending)) {
-		if n <= cursor || part.pending[n] != mark {
-			continue
-		}
-		if len(page) == count {
-			return page, page[count-1], true
-		}
-		part.pending[n] = inc
-		page = append(page, n)
-	}
-	return page, 0, true
-}
-
-// read is the plain group read: fenced by the group's name alone.
-func (s *store) read(inc string, p, count int) ([]int, bool) {
-	part := s.parts[p]
-	if part.owner.Incarnation != inc {
-		return nil, false
-	}
-	var page []int
-	for part.delivered < len(part.entries) && len(page) < count {
-		part.delivered++
-		part.pending[part.delivered] = inc
-		page = append(page, part.delivered)
-	}
-	return page, true
-}
-
-// ack completes an entry for its owner or its drainer.
-func (s *store) ack(inc string, p int, epoch uint64, n int) string {
-	part := s.parts[p]
-	c, pending := part.pending[n]
-	answer := "FENCED"
-	switch {
-	case pending && c == consumer(inc, epoch):
-		answer = "DRAINER"
-	case !s.owns(inc, p, epoch):
-		return answer
-	case !pending:
-		return "DUP"
-	case c == inc:
-		answer = "OWNER"
-	default:
-		return answer
-	}
-	delete(part.pending, n)
-	part.entries[n-1].acked++
-	if answer == "DRAINER" {
-		s.tell(part.owner.Incarnation, true, resize.Message{
-			Type: resize.TypeDrained, Part: p, PartEpoch: part.owner.Epoch, ID: id(n),
-		})
-	}
-	return answer
 }

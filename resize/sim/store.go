@@ -8,58 +8,101 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ringmaster/resize"
 )
 
+// holder is a consumer of a partition's group: the owner, a permit of a former owner,
+// or mark. The zero holder is nobody: the entry is not pending.
+type holder struct {
+	inc   string
+	epoch uint64 // of a permit, else 0
+}
+
 // mark is the consumer of entries that the owner is to claim.
-const mark = "!"
+var mark = holder{inc: "!"}
+
+func (h holder) permit() bool { return h.epoch > 0 }
+
+// String is the consumer's name.
+func (h holder) String() string {
+	if h.permit() {
+		return h.inc + "@" + strconv.FormatUint(h.epoch, 10)
+	}
+	return h.inc
+}
 
 // entry is one job: its id is its number, from 1.
 type entry struct {
 	key   string
-	acked int // times its completion was applied
+	held  holder
+	acked int // times its end was applied: completed, or a dead letter
+	dead  bool
+
+	attempts  int   // the retry record
+	notBefore int64 // by the clock of whoever wrote it
+	crashes   int
+
+	serial int // which job of which producer it is; the ledger's name for it
 }
 
 // partition is a stream with its one group. The group's name is the owner's.
 type partition struct {
 	entries   []entry
-	delivered int            // highest id handed out
-	pending   map[int]string // id -> consumer
+	delivered int // highest id handed out
 	owner     resize.Owner
 	plan      string
 }
 
+// pending lists the ids that somebody holds, in order.
+func (p *partition) pending() []int {
+	var ids []int
+	for i := range p.entries[:p.delivered] {
+		if p.entries[i].held != (holder{}) {
+			ids = append(ids, i+1)
+		}
+	}
+	return ids
+}
+
+func (p *partition) at(n int) *entry { return &p.entries[n-1] }
+
 // store is one shard.
 type store struct {
-	term     uint64
-	epoch    uint64
-	phase    resize.Phase
-	mode     resize.Mode
-	request  resize.Request
-	members  map[string]*resize.MemberRecord
-	parts    []*partition
-	moves    map[int]bool
-	change   map[string]uint64
-	inbox    map[string][]resize.Message
-	replies  map[string]resize.Phase // of epoch
-	alive    map[string]bool         // whether evidence of death would hold
-	used     map[string]bool         // incarnations are never reused
-	resumed  int                     // phase 3 lines on the control stream
-	resizing bool                    // phase 3 of epoch is still to come
+	term    uint64
+	epoch   uint64
+	phase   resize.Phase
+	mode    resize.Mode
+	request resize.Request
+	members map[string]*resize.MemberRecord
+	parts   []*partition
+	moves   map[int]bool
+	change  map[string]uint64
+	inbox   map[string][]resize.Message
+	replies map[string]resize.Phase // of epoch
+	lease   map[string]int64        // end of each liveness key, by the store's clock
+	watched map[string]bool         // liveness channels that have their subscriber
+	leader  string
+	leading int64 // end of the leader's lease, by the store's clock
+	now     int64 // the store's clock
+	memory  map[int]batch
+	used    map[string]bool // incarnations are never reused
+	resumed int             // phase 3 lines on the control stream
 }
+
+// batch is what is remembered of a producer's last one.
+type batch struct{ seq, part, id int }
 
 func newStore(partitions int) *store {
 	s := &store{
 		members: map[string]*resize.MemberRecord{}, moves: map[int]bool{}, change: map[string]uint64{},
 		inbox: map[string][]resize.Message{}, replies: map[string]resize.Phase{},
-		alive: map[string]bool{}, used: map[string]bool{},
+		lease: map[string]int64{}, watched: map[string]bool{}, used: map[string]bool{}, memory: map[int]batch{},
 	}
 	for range partitions {
-		s.parts = append(s.parts, &partition{
-			pending: map[int]string{}, owner: resize.Owner{Incarnation: "-"}, plan: "-",
-		})
+		s.parts = append(s.parts, &partition{owner: resize.Owner{Incarnation: "-"}, plan: "-"})
 	}
 	return s
 }
@@ -67,6 +110,15 @@ func newStore(partitions int) *store {
 func (s *store) up(inc string) bool {
 	m := s.members[inc]
 	return m != nil && !m.Leaving
+}
+
+func (s *store) anyUp() bool {
+	for _, m := range s.members {
+		if !m.Leaving {
+			return true
+		}
+	}
+	return false
 }
 
 // tell adds to an inbox. A message about a change of the receiver raises its number.
@@ -88,18 +140,18 @@ func (s *store) ringState(inc string) resize.RingState {
 	return resize.RingState{Epoch: s.epoch, Phase: s.phase, Mode: s.mode, Change: s.change[inc]}
 }
 
-func id(n int) string { return fmt.Sprintf("%d-0", n) }
+// silence ends all signs of life of a worker at once.
+func (s *store) silence(inc string) {
+	delete(s.lease, inc)
+	delete(s.watched, inc)
+}
 
-func consumer(inc string, epoch uint64) string { return fmt.Sprintf("%s@%d", inc, epoch) }
+func id(n int) string { return strconv.Itoa(n) + "-0" }
 
-// holder splits the consumer of a drainer.
-func holder(c string) (inc string, epoch uint64, ok bool) {
-	i := strings.LastIndexByte(c, '@')
-	if i < 0 {
-		return "", 0, false
-	}
-	_, err := fmt.Sscanf(c[i+1:], "%d", &epoch)
-	return c[:i], epoch, err == nil
+// entryOf is the number in an id.
+func entryOf(id string) int {
+	n, _ := strconv.Atoi(strings.TrimSuffix(id, "-0"))
+	return n
 }
 
 // records is what a leader reads.
@@ -114,10 +166,9 @@ func (s *store) records() resize.Records {
 	for p, part := range s.parts {
 		r.Owners = append(r.Owners, part.owner)
 		r.Plan = append(r.Plan, part.plan)
-		for _, n := range slices.Sorted(maps.Keys(part.pending)) {
-			if inc, epoch, ok := holder(part.pending[n]); ok {
-				r.Permits = append(r.Permits, resize.Permit{Partition: p, ID: id(n), Incarnation: inc, Epoch: epoch})
-			}
+		for _, n := range s.drainers(p) {
+			h := part.at(n).held
+			r.Permits = append(r.Permits, resize.Permit{Partition: p, ID: id(n), Incarnation: h.inc, Epoch: h.epoch})
 		}
 	}
 	return r
@@ -138,9 +189,10 @@ func (s *store) snapshot(inc string) resize.SnapshotRead {
 // drainers are the entries that former owners still hold.
 func (s *store) drainers(p int) []int {
 	var out []int
-	for _, n := range slices.Sorted(maps.Keys(s.parts[p].pending)) {
-		if _, _, ok := holder(s.parts[p].pending[n]); ok {
-			out = append(out, n)
+	part := s.parts[p]
+	for i := range part.entries[:part.delivered] {
+		if part.entries[i].held.permit() {
+			out = append(out, i+1)
 		}
 	}
 	return out
@@ -149,28 +201,29 @@ func (s *store) drainers(p int) []int {
 // check holds the records against what must always be true.
 func (s *store) check() error {
 	for p, part := range s.parts {
-		for n, c := range part.pending {
+		owner := holder{inc: part.owner.Incarnation}
+		for i := range part.entries {
+			e := &part.entries[i]
 			switch {
-			case n > part.delivered:
-				return fmt.Errorf("partition %d: entry %d is pending and was never handed out", p, n)
-			case part.entries[n-1].acked > 0:
-				return fmt.Errorf("partition %d: entry %d is complete and pending for %s", p, n, c)
-			case c != mark && c != part.owner.Incarnation && !strings.Contains(c, "@"):
-				return fmt.Errorf("partition %d of %s: entry %d is pending for %s", p, part.owner.Incarnation, n, c)
-			}
-		}
-		for i, e := range part.entries {
-			_, pending := part.pending[i+1]
-			if e.acked > 1 {
+			case e.acked > 1:
 				return fmt.Errorf("partition %d: entry %d completed %d times", p, i+1, e.acked)
-			}
-			if i < part.delivered && e.acked == 0 && !pending {
+			case e.held == holder{} && i < part.delivered && e.acked == 0:
 				return fmt.Errorf("partition %d: entry %d is lost", p, i+1)
+			case e.held == holder{}:
+			case i >= part.delivered:
+				return fmt.Errorf("partition %d: entry %d is pending and was never handed out", p, i+1)
+			case e.acked > 0:
+				return fmt.Errorf("partition %d: entry %d is complete and pending for %s", p, i+1, e.held)
+			case e.held != mark && e.held != owner && !e.held.permit():
+				return fmt.Errorf("partition %d of %s: entry %d is pending for %s", p, part.owner.Incarnation, i+1, e.held)
 			}
 		}
-		if s.moves[p] != (part.owner.Incarnation != part.plan) {
-			return fmt.Errorf("partition %d: moves says %v, owner %s, plan %s", p, s.moves[p], part.owner.Incarnation, part.plan)
+		if s.moves[p] && part.owner.Incarnation == part.plan {
+			return fmt.Errorf("partition %d: is to move from %s to %s", p, part.owner.Incarnation, part.plan)
 		}
+	}
+	if len(s.moves) == 0 && s.mode != resize.ModeRing && s.phase != resize.Stable {
+		return fmt.Errorf("nothing is left to move and the ring is in phase %s", s.phase)
 	}
 	return nil
 }

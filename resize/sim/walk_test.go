@@ -138,7 +138,7 @@ func (k *walker) stepWorker(w *worker) {
 	case n < 80:
 		k.end(w)
 	case n < 88:
-		k.store.alive[w.inc] = true
+		k.store.beat(w.inc)
 		k.beat(w)
 	default:
 		k.disturb(w, part)
@@ -178,7 +178,7 @@ func (k *walker) disturb(w *worker, part int) {
 		}
 		k.dispatcher().step(resize.WorkerDied{Now: k.now, Incarnation: w.inc, Evidence: resize.EvidenceConnection})
 	case 6:
-		k.store.alive[w.inc] = false // it only looks dead
+		k.store.silence(w.inc) // it only looks dead
 		k.dispatcher().step(resize.WorkerDied{Now: k.now, Incarnation: w.inc, Evidence: resize.EvidenceTTL})
 	case 7, 8:
 		w.step(resize.LeaseExpired{})
@@ -227,14 +227,14 @@ func (k *walker) heal() error {
 func (k *walker) healRound() {
 	for _, m := range k.store.records().Members {
 		if k.workers[m.Incarnation] == nil {
-			k.store.alive[m.Incarnation] = false
+			k.store.silence(m.Incarnation)
 			k.dispatchers["d1"].step(resize.WorkerDied{Now: k.now, Incarnation: m.Incarnation, Evidence: resize.EvidenceTTL})
 		}
 	}
 	for _, inc := range k.names() {
 		if w := k.workers[inc]; w != nil {
 			clear(w.faults)
-			k.store.alive[inc] = true
+			k.store.beat(inc)
 			w.step(resize.LeaseRenewed{})
 			k.beat(w)
 		}
@@ -251,7 +251,7 @@ func (k *walker) healRound() {
 // settled: every job complete, every partition where it belongs, no resize under way.
 func (k *walker) settled() bool {
 	for _, p := range k.store.parts {
-		if len(p.pending) > 0 || p.owner.Incarnation != p.plan || p.delivered < len(p.entries) {
+		if len(p.pending()) > 0 || p.owner.Incarnation != p.plan || p.delivered < len(p.entries) {
 			return false
 		}
 	}

@@ -165,9 +165,9 @@ func (k *worker) claim(a resize.ClaimPartition) string {
 // ownPending reads the worker's own pending list: what a lost reply had given it.
 func (k *worker) ownPending(part int, t *tenure) []int {
 	var out []int
-	pending := k.w.store.parts[part].pending
-	for _, n := range slices.Sorted(maps.Keys(pending)) {
-		if pending[n] == k.inc && !k.runs[run{part, t.epoch, n}] && !slices.Contains(t.queue, n) {
+	own, _ := k.w.store.own(k.inc, part)
+	for _, n := range own {
+		if !k.runs[run{part, t.epoch, n}] && !slices.Contains(t.queue, n) {
 			out = append(out, n)
 		}
 	}
@@ -232,7 +232,7 @@ func (k *worker) release(a resize.ReleasePartition) string {
 		}
 		if k.w.store.members[k.inc] == nil {
 			answer.Outcome = resize.ReleaseFenced
-		} else if out := k.w.store.release(k.inc, a.Part, a.Epoch, running); lost == "" {
+		} else if out := k.w.store.release(k.inc, a.Part, a.Epoch, running, k.w.store.members[k.inc].Leaving && !k.w.store.anyUp()); lost == "" {
 			answer.Outcome = out
 		}
 	}
@@ -254,7 +254,7 @@ func (k *worker) drop(a resize.DropPartition) {
 func (k *worker) rejoin() {
 	slot, _, _ := strings.Cut(k.inc, ".")
 	delete(k.w.workers, k.inc)
-	k.w.store.alive[k.inc] = false
+	k.w.store.silence(k.inc)
 	k.dead = true
 	for i := 'a'; i <= 'z'; i++ {
 		if inc := fmt.Sprintf("%s.%c", slot, i); !k.w.store.used[inc] {
@@ -267,7 +267,7 @@ func (k *worker) rejoin() {
 // recheck frees the keys of entries that are no longer pending.
 func (k *worker) recheck(part int, t *tenure) {
 	for n := range t.blocked {
-		if _, pending := k.w.store.parts[part].pending[n]; !pending {
+		if k.w.store.parts[part].at(n).held == (holder{}) {
 			delete(t.blocked, n)
 		}
 	}
@@ -331,16 +331,17 @@ func (k *worker) start(part int) bool {
 // not free the key.
 func (k *worker) finish(r run) string {
 	if k.fault("ack") != "" {
-		k.w.store.ack(k.inc, r.part, r.epoch, r.n)
+		k.w.store.ack(k.inc, r.part, r.epoch, r.n, endDone, 0)
 		return "unknown" // the key stays busy; the ack is repeated
 	}
 	answer := k.w.ack(k, r)
-	if answer == "FENCED" {
+	refused := answer == "FENCED" || answer == "GONE"
+	if refused {
 		if k.at(r.part, r.epoch) != nil {
 			k.step(resize.PartitionFenced{Part: r.part, Epoch: r.epoch})
 		}
 	}
-	if answer != "FENCED" || k.at(r.part, r.epoch) == nil {
+	if !refused || k.at(r.part, r.epoch) == nil {
 		delete(k.runs, r)
 		k.tellIdle(r.part, r.epoch)
 	}

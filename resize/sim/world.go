@@ -99,7 +99,7 @@ func (w *World) started(k *worker, part int, epoch uint64, n int) {
 
 // ack completes a job and checks the order of completions.
 func (w *World) ack(k *worker, r run) string {
-	answer := w.store.ack(k.inc, r.part, r.epoch, r.n)
+	answer := w.store.ack(k.inc, r.part, r.epoch, r.n, endDone, 0)
 	entries := w.store.parts[r.part].entries
 	if answer == "OWNER" || answer == "DRAINER" {
 		for i, e := range entries[:r.n-1] {
@@ -160,7 +160,7 @@ func (w *World) beat(k *worker) {
 func (w *World) crash(k *worker) {
 	delete(w.workers, k.inc)
 	k.dead = true
-	w.store.alive[k.inc] = false
+	w.store.silence(k.inc)
 	w.log("%s: dies", k.inc)
 }
 
