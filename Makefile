@@ -21,6 +21,10 @@ TIER ?= pr
 CHAOS_FLAGS ?=
 FUZZTIME ?= 10s
 
+# What `make sim` runs.
+FIRST ?= 1
+SEEDS ?= 20000
+
 .PHONY: help
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +45,11 @@ demo: build ## Build, then run the whole story on real input (no server needed)
 test: ## Install what the tests need where it is missing, then run all tests
 	@scripts/install-test-deps
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m -p $(TEST_P) -parallel 4 $(TEST_FLAGS) ./...
+	@$(MAKE) sim
+
+.PHONY: sim
+sim: ## Simulate schedules of faults, FIRST=1 SEEDS=20000 (TRACE=1: print them)
+	@$(GO) run ./resize/sim/sweep -first $(FIRST) -seeds $(SEEDS) $(if $(TRACE),-trace)
 
 .PHONY: check
 check: ## Check formatting, vet and lint; changes nothing

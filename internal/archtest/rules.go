@@ -7,17 +7,18 @@ import "strings"
 // imports lists, for each package that is not wiring, the packages of this
 // module that it may import. A package that appears nowhere is an error.
 var imports = map[string][]string{
-	"configs":       {"job"},
-	"consumergroup": {"job", "resize", "internal/failpoint"},
-	"dashboard":     {"job", "ring", "resize"},
-	"dispatch":      {"job", "ring", "resize"},
-	"job":           {},
-	"recovery":      {"job"},
-	"resize":        {"ring"},
-	"resize/runner": {"resize", "ring", "internal/failpoint"},
-	"resize/sim":    {"resize", "ring"},
-	"ring":          {},
-	"streams":       {"job", "internal/failpoint"},
+	"configs":          {"job"},
+	"consumergroup":    {"job", "resize", "internal/failpoint"},
+	"dashboard":        {"job", "ring", "resize"},
+	"dispatch":         {"job", "ring", "resize"},
+	"job":              {},
+	"recovery":         {"job"},
+	"resize":           {"ring"},
+	"resize/runner":    {"resize", "ring", "internal/failpoint"},
+	"resize/sim":       {"resize", "ring", "recovery"},
+	"resize/sim/sweep": {"resize/sim"},
+	"ring":             {},
+	"streams":          {"job", "internal/failpoint"},
 }
 
 // wiring joins the others and may import all of them, except that nothing

@@ -18,17 +18,20 @@ func (s *store) join(inc string, weight int) (resize.RingState, bool) {
 	}
 	s.used[inc], s.watched[inc], s.lease[inc] = true, true, s.now+leaseTTL
 	s.members[inc] = &resize.MemberRecord{Incarnation: inc, Weight: weight}
+	s.news++
 	return s.ringState(inc), true
 }
 
 func (s *store) leave(inc string) {
 	if m := s.members[inc]; m != nil {
 		m.Leaving = true
+		s.news++
 	}
 }
 
 func (s *store) remove(inc string) {
 	delete(s.members, inc)
+	s.news++
 	delete(s.inbox, inc)
 	delete(s.change, inc)
 	delete(s.lease, inc)
@@ -119,6 +122,7 @@ func (s *store) settle(p int) {
 func (s *store) finish() {
 	s.phase = resize.Stable
 	s.resumed++
+	s.news++
 }
 
 // flip is the only place where an owner changes. With crash, what the old owner held
@@ -130,6 +134,8 @@ func (s *store) flip(p int, to string, running []int, crash bool) {
 	for n := 1; n <= part.delivered; n++ {
 		e := part.at(n)
 		switch {
+		case e.held == holder{} && s.bug == BugFlipResurrects && slices.Contains(running, n):
+			e.held = holder{from.Incarnation, from.Epoch}
 		case e.held == holder{}:
 		case e.held.permit() && s.members[e.held.inc] != nil:
 		case e.held.inc == from.Incarnation && !e.held.permit() && slices.Contains(running, n):
@@ -139,12 +145,19 @@ func (s *store) flip(p int, to string, running []int, crash bool) {
 				e.crashes++
 			}
 			e.held = mark
+			if s.bug == BugFlipDrops {
+				e.held = holder{}
+			}
+			if s.bug == BugMarksAck {
+				e.held = holder{from.Incarnation, from.Epoch}
+			}
 		}
 	}
 	for _, n := range s.drainers(p) {
 		draining = append(draining, id(n))
 	}
 	part.owner = resize.Owner{Incarnation: to, Epoch: from.Epoch + 1}
+	s.news++
 	if s.members[from.Incarnation] != nil {
 		s.change[from.Incarnation]++
 	}

@@ -30,6 +30,9 @@ func (s *store) read(inc string, p, count int) ([]int, bool) {
 	var page []int
 	for part.delivered < len(part.entries) && len(page) < count {
 		part.delivered++
+		if part.at(part.delivered).void {
+			continue
+		}
 		part.at(part.delivered).held = holder{inc: inc}
 		page = append(page, part.delivered)
 	}
@@ -68,6 +71,13 @@ func (s *store) ack(inc string, p int, epoch uint64, n int, how end, notBefore i
 	part := s.parts[p]
 	e := part.at(n)
 	own := s.owns(inc, p, epoch)
+	if s.bug == BugUnfencedAck && how == endDone {
+		if e.held != (holder{}) {
+			e.held = holder{}
+			e.acked++
+		}
+		return "OWNER"
+	}
 	me := holder{inc: inc}
 	if !own {
 		me.epoch = epoch
@@ -110,13 +120,38 @@ func (s *store) ack(inc string, p int, epoch uint64, n int, how end, notBefore i
 	return "DRAINER"
 }
 
-// enqueue adds a job once per producer and sequence; a producer has one job under way.
-func (s *store) enqueue(producer, seq, p int, key string, serial int) (id int, duplicate bool) {
-	if last := s.memory[producer]; last.seq == seq {
-		return last.id, true
+// trim drops from the stream what lies below the low-water mark: the lowest id that
+// is pending, or the id after the last one that its owner read.
+func (s *store) trim(p, lastRead int) {
+	part := s.parts[p]
+	if s.bug == BugTrimUnread {
+		lastRead = len(part.entries)
+	}
+	mark := min(lastRead, part.delivered) // a failover may have forgotten what was read
+	if s.bug == BugTrimUnread {
+		mark = lastRead
+	}
+	for n := part.trimmed + 1; n <= min(lastRead, part.delivered); n++ {
+		if h := part.at(n).held; h != (holder{}) && (s.bug != BugTrimDrainers || !h.permit()) {
+			mark = n - 1
+			break
+		}
+	}
+	part.trimmed = max(part.trimmed, mark)
+}
+
+// enqueue adds a job once per producer and sequence. It answers 0 for a sequence that
+// was given up.
+func (s *store) enqueue(producer, seq, p int, key string, serial int) int {
+	m := memoryOf{producer, p}
+	switch last := s.memory[m]; {
+	case last.seq == seq && s.bug != BugEnqueueTwice:
+		return last.id
+	case last.seq > seq:
+		return 0
 	}
 	part := s.parts[p]
 	part.entries = append(part.entries, entry{key: key, serial: serial})
-	s.memory[producer] = batch{seq, p, len(part.entries)}
-	return len(part.entries), false
+	s.memory[m] = batch{seq, len(part.entries)}
+	return len(part.entries)
 }

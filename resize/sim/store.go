@@ -45,13 +45,15 @@ type entry struct {
 	notBefore int64 // by the clock of whoever wrote it
 	crashes   int
 
-	serial int // which job of which producer it is; the ledger's name for it
+	void   bool // no entry: a failover forgot it, and its id is never given out again
+	serial int  // which job of which producer it is; the ledger's name for it
 }
 
 // partition is a stream with its one group. The group's name is the owner's.
 type partition struct {
 	entries   []entry
 	delivered int // highest id handed out
+	trimmed   int // entries up to this id are gone from the stream
 	owner     resize.Owner
 	plan      string
 }
@@ -87,19 +89,23 @@ type store struct {
 	leader  string
 	leading int64 // end of the leader's lease, by the store's clock
 	now     int64 // the store's clock
-	memory  map[int]batch
+	memory  map[memoryOf]batch
+	news    int // lines on the control stream
+	bug     Bug
 	used    map[string]bool // incarnations are never reused
 	resumed int             // phase 3 lines on the control stream
 }
 
-// batch is what is remembered of a producer's last one.
-type batch struct{ seq, part, id int }
+// batch is what is remembered of a producer's last one in a partition.
+type batch struct{ seq, id int }
+
+type memoryOf struct{ producer, part int }
 
 func newStore(partitions int) *store {
 	s := &store{
 		members: map[string]*resize.MemberRecord{}, moves: map[int]bool{}, change: map[string]uint64{},
 		inbox: map[string][]resize.Message{}, replies: map[string]resize.Phase{},
-		lease: map[string]int64{}, watched: map[string]bool{}, used: map[string]bool{}, memory: map[int]batch{},
+		lease: map[string]int64{}, watched: map[string]bool{}, used: map[string]bool{}, memory: map[memoryOf]batch{},
 	}
 	for range partitions {
 		s.parts = append(s.parts, &partition{owner: resize.Owner{Incarnation: "-"}, plan: "-"})
@@ -110,6 +116,30 @@ func newStore(partitions int) *store {
 func (s *store) up(inc string) bool {
 	m := s.members[inc]
 	return m != nil && !m.Leaving
+}
+
+// clone is what a replica has of the store.
+func (s *store) clone() *store {
+	c := *s
+	c.members = make(map[string]*resize.MemberRecord, len(s.members))
+	for inc, m := range s.members {
+		record := *m
+		c.members[inc] = &record
+	}
+	c.parts = make([]*partition, len(s.parts))
+	for i, p := range s.parts {
+		part := *p
+		part.entries = slices.Clone(p.entries)
+		c.parts[i] = &part
+	}
+	c.inbox = make(map[string][]resize.Message, len(s.inbox))
+	for inc, box := range s.inbox {
+		c.inbox[inc] = slices.Clone(box)
+	}
+	c.moves, c.change, c.replies = maps.Clone(s.moves), maps.Clone(s.change), maps.Clone(s.replies)
+	c.lease, c.watched = maps.Clone(s.lease), maps.Clone(s.watched)
+	c.used, c.memory = maps.Clone(s.used), maps.Clone(s.memory)
+	return &c
 }
 
 func (s *store) anyUp() bool {
@@ -205,8 +235,11 @@ func (s *store) check() error {
 		for i := range part.entries {
 			e := &part.entries[i]
 			switch {
+			case e.void:
 			case e.acked > 1:
 				return fmt.Errorf("partition %d: entry %d completed %d times", p, i+1, e.acked)
+			case i < part.trimmed && e.acked == 0:
+				return fmt.Errorf("partition %d: entry %d was trimmed and has not ended", p, i+1)
 			case e.held == holder{} && i < part.delivered && e.acked == 0:
 				return fmt.Errorf("partition %d: entry %d is lost", p, i+1)
 			case e.held == holder{}:

@@ -1,0 +1,49 @@
+package sim
+
+// Bug is a fault put into the model on purpose, to see that the simulator finds it.
+type Bug int
+
+const (
+	NoBug                Bug = iota
+	BugFlipDrops             // a flip loses what was waiting in the owner's pending list
+	BugFlipResurrects        // a flip takes the caller's word for what is pending
+	BugMarksAck              // what is to be claimed is left under a name that can ack
+	BugStealMember           // a partition is stolen from a member
+	BugUnfencedAck           // an ack looks at no owner
+	BugTrimDrainers          // the low-water mark forgets former owners' jobs
+	BugTrimUnread            // the low-water mark lies above unread jobs
+	BugEnqueueTwice          // a repeated batch is added again
+	BugRefusedFrees          // a refused end frees its key
+	BugUnansweredFrees       // an end without an answer frees its key
+	BugStalePermits          // a gate is closed in one step, what runs is listed in another
+	BugMergeInFlight         // the own pending list is merged while an ack is under way
+	BugNoMerge               // after a lost answer new jobs are read before the own pending list
+	BugDrainersKey           // a key starts at the gainer while a former owner runs it
+	BugOldConnection         // the old connection is not ended
+	BugLostHint              // a key that waits for a lost message is not looked at again
+	BugLeaseIgnored          // a worker starts jobs when its lease is over
+	BugReadEarly             // new jobs are read before the pending ones are claimed
+	BugEpochIgnored          // a run acks under its worker's present tenure, not its own
+	BugFailoverUnnoticed     // a worker goes on when another server has taken the old one's place
+	BugDeafBeats             // a worker whose reader hears nothing renews its lease
+	BugLookLost              // a look at what blocks a key is not repeated when its answer is lost
+	bugs
+)
+
+var bugNames = [...]string{
+	"none", "flip-drops", "flip-resurrects", "marks-ack", "steal-member", "unfenced-ack", "trim-drainers",
+	"trim-unread", "enqueue-twice", "refused-frees", "unanswered-frees", "stale-permits", "merge-in-flight", "no-merge",
+	"drainers-key", "old-connection", "lost-hint", "lease-ignored", "read-early", "epoch-ignored", "failover-unnoticed", "deaf-beats", "look-lost",
+}
+
+// String is the bug's name on the command line.
+func (b Bug) String() string { return bugNames[b] }
+
+// Bugs lists all that can be put in.
+func Bugs() []Bug {
+	var all []Bug
+	for b := NoBug + 1; b < bugs; b++ {
+		all = append(all, b)
+	}
+	return all
+}

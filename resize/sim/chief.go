@@ -1,0 +1,294 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"ringmaster/recovery"
+	"ringmaster/resize"
+)
+
+const (
+	leaderLease = 2000
+	tickEvery   = 100
+	lookEvery   = 500
+)
+
+// chief is a dispatcher's process: coordinator, failure detector and lease, as package
+// resize/runner has them.
+type chief struct {
+	node
+	e        *engine
+	c        *resize.Coordinator
+	detector *recovery.Detector
+	cfg      resize.Config
+	conn     *conn
+	term     uint64
+	until    int64 // of the lease, by its own clock
+	todo     []resize.CoordinatorAction
+	events   []resize.CoordinatorEvent
+	busy     bool
+	probing  bool
+	members  []string
+	looked   int64
+	hinted   bool
+}
+
+func (d *chief) start() {
+	d.life++
+	if d.conn != nil {
+		d.e.hangUp(d.conn)
+	}
+	c, err := resize.NewCoordinator(d.cfg)
+	if err != nil {
+		d.e.fail("%v", err)
+		return
+	}
+	d.c, d.detector, d.conn = c, recovery.NewDetector(recovery.Default()), &conn{}
+	d.term, d.todo, d.events, d.busy, d.probing, d.members, d.hinted = 0, nil, nil, false, false, nil, false
+	d.renew()
+	d.tick()
+}
+
+// renew keeps the lease on its own, and counts it from before it asked.
+func (d *chief) renew() {
+	e := d.e
+	sent := e.now
+	got := uint64(0)
+	e.send(&call{from: &d.node, conn: d.conn, what: "lead", exec: func() {
+		got = e.store.lead(d.name, leaderLease)
+		e.audit.led(e, got)
+	}, done: func(answered bool) {
+		switch {
+		case answered:
+			d.until = sent + leaderLease
+		case e.now < d.until:
+			got = d.term
+		default:
+			got = 0
+		}
+		if got != d.term {
+			d.term = got
+			d.todo = nil
+			if got == 0 {
+				d.events = append(d.events, resize.LeaseLost{})
+			} else {
+				d.detector.LeaderChanged(d.clock())
+				d.events = append(d.events, resize.LeaseWon{Now: e.now, Term: got})
+			}
+			d.turn()
+		}
+		e.after(&d.node, max(1, sent+leaderLease/4-e.now), d.renew)
+	}})
+}
+
+func (d *chief) clock() time.Time { return time.UnixMilli(d.e.now) }
+
+// hint is news on the control stream. It may be lost.
+func (d *chief) hint() {
+	if d.term == 0 || d.hinted || d.e.faults.hits(lostHint) {
+		return
+	}
+	d.hinted = true
+	d.e.after(&d.node, 2, func() {
+		d.hinted = false
+		d.event(resize.RecordsChanged{Now: d.e.now})
+	})
+}
+
+func (d *chief) event(ev resize.CoordinatorEvent) {
+	d.events = append(d.events, ev)
+	d.turn()
+}
+
+// tick looks for lost connections and lets time pass.
+func (d *chief) tick() {
+	e := d.e
+	e.after(&d.node, tickEvery, d.tick)
+	if d.term == 0 {
+		return
+	}
+	d.probe()
+	if e.now-d.looked >= lookEvery {
+		d.events = append(d.events, resize.RecordsChanged{Now: e.now})
+	}
+	d.event(resize.Ticked{Now: e.now})
+}
+
+// probe asks who holds its liveness channel.
+func (d *chief) probe() {
+	if len(d.members) == 0 || d.probing {
+		return
+	}
+	e := d.e
+	now := d.clock()
+	members := d.members
+	there := make([]bool, len(members))
+	d.probing = true
+	e.send(&call{from: &d.node, conn: d.conn, what: "probe", exec: func() {
+		for i, inc := range members {
+			there[i] = e.store.watched[inc]
+		}
+	}, done: func(answered bool) {
+		d.probing = false
+		if !answered || d.term == 0 {
+			return
+		}
+		seen := make([]recovery.Seen, len(members))
+		for i, inc := range members {
+			seen[i] = recovery.Seen{Incarnation: inc, Subscribed: &there[i]}
+		}
+		d.observe(recovery.Observation{Now: now, Members: seen})
+	}})
+}
+
+func (d *chief) observe(o recovery.Observation) {
+	for _, v := range d.detector.Observe(o) {
+		evidence := resize.EvidenceTTL
+		if v.Evidence == recovery.Connection {
+			evidence = resize.EvidenceConnection
+		}
+		d.event(resize.WorkerDied{Now: d.e.now, Incarnation: v.Incarnation, Evidence: evidence})
+	}
+}
+
+// turn takes events while nothing is under way, then sends the next action.
+func (d *chief) turn() {
+	for !d.busy && len(d.todo) == 0 && len(d.events) > 0 {
+		ev := d.events[0]
+		d.events = d.events[1:]
+		actions, err := d.c.Step(ev)
+		if err == nil {
+			err = d.c.CheckInvariants()
+		}
+		if err != nil {
+			d.e.fail("%s on %T: %v", d.name, ev, err)
+		}
+		d.todo = actions
+	}
+	if !d.busy && len(d.todo) > 0 {
+		a := d.todo[0]
+		d.todo = d.todo[1:]
+		d.perform(a)
+	}
+}
+
+func (d *chief) perform(a resize.CoordinatorAction) {
+	e := d.e
+	switch a.(type) {
+	case resize.ReadRecords:
+		d.look()
+		return
+	case resize.StepDown:
+		d.term, d.todo = 0, nil
+		d.turn()
+		return
+	}
+	result := "unknown"
+	term := d.term
+	d.busy = true
+	e.send(&call{from: &d.node, conn: d.conn, what: "act", exec: func() {
+		result = e.store.obey(term, a)
+		if r, is := a.(resize.RevokePermit); is && result == "ok" {
+			e.audit.revoked[holdOf{r.Partition, entryOf(r.ID), r.Incarnation}] = true
+		}
+		if e.trace != nil {
+			e.tell(d.name, a, result)
+		}
+	}, done: func(answered bool) {
+		d.busy = false
+		if !answered {
+			result = "CONFLICT"
+		}
+		d.refused(result)
+		d.turn()
+	}})
+}
+
+// refused ends a batch; a reading in it is still owed.
+func (d *chief) refused(result string) {
+	kind := resize.Conflict
+	switch result {
+	case "STALE":
+		kind = resize.Stale
+	case "CONFLICT":
+	default:
+		return
+	}
+	owed := slices.ContainsFunc(d.todo, func(a resize.CoordinatorAction) bool { _, is := a.(resize.ReadRecords); return is })
+	d.todo = nil
+	if owed {
+		d.todo = append(d.todo, resize.ReadRecords{})
+	}
+	d.events = append(d.events, resize.Refused{Now: d.e.now, Kind: kind})
+}
+
+// look reads the records, and the leases with them.
+func (d *chief) look() {
+	e := d.e
+	now := d.clock()
+	d.busy, d.looked = true, e.now
+	var r resize.Records
+	var o recovery.Observation
+	e.send(&call{from: &d.node, conn: d.conn, what: "look", exec: func() {
+		r = e.store.records()
+		o = recovery.Observation{Now: now, ServerID: fmt.Sprint(e.audit.servers), ServerTime: time.UnixMilli(e.store.now)}
+		for _, m := range r.Members {
+			left := time.Duration(e.store.lease[m.Incarnation]-e.store.now) * time.Millisecond
+			o.Members = append(o.Members, recovery.Seen{Incarnation: m.Incarnation, LeaseLeft: left, LeaseKnown: true})
+		}
+	}, done: func(answered bool) {
+		d.busy = false
+		if answered && d.term > 0 {
+			d.members = nil
+			for _, m := range r.Members {
+				d.members = append(d.members, m.Incarnation)
+			}
+			d.events = append([]resize.CoordinatorEvent{resize.RecordsRead{Now: e.now, Records: r}}, d.events...)
+			d.observe(o)
+		}
+		d.turn()
+	}})
+}
+
+// obey performs a leader's action.
+func (s *store) obey(term uint64, a resize.CoordinatorAction) string {
+	switch a := a.(type) {
+	case resize.EvictWorker:
+		if s.bug == BugStealMember {
+			return s.rob(a.Incarnation)
+		}
+		return s.evict(term, a)
+	case resize.WritePlan:
+		return s.writePlan(term, a)
+	case resize.StealPartition:
+		return s.steal(term, a)
+	case resize.RevokePermit:
+		return s.revoke(term, a)
+	case resize.AdvanceBarrier:
+		if term < s.term {
+			return "STALE"
+		}
+		s.advance()
+		return "ok"
+	}
+	return "CONFLICT"
+}
+
+// rob is a bug: what a suspect owns is given to another, and it stays a member.
+func (s *store) rob(inc string) string {
+	for _, to := range slices.Sorted(maps.Keys(s.members)) {
+		if to == inc || !s.up(to) {
+			continue
+		}
+		for p, part := range s.parts {
+			if part.owner.Incarnation == inc {
+				s.flip(p, to, nil, true)
+			}
+		}
+		return "ok"
+	}
+	return "CONFLICT"
+}

@@ -1,0 +1,189 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"ringmaster/resize"
+)
+
+const (
+	faultTime   = 3000   // faults happen until then, ms
+	healTime    = 60_000 // afterwards all must be done within this
+	desertBound = 12_000 // no partition is without a working owner for longer, once faults have ended
+)
+
+// Options is what one schedule is run with.
+type Options struct {
+	Seed  uint64
+	Trace bool
+	Bug   Bug // put in on purpose
+}
+
+// Result tells of one schedule.
+type Result struct {
+	Err    error
+	Steps  int
+	Hash   uint64 // of the event log
+	Trace  string
+	Faults [faultKinds]int
+	Jobs   int
+	Live   bool // a liveness run: one permanent fault
+}
+
+// Run runs one schedule. It is a function of its options. Odd seeds are safety runs:
+// random faults for a while, then none, and everything must come to its end. Of the
+// even ones every second is a liveness run: one permanent fault on a minority, and the
+// rest must come to its end all the same.
+func Run(o Options) Result {
+	e := &engine{rng: rand.New(rand.NewPCG(o.Seed, 0x5eed)), hash: newHash(), alive: map[string]*proc{}}
+	if o.Trace {
+		e.trace = &strings.Builder{}
+	}
+	e.setUp(o)
+	live := o.Seed%4 == 0
+	if live {
+		e.minority()
+	} else {
+		e.faults.choose()
+		e.after(nil, e.between(50, 800), e.faults.next)
+		e.run(faultTime, nil)
+		e.faults.end()
+		e.log("world", "heals", 0, 0)
+	}
+	e.finish()
+	r := Result{Err: e.err, Steps: e.steps, Hash: e.hash, Faults: e.audit.faults, Jobs: e.audit.sent, Live: live}
+	if e.trace != nil {
+		r.Trace = e.trace.String()
+	}
+	return r
+}
+
+func (e *engine) setUp(o Options) {
+	parts := 1 + e.rng.IntN(3)
+	e.store = newStore(parts)
+	e.store.bug = o.Bug
+	e.store.now = 1_000_000
+	e.faults.e = e
+	e.audit = audit{acked: map[int]bool{}, forgotten: map[int]bool{}, revoked: map[holdOf]bool{}, entered: map[int]bool{}, ended: map[int]bool{}, epochs: make([]uint64, parts), orphan: make([]int64, parts)}
+	cfg := resize.Default()
+	cfg.Mode = resize.Mode(max(0, e.rng.IntN(6)-3))
+	cfg.DrainTimeout = drainLimit + 500
+	for i := range 2 {
+		d := &chief{node: node{name: fmt.Sprint("d", i+1)}, e: e, cfg: cfg}
+		e.dispatchers = append(e.dispatchers, d)
+		e.after(&d.node, int64(i)*20, d.start)
+	}
+	for range 2 + e.rng.IntN(2) {
+		e.addWorker()
+	}
+	for i := range 2 {
+		p := &producer{node: node{name: fmt.Sprint("p", i+1)}, e: e, number: i, seqs: map[int]int{}, left: 4 + e.rng.IntN(8)}
+		for j := range 3 {
+			p.keys = append(p.keys, string(rune('A'+3*i+j)))
+		}
+		e.producers = append(e.producers, p)
+		e.after(&p.node, e.between(1, 300), p.next)
+	}
+}
+
+func (e *engine) addWorker() {
+	k := &proc{node: node{name: fmt.Sprint("w", len(e.workers)+1)}, e: e, reader: &conn{}}
+	k.slot = k.name
+	e.workers = append(e.workers, k)
+	e.after(&k.node, e.between(1, 200), k.start)
+}
+
+// minority breaks one party for good, some time after the start.
+func (e *engine) minority() {
+	const forever = 1 << 40
+	e.after(nil, e.between(200, 2000), func() {
+		w, d := e.workers[0], e.dispatchers[0]
+		kind := e.rng.IntN(7)
+		e.log("fault", "for good", int64(kind), 0)
+		switch kind {
+		case 0:
+			w.leave(5)
+			w.life++
+		case 1:
+			w.frozen = forever
+		case 2:
+			w.cut = forever
+		case 3:
+			w.broken = true
+			w.reader.deaf = forever
+		case 4:
+			d.life++
+		case 5:
+			d.frozen = forever
+		case 6:
+			d.cut = forever
+		}
+		e.audit.broken = true
+	})
+}
+
+// finish lets all jobs come to their end, and checks what was promised.
+func (e *engine) finish() {
+	for p := range e.audit.orphan {
+		e.audit.orphan[p] = e.now
+	}
+	until := e.now + healTime
+	steps := 0
+	e.run(until, func() bool {
+		if steps++; steps%32 == 0 {
+			e.audit.deserted(e, desertBound)
+			e.audit.owners(e)
+		}
+		return e.done()
+	})
+	if e.err == nil && !e.done() {
+		e.fail("it never comes to rest: %s", e.state())
+	}
+	e.audit.kept(e)
+}
+
+// done: all producers are answered, every job has ended, every partition is where it belongs.
+func (e *engine) done() bool {
+	if e.store.phase != resize.Stable {
+		return false
+	}
+	for _, p := range e.producers {
+		if p.left > 0 {
+			return false
+		}
+	}
+	for _, p := range e.store.parts {
+		if p.owner.Incarnation != p.plan {
+			return false
+		}
+		for i := range p.entries {
+			if p.entries[i].acked == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// state is the records in one line, for a failure.
+func (e *engine) state() string {
+	s := e.store
+	out := fmt.Sprintf("epoch=%d phase=%s mode=%s", s.epoch, s.phase, s.mode)
+	for p, part := range s.parts {
+		out += fmt.Sprintf(" %d:%s@%d->%s", p, part.owner.Incarnation, part.owner.Epoch, part.plan)
+		for i := range part.entries {
+			if en := &part.entries[i]; en.acked == 0 {
+				out += fmt.Sprintf(" %d(%s)=%s", i+1, en.key, en.held)
+			}
+		}
+	}
+	for _, k := range e.workers {
+		out += fmt.Sprintf("; %s %s unsure=%v busy=%v todo=%d runs=%d flight=%d", k.name, k.p, k.unsure, k.busy, len(k.todo), k.runs, len(k.flight))
+	}
+	for _, d := range e.dispatchers {
+		out += fmt.Sprintf("; %s %s", d.name, d.c)
+	}
+	return out
+}
