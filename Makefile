@@ -21,6 +21,9 @@ TIER ?= pr
 CHAOS_FLAGS ?=
 FUZZTIME ?= 10s
 
+# What `make differential` runs.
+OPS ?= 100000
+
 # What `make sim` runs.
 FIRST ?= 1
 SEEDS ?= 20000
@@ -46,6 +49,10 @@ test: ## Install what the tests need where it is missing, then run all tests
 	@scripts/install-test-deps
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m -p $(TEST_P) -parallel 4 $(TEST_FLAGS) ./...
 	@$(MAKE) sim
+
+.PHONY: differential
+differential: ## The same OPS=100000 random operations to the simulator's store, the store in memory and a real server
+	$(GO) test ./resize/sim -run '^TestModelAgainstServers$$' -count=1 -timeout 60m -v -ops $(OPS)
 
 .PHONY: sim
 sim: ## Simulate schedules of faults, FIRST=1 SEEDS=20000 (TRACE=1: print them)
