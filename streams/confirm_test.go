@@ -83,6 +83,11 @@ func TestUnconfirmedIsUnknown(t *testing.T) {
 	a := c.give(c.joinVia(s, "a.1"))
 	part := job.PartitionOf("k", 4)
 	ids := a.read(part)
+	// What was written until now is confirmed, so that any other connection than the one that
+	// writes next would get its yes at once.
+	c.until("the replica has all", func() bool {
+		return c.raw.Incr(c.ctx, "probe").Err() == nil && c.raw.Wait(c.ctx, 1, 100*time.Millisecond).Val() == 1
+	})
 	replica.Freeze()
 	for range 3 {
 		for _, j := range []job.Job{one, {Type: "t", Key: "k"}} {
