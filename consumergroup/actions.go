@@ -112,6 +112,9 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 			t.cursor = ""
 		}
 		tenures[i], cursors[i] = t.Tenure, t.cursor
+		if t.cursor == "" && t.passes == 0 && len(t.items) == 0 {
+			cursors[i] = job.ClaimAll
+		}
 	}
 	s.w.mu.Unlock()
 	pages, errs := s.reader.Claim(ctx, tenures, cursors, claimPageSize)
@@ -142,6 +145,7 @@ func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
 		return false
 	}
 	now := time.Now()
+	t.generation = max(t.generation, page.Generation)
 	if page.Lost > 0 {
 		s.w.deps.Log.Error("jobs are lost: somebody deleted pending entries", "partition", a.Part, "lost", page.Lost)
 	}

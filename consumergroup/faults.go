@@ -21,6 +21,9 @@ func (s *shard) reset(ctx context.Context) error {
 		if err == nil {
 			err = s.mergeHistory(ctx)
 		}
+		if err == nil {
+			err = s.compareNumbers(ctx)
+		}
 		switch {
 		case err == nil:
 			s.unsure = false
@@ -53,6 +56,21 @@ func (s *shard) lookAtAll() {
 	for _, t := range s.tenures {
 		s.events = append(s.events, lookAgain(t.Tenure))
 	}
+}
+
+// compareNumbers looks at the records after a connection was lost: another server may answer now,
+// under another generation, and the next heartbeat would tell only later.
+func (s *shard) compareNumbers(ctx context.Context) error {
+	snap, err := s.reader.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the records: %w", err)
+	}
+	if snap.Fenced {
+		s.post(resize.Evicted{})
+		return nil
+	}
+	s.post(resize.BeatAnswered{RingState: ringState(snap.Beat)})
+	return nil
 }
 
 // mergeHistory reads what the store has handed to this incarnation, and takes in what it

@@ -11,7 +11,8 @@ import (
 // tenure is a partition this incarnation owns, or did: runs that outlive it refer to it.
 type tenure struct {
 	job.Tenure
-	shard *shard
+	shard      *shard
+	generation uint64 // of the step that claimed it first
 
 	gate    bool // jobs may start
 	reading bool // new jobs may be read
@@ -82,7 +83,7 @@ type item struct {
 }
 
 func newTenure(s *shard, t job.Tenure) *tenure {
-	return &tenure{Tenure: t, shard: s, items: map[job.EntryID]*item{}, lanes: map[string]*lane{},
+	return &tenure{Tenure: t, shard: s, generation: s.generation, items: map[job.EntryID]*item{}, lanes: map[string]*lane{},
 		permits: map[job.EntryID]string{}, blocked: map[string]int{}}
 }
 

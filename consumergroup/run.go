@@ -42,13 +42,13 @@ func (w *Worker) run(it *item) {
 		return
 	}
 	it.attempt = it.prior.Attempts + 1
-	s := it.t.shard
-	base, cancel := context.WithCancelCause(s.session.work)
+	base, cancel := context.WithCancelCause(it.t.shard.session.work)
 	defer cancel(nil)
 	ctx, stop := context.WithTimeoutCause(base, w.cfg.HandlerTimeout, job.ErrTimeout)
 	defer stop()
 	w.mu.Lock()
 	it.cancel = cancel
+	generation := it.t.generation
 	if it.t.lost {
 		cancel(job.ErrLost) // since it was chosen
 	}
@@ -56,7 +56,7 @@ func (w *Worker) run(it *item) {
 	d := job.Delivery{
 		ID: job.ID{Partition: it.t.Partition, Entry: it.entry.ID}, Queue: w.cfg.Queue, Type: it.entry.Type, Key: it.entry.Key,
 		Payload: it.entry.Payload, Partition: it.t.Partition, Epoch: it.t.Epoch, Attempt: it.attempt,
-		Fence: job.NewFence(s.generation, it.t.Epoch),
+		Fence: job.NewFence(generation, it.t.Epoch),
 	}
 	// The handler may leave by Goexit: then only the deferred call runs.
 	o := outcome{err: errors.New("handler ended its goroutine"), panicked: true}

@@ -43,6 +43,7 @@ type ClaimPage struct {
 	Permits       []Permit // entries former owners may still finish
 	Parked        []ParkedKey
 	LastDelivered EntryID // of the partition's group
+	Generation    uint64  // of the shard, in the step that claimed
 }
 
 // ParkedKey is a key with jobs that were set aside, because an earlier one of it holds
@@ -78,6 +79,10 @@ type Beat struct {
 	Mode      string
 	Change    uint64 // rises with every change of owner or permit that concerns the worker
 }
+
+// ClaimAll is the cursor of a claim's first page where nothing is known of what is pending
+// for the claimer itself, which it then takes as well.
+const ClaimAll = "*"
 
 // OwnedPartition is one line of a worker's snapshot.
 type OwnedPartition struct {

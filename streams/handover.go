@@ -9,7 +9,8 @@ import (
 )
 
 // Claim asks for one page of each of some partitions that the caller was given, in one
-// round trip. cursors are parallel to tenures; "" begins a pass. Each answer has its own
+// round trip. cursors are parallel to tenures; "" begins a pass, ClaimAll one that also takes
+// what is pending for the caller itself, of which it must hold nothing. Each answer has its own
 // error; after ErrOutcomeUnknown the marks of that page may be gone: Reset and History.
 // The first page of a pass is confirmed at the store's durability (else ErrUnconfirmed).
 func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int) ([]job.ClaimPage, []error) {
@@ -45,6 +46,7 @@ func (r *Reader) claimPage(p int, v []any) job.ClaimPage {
 		page.Parked = append(page.Parked, job.ParkedKey{Key: l[0], First: first})
 	}
 	page.LastDelivered, _ = job.ParseEntryID(text(at(v, 7)))
+	page.Generation = number(at(v, 8))
 	for _, raw := range list(at(v, 5)) {
 		x := list(raw)
 		if id, ok := job.ParseEntryID(text(at(x, 0))); ok {
@@ -76,7 +78,9 @@ func entriesWithRetries(rows, records []any, p, partitions int) []job.Entry {
 // begins reports whether a pass begins with one of the pages. What the caller was given is
 // confirmed before its first use, on the connection that claims: the change of owner, and
 // the ends of former owners' runs that a pass finds, come before it in what replicas get.
-func begins(cursors []string) bool { return slices.Contains(cursors, "") }
+func begins(cursors []string) bool {
+	return slices.ContainsFunc(cursors, func(c string) bool { return c == "" || c == job.ClaimAll })
+}
 
 // pipe runs calls of one script on the reader's own connection.
 func (r *Reader) pipe(ctx context.Context, sc *script, calls []*call, confirm bool) {

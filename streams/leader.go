@@ -174,7 +174,11 @@ func (r *Ring) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
 	for i, inc := range incs {
 		channels[i] = aliveKey(r.s.shard(r.q, 0), inc)
 	}
-	n, err := r.s.cmd.PubSubNumSub(ctx, channels...).Result()
+	node, err := r.s.node(ctx, r.s.shard(r.q, 0)) // a cluster's nodes count their own subscribers
+	if err != nil {
+		return nil, notSent("ask for subscriptions", err)
+	}
+	n, err := node.PubSubNumSub(ctx, channels...).Result()
 	if err != nil {
 		return nil, wrap("ask for subscriptions", err)
 	}
@@ -183,20 +187,6 @@ func (r *Ring) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
 		out[i] = n[c] > 0
 	}
 	return out, nil
-}
-
-// ServerID changes when the server process does; "" if the server does not tell.
-func (r *Ring) ServerID(ctx context.Context) (string, error) {
-	if r.s.Embedded() {
-		return "", nil
-	}
-	info, err := r.s.cmd.Info(ctx, "server").Result()
-	if err != nil {
-		return "", wrap("ask for the server's run id", err)
-	}
-	_, rest, _ := strings.Cut(info, "run_id:")
-	id, _, _ := strings.Cut(rest, "\r\n")
-	return id, nil
 }
 
 // HeldPermit is a permit as the leader finds it.

@@ -27,8 +27,9 @@ type Reader struct {
 	client *redis.Client
 	conn   *redis.Conn
 	connID int64
+	server string   // the process that answers; "": it does not tell
 	seen   []string // control messages to acknowledge with the next read
-	doomed []int64  // connections that were given up and are not known to be ended
+	doomed []int64  // connections to that process that were given up and are not known to be ended
 
 	mu     sync.Mutex // guards client and conn against Close
 	closed bool
@@ -53,18 +54,30 @@ func (r *Reader) Reset(ctx context.Context) error {
 	}
 	conn := client.Conn()
 	id, err := conn.ClientID(ctx).Result()
-	if err != nil && !executed(err) {
+	if err != nil && executed(err) {
+		id, err = 0, nil // the server numbers no connections
+	}
+	var server string
+	if err == nil {
+		server, err = r.s.renew(ctx, conn, r.shard)
+	}
+	if err != nil {
 		_ = client.Close()
 		return wrap("connect reader", err)
 	}
-	if err != nil {
-		id = 0 // the server numbers no connections
-	}
 	old, oldID := r.swap(client, conn, id)
+	before := r.server
+	r.server = server
 	if old == nil {
 		return nil
 	}
 	_ = old.Close()
+	if before != server {
+		// What was sent to the process before is not executed by this one, whose connections
+		// have numbers of their own.
+		r.doomed = r.doomed[:0]
+		return nil
+	}
 	r.doomed = append(r.doomed, oldID)
 	return r.endDoomed(ctx)
 }
@@ -121,6 +134,7 @@ func (s *Store) dedicated(ctx context.Context, shard string) (*redis.Client, err
 	uo.MinIdleConns = 0
 	switch c := s.cmd.(type) {
 	case *redis.ClusterClient:
+		c.ReloadState(ctx) // the map may be from before a failover; the next try sees the new one
 		node, err := c.MasterForKey(ctx, shard)
 		if err != nil {
 			return nil, err

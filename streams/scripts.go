@@ -34,6 +34,7 @@ type scripts struct {
 	join, heartbeat, leave, snapshot, report                                 script
 	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
 	requeue, discard, state, counts, key, request, audit, ids, held, reclaim script
+	renew                                                                    script
 }
 
 // Scripts that only bring work forward must run when memory is full, or nothing would
@@ -51,6 +52,7 @@ func loadScripts() (*scripts, error) {
 		"revoke": &s.revoke, "permits": &s.permits, "repair": &s.repair, "advance": &s.advance,
 		"requeue": &s.requeue, "discard": &s.discard, "state": &s.state, "counts": &s.counts, "key": &s.key,
 		"request": &s.request, "audit": &s.audit, "ids": &s.ids, "held": &s.held, "reclaim": &s.reclaim,
+		"renew": &s.renew,
 	} {
 		text, err := scriptText(name)
 		if err != nil {

@@ -70,7 +70,7 @@ func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
 	}
 	r.last = rec
 	if time.Since(r.asked) > time.Second {
-		id, err := r.ring.ServerID(ctx)
+		id, err := r.ring.Renew(ctx)
 		if err != nil {
 			return runner.Look{}, err
 		}

@@ -28,27 +28,34 @@ type rig struct {
 	url   string
 	store *streams.Store
 	queue streams.Queue
-	raw   *redis.Client // straight to the server
+	raw   redis.UniversalClient // straight to the server
+	opts  streams.Options       // of every store but those with a URL of their own
 	out   *streams.Producer
 	log   *slog.Logger
 }
 
 func newRig(t *testing.T, url string, q streams.Queue) *rig {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	t.Cleanup(cancel)
-	if q.Name == "" {
-		q.Name = "q"
-	}
-	r := &rig{t: t, ctx: ctx, url: url, log: testLog(t)}
-	r.store = r.open(url)
 	opts, err := redis.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	opts.Protocol, opts.MaxRetries = 2, -1
-	r.raw = redis.NewClient(opts)
+	return newRigOn(t, streams.Options{URL: url}, redis.NewClient(opts), q)
+}
+
+func newRigOn(t *testing.T, o streams.Options, raw redis.UniversalClient, q streams.Queue) *rig {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	t.Cleanup(cancel)
+	if q.Name == "" {
+		q.Name = "q"
+	}
+	o.Timeout = 2 * time.Second
+	r := &rig{t: t, ctx: ctx, url: o.URL, opts: o, log: testLog(t), raw: raw}
 	t.Cleanup(func() { _ = r.raw.Close() })
+	r.store = r.open("")
+	var err error
 	if r.queue, err = r.store.CreateQueue(ctx, q); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +66,11 @@ func newRig(t *testing.T, url string, q streams.Queue) *rig {
 
 func (r *rig) open(url string) *streams.Store {
 	r.t.Helper()
-	s, err := streams.Open(streams.Options{URL: url, Timeout: 2 * time.Second})
+	o := r.opts
+	if url != "" {
+		o.URL = url
+	}
+	s, err := streams.Open(o)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -1,15 +1,31 @@
 -- One page of what a new owner takes over, in id order, and what it must know of the partition.
 -- uses: protocol
 -- KEYS[1] prefix of the shard
--- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] cursor ('0-0' first), ARGV[5] page size
+-- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] cursor ('0-0' first; '*' first, and nothing
+-- is known of what is pending for the caller itself: it is claimed with the rest), ARGV[5] page size
 -- Returns {'FENCED'} | {'OK', next cursor, entries, retry records of the entries, ids whose message is
--- gone, permits {id, consumer, key}..., {key with parked jobs, first of them, ...}, last-delivered id}
+-- gone, permits {id, consumer, key}..., {key with parked jobs, first of them, ...}, last-delivered id, generation}
 -- A cursor of '0-0' ends the pass.
 local me, p = ARGV[1], ARGV[2]
 local inc, epoch = owner_of(p)
 if inc ~= me or epoch ~= ARGV[3] then return {'FENCED'} end
 local stream = K .. 'jobs:' .. p
-local page = redis.call('XAUTOCLAIM', stream, me, me, '10000000000', ARGV[4], 'COUNT', ARGV[5])
+local cursor = ARGV[4]
+if cursor == '*' then
+  cursor = '0-0'
+  local start = '-'
+  while start do
+    local mine = redis.call('XPENDING', stream, me, start, '+', 1000, me)
+    local args = {'XCLAIM', stream, me, '!', '0'}
+    for _, e in ipairs(mine) do args[#args + 1] = e[1] end
+    if #mine > 0 then
+      for _, word in ipairs({'IDLE', MARK_IDLE, 'JUSTID'}) do args[#args + 1] = word end
+      redis.call(unpack(args))
+    end
+    start = #mine == 1000 and mine[1000][1] or nil
+  end
+end
+local page = redis.call('XAUTOCLAIM', stream, me, me, '10000000000', cursor, 'COUNT', ARGV[5])
 local records = {}
 if #page[2] > 0 and redis.call('EXISTS', K .. 'retry:' .. p) == 1 then
   for i, e in ipairs(page[2]) do records[i] = redis.call('HGET', K .. 'retry:' .. p, e[1]) or '' end
@@ -30,10 +46,10 @@ for _, h in ipairs(holders or {}) do
 end
 local last = delivered(stream, me) or '0-0'
 local parked = {}
-if ARGV[4] == '0-0' then
+if ARGV[4] == '0-0' or ARGV[4] == '*' then
   for _, key in ipairs(redis.call('ZRANGE', K .. 'parked:' .. p, 0, -1)) do
     parked[#parked + 1] = key
     parked[#parked + 1] = redis.call('LINDEX', K .. 'parked:' .. p .. ':' .. key, 0) or '0-0'
   end
 end
-return {'OK', page[1], page[2], records, page[3] or {}, permits, parked, last}
+return {'OK', page[1], page[2], records, page[3] or {}, permits, parked, last, ring('generation')}

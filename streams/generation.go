@@ -1,0 +1,90 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// errReplica: the connection leads to a server that is no primary (any more).
+var errReplica = errors.New("READONLY the server is a replica")
+
+// asker is a connection, or a client of one server.
+type asker interface {
+	caller
+	Info(ctx context.Context, section ...string) *redis.StringCmd
+}
+
+// serverID names the server's process and its tenure as a primary: another after a
+// restart, and after every promotion. "" if the server does not tell.
+func (s *Store) serverID(ctx context.Context, c asker) (string, error) {
+	if s.Embedded() {
+		return "", nil
+	}
+	id := ""
+	for _, section := range []string{"server", "replication"} {
+		info, err := c.Info(ctx, section).Result()
+		if err != nil && (executed(err) || redis.HasErrorPrefix(err, "NOPERM")) {
+			return "", nil
+		}
+		if err != nil {
+			return "", wrap("ask who the server is", err)
+		}
+		if infoField(info, "role") == "slave" {
+			return "", notSent("ask who the server is", errReplica)
+		}
+		id += infoField(info, "run_id") + infoField(info, "master_replid")
+	}
+	return id, nil
+}
+
+func infoField(info, name string) string {
+	for line := range strings.Lines(info) {
+		if v, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimRight(v, "\r\n")
+		}
+	}
+	return ""
+}
+
+// renew begins a new generation of a shard if its server is another one than the records
+// name, and tells which it is. Every reader does so before it reads on a new connection, so
+// no tenure that a failover may have taken back is taken up under its old numbers.
+func (s *Store) renew(ctx context.Context, c asker, shard string) (string, error) {
+	if err := s.detect(ctx); err != nil {
+		return "", notSent("ask who the server is", err)
+	}
+	id, err := s.serverID(ctx, c)
+	if err != nil || id == "" {
+		return id, err
+	}
+	_, err = s.run(ctx, c, &s.scripts.renew, shard, id)
+	return id, err
+}
+
+// Renew begins a new generation in every shard whose server was restarted or replaced, and
+// tells which servers hold the queue: their names change when a server does. "" if a server
+// does not tell.
+func (r *Ring) Renew(ctx context.Context) (string, error) {
+	var ids []string
+	for sh := range r.q.Shards {
+		shard := r.s.shard(r.q, sh)
+		node, err := r.s.node(ctx, shard)
+		if err != nil {
+			return "", notSent("find the server of "+shard, err)
+		}
+		id, err := r.s.renew(ctx, node, shard)
+		if err != nil {
+			r.s.relocate(ctx, []*call{{err: err}})
+			return "", fmt.Errorf("shard %d: %w", sh, err)
+		}
+		if id == "" {
+			return "", nil
+		}
+		ids = append(ids, id)
+	}
+	return strings.Join(ids, " "), nil
+}
