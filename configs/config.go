@@ -42,6 +42,7 @@ type Dispatcher struct {
 // QueueSpec is what a queue gets when it is created at first use.
 type QueueSpec struct {
 	Partitions int  // 1 to job.MaxPartitions; fixed once the queue exists
+	Shards     int  // 1 to Partitions, parts that a cluster may spread; fixed likewise
 	Journal    bool // record every completion, so that the queue can be audited
 }
 
@@ -148,7 +149,7 @@ func DefaultRingctl() Ringctl {
 // defaultLeaseTTL outlasts pauses of a garbage collector or of a busy machine.
 const defaultLeaseTTL = 3 * time.Second
 
-func defaultQueue() QueueSpec { return QueueSpec{Partitions: job.DefaultParts} }
+func defaultQueue() QueueSpec { return QueueSpec{Partitions: job.DefaultParts, Shards: 1} }
 
 // Timeout is the limit of one attempt at a job of this handler, which is fallback
 // where the handler sets none.

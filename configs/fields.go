@@ -48,6 +48,7 @@ func durability(key, help string, p *job.Durability) field {
 func (q *QueueSpec) fields() []field {
 	return []field{
 		number("partitions", "partitions of a queue that does not exist yet", &q.Partitions, 1, job.MaxPartitions),
+		number("shards", "shards of a queue that does not exist yet, which a Redis Cluster may hold on different servers", &q.Shards, 1, job.MaxPartitions),
 		boolean("journal", "keep a journal in a queue that does not exist yet, so that it can be audited", &q.Journal),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -197,4 +198,19 @@ func (s *Store) relocate(ctx context.Context, calls []*call) {
 			return
 		}
 	}
+}
+
+// replicaRisk: fewer replicas are connected than the store's durability waits for.
+func (s *Store) replicaRisk(ctx context.Context, c *redis.Client) []Risk {
+	want := s.opts.Durability.Replicas
+	if want == 0 {
+		return nil
+	}
+	info, err := c.Info(ctx, "replication").Result()
+	n, bad := strconv.Atoi(infoField(info, "connected_slaves"))
+	if err != nil || bad != nil || n >= want {
+		return nil
+	}
+	return []Risk{{Name: "replicas", Value: strconv.Itoa(n), Grave: true,
+		What: fmt.Sprintf("%d replicas are connected and %d are waited for: nothing can be confirmed", n, want), Remedy: "start more"}}
 }

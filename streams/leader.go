@@ -50,25 +50,27 @@ func (r *Ring) Resign(ctx context.Context) error {
 // Plan is a wanted assignment.
 type Plan struct {
 	Term, BaseEpoch uint64
+	Highest         uint64 // of Records; 0: BaseEpoch
 	Mode            string
 	Request         string // of Records, when the plan answers it
 	Targets         []string
 	Members         []job.MemberInfo
 }
 
-// WritePlan makes the plan the wanted assignment, as ring epoch BaseEpoch+1. ErrMoved if
+// WritePlan makes the plan the wanted assignment, as the ring epoch after all of Records. ErrMoved if
 // the ring epoch is another by now or a target is not up; ErrNotLeader.
 func (r *Ring) WritePlan(ctx context.Context, p Plan) error {
 	members, err := json.Marshal(ringMembers(p.Members))
 	if err != nil {
 		return fmt.Errorf("encode members: %w", err)
 	}
+	epoch := max(p.BaseEpoch, p.Highest) + 1
 	for sh := range r.q.Shards {
 		first := ""
 		if sh == 0 {
 			first = "1"
 		}
-		args := []any{epochText(p.Term), epochText(p.BaseEpoch), epochText(p.BaseEpoch + 1), first, p.Mode, p.Request, r.dispatcher, members}
+		args := []any{epochText(p.Term), epochText(p.BaseEpoch), epochText(epoch), first, p.Mode, p.Request, r.dispatcher, members}
 		for n := sh; n < len(p.Targets); n += r.q.Shards {
 			args = append(args, n, p.Targets[n])
 		}
@@ -77,7 +79,7 @@ func (r *Ring) WritePlan(ctx context.Context, p Plan) error {
 			return err
 		}
 		if err := verdict(text(at(list(v), 0)), list(v)); err != nil {
-			return fmt.Errorf("plan %d: %w", p.BaseEpoch+1, err)
+			return fmt.Errorf("plan %d: %w", epoch, err)
 		}
 	}
 	failpoint.Hit(failpoint.D2)

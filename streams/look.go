@@ -14,7 +14,8 @@ import (
 // Records are what a leader must know, read at one moment for each shard.
 type Records struct {
 	Term, Epoch, Generation uint64
-	Phase                   int // the highest of the shards
+	Phase                   int    // the highest of the shards
+	Highest                 uint64 // ring epoch of any shard: after a failover of its server alone it is ahead
 	Mode                    string
 	Request, Answered       string
 	Members                 []MemberRecord
@@ -94,6 +95,7 @@ func (rec *Records) add(shard int, l []any) map[string]int {
 	ring := pairs(at(l, 0))
 	phase, _ := strconv.Atoi(ring["phase"])
 	rec.Phase = max(rec.Phase, phase)
+	rec.Highest = max(rec.Highest, number(ring["epoch"]))
 	if shard == 0 {
 		rec.Term, rec.Epoch, rec.Mode = number(ring["term"]), number(ring["epoch"]), ring["mode"]
 		rec.Generation, rec.Request, rec.Answered = number(ring["generation"]), ring["request"], ring["answered"]

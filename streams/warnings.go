@@ -56,6 +56,7 @@ func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
 	var out []Risk
 	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
 		found, err := risksOf(ctx, c)
+		found = append(found, s.replicaRisk(ctx, c)...)
 		mu.Lock()
 		defer mu.Unlock()
 		for _, r := range found {

@@ -123,7 +123,7 @@ func OpenQueue(ctx context.Context, s *streams.Store, name string, want configs.
 	}
 	q, err := s.LookupQueue(ctx, name)
 	if errors.Is(err, job.ErrNotFound) {
-		q, err = s.CreateQueue(ctx, streams.Queue{Name: name, Partitions: want.Partitions, Journal: want.Journal})
+		q, err = s.CreateQueue(ctx, streams.Queue{Name: name, Partitions: want.Partitions, Shards: want.Shards, Journal: want.Journal})
 		if errors.Is(err, job.ErrConflict) {
 			return s.LookupQueue(ctx, name) // somebody else was first, with other counts
 		}

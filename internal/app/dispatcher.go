@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -57,7 +58,7 @@ func RunDispatcher(ctx context.Context, cfg configs.Dispatcher, o Options) error
 	defer api.producers.Close()
 	server := dispatch.NewServer(dispatch.NewHandler(api, dispatch.HTTPOptions{Token: string(cfg.Token), Listen: listener.Addr().String(), Log: log}))
 	var all sync.WaitGroup
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	all.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("serve HTTP: %w", err)
@@ -68,7 +69,11 @@ func RunDispatcher(ctx context.Context, cfg configs.Dispatcher, o Options) error
 		o.Listening(listener.Addr().String())
 	}
 	leading, stopLeading := context.WithCancel(ctx)
-	all.Go(func() { lead(leading, s, cfg, o) })
+	all.Go(func() {
+		if err := lead(leading, s, cfg, o); err != nil {
+			failed <- err
+		}
+	})
 	select {
 	case <-ctx.Done():
 		err = nil
@@ -92,14 +97,16 @@ func Lead(ctx context.Context, cfg configs.Dispatcher, o Options) error {
 		return err
 	}
 	defer s.Close()
-	lead(ctx, s, cfg, o)
-	return nil
+	return lead(ctx, s, cfg, o)
 }
 
-func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Options) {
+func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Options) error {
 	log := o.log()
 	if !waitFor(ctx, s, log) {
-		return
+		return nil
+	}
+	if err := admit(ctx, s, cfg.Common); err != nil {
+		return err
 	}
 	var watching sync.WaitGroup
 	watching.Go(func() { watchRisks(ctx, s, time.Minute, log) })
@@ -114,6 +121,22 @@ func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Optio
 	}
 	l := &leaders{s: s, dispatcher: id, cfg: runnerConfig(cfg), leaseTTL: cfg.LeaseTTL, log: log.With("dispatcher", id)}
 	l.run(ctx)
+	return nil
+}
+
+// admit refuses a server that cannot confirm writes as configured and, in strict mode, one
+// that puts jobs at risk.
+func admit(ctx context.Context, s *streams.Store, c configs.Common) error {
+	if err := s.CheckDurability(ctx); errors.Is(err, job.ErrInvalid) {
+		return err
+	}
+	if !c.Strict {
+		return nil
+	}
+	if risks := s.Warnings(ctx); len(risks) > 0 {
+		return job.Invalid("strict: the server puts jobs at risk:\n%s", strings.Join(risks, "\n"))
+	}
+	return nil
 }
 
 // watchRisks logs which settings of the server put jobs at risk, and says so again when

@@ -169,7 +169,7 @@ func TestSentinelPromotesAReplica(t *testing.T) {
 			r.until("traffic after the failover", func() bool { return load.count() > n+200 })
 			load.stop()
 			r.flows(20 * time.Second)
-			r.until("nothing is open", func() bool { return r.open0() })
+			r.until("nothing is open", r.open0)
 			if after := r.generation(); after <= before {
 				t.Errorf("generation %d after the failover, %d before", after, before)
 			}

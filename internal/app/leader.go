@@ -170,7 +170,7 @@ func (r *ringStore) Evict(ctx context.Context, term uint64, a resize.EvictWorker
 }
 
 func (r *ringStore) WritePlan(ctx context.Context, term uint64, a resize.WritePlan) error {
-	p := streams.Plan{Term: term, BaseEpoch: a.BaseEpoch, Mode: a.Mode.String(), Request: a.Request, Targets: a.Targets}
+	p := streams.Plan{Term: term, BaseEpoch: a.BaseEpoch, Highest: r.last.Highest, Mode: a.Mode.String(), Request: a.Request, Targets: a.Targets}
 	for _, m := range r.last.Members {
 		p.Members = append(p.Members, m.MemberInfo)
 	}

@@ -47,6 +47,14 @@ func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
 		return err
 	}
 	defer s.Close()
+	if cfg.Strict || !cfg.Durability.Memory() {
+		if !waitFor(ctx, s, o.log()) {
+			return nil
+		}
+		if err := admit(ctx, s, cfg.Common); err != nil {
+			return err
+		}
+	}
 	hard, stopNow := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopNow(nil)
 	if o.Second != nil {
@@ -96,7 +104,7 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options) (*
 	c.DrainTimeout = max(cfg.DrainTimeout, time.Millisecond)
 	c.Heartbeat, c.LeaseTTL = cfg.Heartbeat, cfg.LeaseTTL
 	deps := consumergroup.Deps{
-		Store: &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Journal: cfg.Journal}},
+		Store: &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Shards: cfg.Shards, Journal: cfg.Journal}},
 		Policy: Policy{MaxAttempts: cfg.MaxAttempts,
 			Backoff: recovery.Backoff{Base: cfg.BackoffBase, Max: cfg.BackoffMax}},
 		Handlers: all, Log: o.log().With("worker", c.Name), NewID: uuid.NewString, Ready: o.Ready,

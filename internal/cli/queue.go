@@ -55,23 +55,27 @@ func (c *connection) showQueue(ctx context.Context, name string) error {
 }
 
 func (s *session) queueCreate() *cobra.Command {
-	var partitions int
+	var partitions, shards int
 	var journal bool
 	cmd := &cobra.Command{
 		Use: "create QUEUE", Short: "Create a queue", Args: exactArgs(1),
-		Long: `create makes a queue, or finds that it is there as wanted. The number of partitions of
-a queue cannot be changed: asking for another one than it has is exit code 4.`,
+		Long: `create makes a queue, or finds that it is there as wanted. The numbers of partitions
+and shards of a queue cannot be changed: asking for others than it has is exit code 4.`,
 	}
 	cmd.Flags().IntVar(&partitions, "partitions", job.DefaultParts, "number of partitions, 1 to 4096")
+	cmd.Flags().IntVar(&shards, "shards", 1, "parts of the queue that a Redis Cluster may hold on different servers; partition p is in part p mod shards")
 	cmd.Flags().BoolVar(&journal, "journal", false, "record every completion, so that the queue can be audited")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		want := streams.Queue{Name: args[0], Journal: journal}
-		check := streams.Queue{Name: args[0], Partitions: partitions, Shards: 1}
+		check := streams.Queue{Name: args[0], Partitions: partitions, Shards: shards}
 		if err := check.Validate(); err != nil {
 			return err
 		}
 		if cmd.Flags().Changed("partitions") {
 			want.Partitions = partitions
+		}
+		if cmd.Flags().Changed("shards") {
+			want.Shards = shards
 		}
 		return s.connected(func(ctx context.Context, c *connection, args []string) error {
 			if _, err := c.CreateQueue(ctx, want); err != nil {
