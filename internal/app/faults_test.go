@@ -16,7 +16,7 @@ import (
 const (
 	aRead  = "XREADGROUP"
 	anAck  = "86400000\r\n$1\r\n1\r\n" // a result's lifetime, then the mark of a journal
-	aClaim = "\r\n0-0\r\n$"            // the first cursor, with more behind it
+	aClaim = "\r\n$2\r\n32\r\n"        // its page size; the cursor depends on what is held
 )
 
 // proxied puts a proxy between the workers and the server.
