@@ -21,7 +21,7 @@ func read(t *testing.T, name string) string {
 
 var (
 	reStep = regexp.MustCompile(`/\* step: ([a-z0-9 ]+?)\s*(?::|\*/)`)
-	reRow  = regexp.MustCompile("(?m)^\\| ([a-z0-9 ]+) \\| (.*) \\|$")
+	reRow  = regexp.MustCompile(`(?m)^\| ([a-z0-9 ]+) \| (.*) \|$`)
 	reFile = regexp.MustCompile("`([a-z_/]+\\.(?:lua|go))`")
 )
 
