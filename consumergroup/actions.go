@@ -34,6 +34,9 @@ func (s *shard) step(ctx context.Context, events ...resize.ParticipantEvent) err
 		if events, err = s.perform(ctx, actions); err != nil {
 			return err
 		}
+		if !s.unsure {
+			s.hears()
+		}
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ func (s *shard) reset(ctx context.Context) error {
 		switch {
 		case err == nil:
 			s.unsure = false
+			s.hears()
 			s.lookAtAll()
 			if told {
 				s.w.deps.Log.Info("server answers again")

@@ -109,6 +109,7 @@ func (n *session) join(ctx context.Context, info job.MemberInfo) (func(), error)
 		if err != nil {
 			mode = resize.ModeKey
 		}
+		s.hears()
 		s.events = append(s.events, resize.Joined{Incarnation: n.inc, RingState: resize.RingState{Epoch: joined[i].RingEpoch, Phase: resize.Phase(joined[i].Phase), Mode: mode}})
 		n.shards = append(n.shards, s)
 	}
@@ -198,9 +199,7 @@ func (n *session) beat(ctx context.Context) error {
 		// The lease counts from before the heartbeat was sent: the server's count can only
 		// begin later.
 		sent := time.Now()
-		call, cancel := context.WithTimeout(ctx, w.cfg.LeaseTTL/2)
-		beats, err := n.member.Heartbeat(call)
-		cancel()
+		beats, err := n.heartbeat(ctx, sent)
 		if err == nil {
 			w.renewLease(sent)
 			for i, b := range beats {
@@ -226,6 +225,23 @@ func (n *session) beat(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// errDeaf: a reader has had no answer for long, so it obeys no message either.
+var errDeaf = errors.New("a reader has had no answer for two leases: no heartbeat is sent")
+
+// heartbeat renews the lease, unless a reader is deaf: a worker whose reader hangs, or
+// whose reader's connection alone is cut off, would otherwise keep partitions that it does
+// not read.
+func (n *session) heartbeat(ctx context.Context, now time.Time) ([]job.Beat, error) {
+	for _, s := range n.shards {
+		if s.deafFor(now) > 2*n.w.cfg.LeaseTTL {
+			return nil, errDeaf
+		}
+	}
+	call, cancel := context.WithTimeout(ctx, n.w.cfg.LeaseTTL/2)
+	defer cancel()
+	return n.member.Heartbeat(call)
 }
 
 // leave gives everything up gracefully: running jobs finish, or go back when the drain

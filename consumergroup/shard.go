@@ -31,9 +31,10 @@ type shard struct {
 	reports []report
 	unpark  []*lane
 	unparkT []*tenure
-	blocked bool // the reader is in a blocking read
-	woken   bool // something came up since it last looked
-	poked   bool // and a poke is on its way
+	heard   time.Time // when the reader last had an answer
+	blocked bool      // the reader is in a blocking read
+	woken   bool      // something came up since it last looked
+	poked   bool      // and a poke is on its way
 
 	opened  []*tenure        // gates opened in this step, not dispatched yet
 	closing map[*tenure]bool // gates closed, waiting for runs to end
@@ -190,10 +191,25 @@ func (s *shard) turn(ctx context.Context) error {
 		return s.readFailed(ctx, err)
 	}
 	s.gone = 0
+	s.hears()
 	if len(batch.Jobs) > 0 {
 		s.take(batch.Jobs)
 	}
 	return s.messages(ctx, batch.Control)
+}
+
+// hears notes that the reader has had an answer.
+func (s *shard) hears() {
+	s.w.mu.Lock()
+	s.heard = time.Now()
+	s.w.mu.Unlock()
+}
+
+// deafFor is how long the reader has had no answer.
+func (s *shard) deafFor(now time.Time) time.Duration {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return now.Sub(s.heard)
 }
 
 // startBlocking announces a blocking read, unless there is something to do first.

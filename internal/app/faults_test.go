@@ -112,6 +112,23 @@ func TestALostClaimIsFoundAgain(t *testing.T) {
 	})
 }
 
+// A worker whose reads alone go unanswered must not keep its partitions by its heartbeats.
+func TestADeafWorkerLosesItsLease(t *testing.T) {
+	server := redistest.Real(t).URL()
+	proxy := proxied(t, server)
+	r, rs := newRig(t, server, streams.Queue{Partitions: 2, Journal: true}), &runs{}
+	r.lead()
+	r.start(spec{name: "w", t: rs.by("w", nil)})
+	r.start(spec{name: "deaf", url: proxy.URL(), t: rs.by("deaf", nil)})
+	r.settled("w", "deaf")
+	proxy.Hold(aRead, 1000)
+	proxy.CutAll()
+	// No plan is due: nothing but its lease tells that it is gone.
+	r.settled("w")
+	ids := append(r.send("a", 3), r.send("b", 3)...)
+	r.onceInOrder(rs, 3, ids, "a", "b")
+}
+
 func TestAHeldReadIsNotExecutedLate(t *testing.T) {
 	server := redistest.Real(t).URL()
 	proxy := proxied(t, server)
