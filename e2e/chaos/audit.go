@@ -23,6 +23,8 @@ type auditor struct {
 	after   []string                // last entry read of the journal, by partition
 	control *streams.Subscriber
 	told    map[string]bool // findings of the rig itself are told once
+	planned uint64          // the highest ring epoch that had a plan
+	resizes int             // plans; ring epochs do not tell, since a failover raises them further
 }
 
 func newAuditor(r *Rig) *auditor {
@@ -136,6 +138,10 @@ func (a *auditor) phases(ctx context.Context) error {
 			epoch, err1 := strconv.ParseUint(e.Fields["epoch"], 10, 64)
 			phase, err2 := strconv.Atoi(e.Fields["phase"])
 			if err1 == nil && err2 == nil { // rubbish that a row wrote is none of it
+				if phase == 1 && epoch > a.planned {
+					a.planned = epoch
+					a.resizes++
+				}
 				a.r.book.w.Write(ledger.Record{Kind: ledger.Phase, Epoch: epoch, Attempt: phase, Note: e.ID})
 			}
 		}

@@ -171,7 +171,7 @@ type Summary struct {
 	Tier      string `json:"tier"`
 	Jobs      int    `json:"jobs"`
 	Kills     int    `json:"kills"`
-	Resizes   uint64 `json:"resizes"`
+	Resizes   int    `json:"resizes"`
 	RowsHit   int    `json:"rows_hit"`
 	Anomalies int    `json:"anomalies"`
 	Void      bool   `json:"void"`
