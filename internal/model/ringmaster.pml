@@ -225,16 +225,16 @@ inline reopen(p) {
   closing = closing & ~B(p); rel = rel & ~B(p); snap = snap & ~PJ(p);
   if :: (!(open & B(p)) || (again & B(p))) && !cur[p] -> again = again & ~B(p); cur[p] = FIRST(p) + 1 :: else fi;
   gates(p) }
+/* abandon(): what failed while its release was under way is handed back under its permit */
+#define GIVE(p, j) if :: te[p] && PART(j) == p && (snap & B(j)) && !RUNE(j, te[p]) && HOLDS(ME, j, te[p]) -> pc[j] = NONE; pe[j] = 0; tell(mu, owner[p], p) :: else fi
 inline gain(p, e) {
   if
   :: (e) > seen[p] ->
-     if :: te[p] -> drop(p) :: else fi;
+     if :: te[p] -> GIVE(p, 0); GIVE(p, 1); GIVE(p, 2); drop(p) :: else fi;
      seen[p] = e; te[p] = e; cur[p] = FIRST(p) + 1;
      if :: stop -> closing = closing | B(p) :: else fi
   :: else
   fi }
-/* abandon(): what failed while its release was under way is handed back under its permit */
-#define GIVE(p, j) if :: te[p] && PART(j) == p && (snap & B(j)) && !RUNE(j, te[p]) && HOLDS(ME, j, te[p]) -> pc[j] = NONE; pe[j] = 0; tell(mu, owner[p], p) :: else fi
 inline records(p) {                              /* snapshotRead, for one partition; r: rejoin */
   if
   :: te[p] && !OWN(ME, p, te[p]) -> GIVE(p, 0); GIVE(p, 1); GIVE(p, 2); drop(p)
@@ -478,7 +478,14 @@ inline revoke(j) { pc[j] = NONE; pe[j] = 0; tell(mu, owner[PART(j)], PART(j)) }
 #define REVOKESTEPS(j) \
   :: d_step { lead[d] == 1 && ORPHAN(j) -> revoke(j) } /* step: revoke */ \
   :: d_step { lead[d] == 1 && PERMIT(j) && IN(pc[j]) && MAY(REVOKE) -> faults--; weak = 1; revoke(j) } /* step: revoke a live one */
+/* Each fault leaves one former incarnation at most, so as many are looked for. */
+#if FAULTS > 2
+#define OLDEST(v) :: d_step { lead[d] == 1 && inc[v] >= 3 * NW && IN(inc[v] - 3 * NW) -> evict(inc[v] - 3 * NW) }
+#else
+#define OLDEST(v)
+#endif
 #define EVICTSTEPS(v) \
+  OLDEST(v) \
   :: d_step { lead[d] == 1 && IN(inc[v]) && DEAD(v) -> evict(inc[v]) } /* step: evict */ \
   :: d_step { lead[d] == 1 && inc[v] >= NW && IN(inc[v] - NW) -> evict(inc[v] - NW) } \
   :: d_step { lead[d] == 1 && inc[v] >= 2 * NW && IN(inc[v] - 2 * NW) -> evict(inc[v] - 2 * NW) } \
