@@ -155,21 +155,34 @@ func (f *feed) send(ctx context.Context, p *app.Producers, b *book, jobs []job.J
 		if errs != nil {
 			err = errs[i]
 		}
-		for f.role.Once && errors.Is(err, job.ErrOutcomeUnknown) && call.Err() == nil {
+		// A refusal of the repeat says nothing about the attempt before it.
+		unknown := errors.Is(err, job.ErrOutcomeUnknown)
+		for f.role.Once && unknown && err != nil && call.Err() == nil {
 			again, more := p.Enqueue(call, f.role.Queue, jobs[i:i+1])
 			if receipts[i], err = again[0], nil; more != nil {
 				err = more[0]
+				f.breathe(call)
 			}
 		}
 		switch {
 		case err == nil:
 			accepted++
 			b.accepted(tokens[i], jobs[i].Key, receipts[i])
-		case errors.Is(err, job.ErrOutcomeUnknown):
+		case unknown:
 			b.unknown(tokens[i], jobs[i].Key)
 		default:
 			b.refused(tokens[i], jobs[i].Key)
 		}
 	}
 	return accepted
+}
+
+// breathe waits before a repeat, as the server is likely to be down.
+func (f *feed) breathe(ctx context.Context) {
+	t := time.NewTimer(time.Duration(10+f.rnd.IntN(20)) * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }

@@ -157,8 +157,9 @@ func splitBrain(ctx context.Context, r *Rig) error {
 	}
 	inc := r.Incarnation(ctx, side[1])
 	from := time.Now()
+	// No connection ends: the former primary takes writes until the silence is a second long.
 	for _, n := range g.Replicas() {
-		n.Link.Cut()
+		n.Link.Silence()
 	}
 	other := g.Replicas()[1]
 	r.Forgets()

@@ -46,13 +46,17 @@ type Run struct {
 	now       string              // what is being done, for messages
 }
 
+// mostTries is how often a row whose fault did not happen is tried.
+const mostTries = 3
+
 // result is what became of one row.
 type result struct {
-	row   Row
-	hits  int
-	tries int
-	last  string // why it was not hit
-	took  time.Duration
+	row    Row
+	hits   int
+	tries  int
+	missed int    // tries since it was hit; a row with losses has one on each ring
+	last   string // why it was not hit
+	took   time.Duration
 }
 
 type finding struct {
@@ -202,9 +206,13 @@ func (u *Run) ring(ctx context.Context, spec RingSpec, seed uint64, rows []Row) 
 		if ctx.Err() != nil || u.late(rows[i:]) {
 			return nil
 		}
-		if !u.row(ctx, r, row) {
-			return rows[i+1:]
+		if u.row(ctx, r, row) {
+			continue
 		}
+		if m := u.results[row.Number].missed; row.Loss && m > 0 && m < mostTries {
+			return rows[i:]
+		}
+		return rows[i+1:]
 	}
 	return nil
 }
@@ -214,7 +222,7 @@ func (u *Run) row(ctx context.Context, r *Rig, row Row) bool {
 	u.now = fmt.Sprintf("row %d", row.Number)
 	before := len(u.anomalies)
 	res := u.results[row.Number]
-	for try := range 3 {
+	for try := range mostTries {
 		if err := r.Flow(ctx); err != nil {
 			u.void("row %d: %v", row.Number, err)
 			return false
@@ -226,7 +234,9 @@ func (u *Run) row(ctx context.Context, r *Rig, row Row) bool {
 		res.tries++
 		if err == nil {
 			res.hits++
+			res.missed = 0
 		} else if errors.Is(err, ErrNotHit) {
+			res.missed++
 			res.last = err.Error()
 			u.logf("try %d: %v", try+1, err)
 		} else if ctx.Err() == nil {

@@ -97,6 +97,24 @@ func TestEverythingIsFlushed(t *testing.T) {
 	})
 }
 
+// A worker that was never told the counts makes the queue again with those it had found.
+func TestAQueueIsMadeAgainAsItWas(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, url, _ string) {
+		r := newRig(t, url, streams.Queue{Partitions: 4})
+		g := &groupStore{s: r.store, want: streams.Queue{Name: r.queue.Name}}
+		for range 2 {
+			if _, err := g.Prepare(r.ctx); err != nil {
+				t.Fatal(err)
+			}
+			q, err := r.store.LookupQueue(r.ctx, r.queue.Name)
+			if err != nil || q.Partitions != 4 {
+				t.Fatalf("queue %+v, %v; want 4 partitions", q, err)
+			}
+			r.must(r.raw.FlushAll(r.ctx).Err())
+		}
+	})
+}
+
 func TestAFrozenServerStopsAllStartsBeforeTheLeaseIsOver(t *testing.T) {
 	server := redistest.Real(t)
 	r := newRig(t, server.URL(), streams.Queue{Partitions: 1, Journal: true})

@@ -44,7 +44,7 @@ func (silent) Printf(context.Context, string, ...any) {}
 // groupStore gives a worker what it needs of one queue.
 type groupStore struct {
 	s    *streams.Store
-	want streams.Queue
+	want streams.Queue // the counts it has, once it was found
 	q    streams.Queue // once prepared
 }
 
@@ -57,7 +57,8 @@ func (g *groupStore) Prepare(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	g.q = q
+	// A server that lost everything gets the queue again as it was, not with the defaults.
+	g.q, g.want = q, q
 	return q.Shards, nil
 }
 

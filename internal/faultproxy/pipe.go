@@ -19,6 +19,7 @@ type Pipe struct {
 	target string
 	delay  time.Duration
 	cut    bool
+	quiet  *quiet // of the connections that are open
 	closed bool
 	conns  map[net.Conn]struct{}
 }
@@ -30,7 +31,7 @@ func NewPipe(ctx context.Context, addr, target string) (*Pipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pipe{listener: l, target: target, conns: map[net.Conn]struct{}{}}
+	p := &Pipe{listener: l, target: target, quiet: newQuiet(), conns: map[net.Conn]struct{}{}}
 	p.wg.Go(p.accept)
 	return p, nil
 }
@@ -44,7 +45,24 @@ func (p *Pipe) URL() string { return "redis://" + p.Addr() }
 // Cut closes all connections and every new one at once, until Mend.
 func (p *Pipe) Cut() { p.set(func() { p.cut = true }) }
 
-// Mend lets connections through again.
+// Silence leaves all connections open and lets nothing arrive on them any more, not even
+// that one side has ended, as a network does that has come apart. New ones are closed at
+// once. It lasts until Mend, or whatever else closes the connections.
+func (p *Pipe) Silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.cut {
+		p.cut = true
+		close(p.quiet.begun)
+	}
+}
+
+// quiet is the silence that some connections share.
+type quiet struct{ begun, over chan struct{} }
+
+func newQuiet() *quiet { return &quiet{make(chan struct{}), make(chan struct{})} }
+
+// Mend closes all connections and lets new ones through again.
 func (p *Pipe) Mend() { p.set(func() { p.cut = false }) }
 
 // Retarget closes all connections; new ones go to another target.
@@ -57,6 +75,8 @@ func (p *Pipe) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
+	close(p.quiet.over)
+	p.quiet = newQuiet()
 	for c := range p.conns {
 		_ = c.Close()
 	}
@@ -81,14 +101,14 @@ func (p *Pipe) accept() {
 			_ = client.Close()
 		} else {
 			p.conns[client] = struct{}{}
-			target, delay := p.target, p.delay
-			p.wg.Go(func() { p.serve(client, target, delay) })
+			target, delay, q := p.target, p.delay, p.quiet
+			p.wg.Go(func() { p.serve(client, target, delay, q) })
 		}
 		p.mu.Unlock()
 	}
 }
 
-func (p *Pipe) serve(client net.Conn, target string, delay time.Duration) {
+func (p *Pipe) serve(client net.Conn, target string, delay time.Duration, q *quiet) {
 	defer p.forget(client)
 	server, err := net.DialTimeout("tcp", target, 5*time.Second)
 	if err != nil {
@@ -103,7 +123,12 @@ func (p *Pipe) serve(client net.Conn, target string, delay time.Duration) {
 	var both sync.WaitGroup
 	one := func(to, from net.Conn) {
 		both.Go(func() {
-			carry(to, from, delay)
+			carry(swallower{to, q.begun}, from, delay)
+			select {
+			case <-q.begun:
+				<-q.over
+			default:
+			}
 			// What one side said last still arrives; then both are closed.
 			_ = to.Close()
 			_ = from.Close()
@@ -119,6 +144,21 @@ func (p *Pipe) forget(c net.Conn) {
 	p.mu.Lock()
 	delete(p.conns, c)
 	p.mu.Unlock()
+}
+
+// swallower takes what is written and, once it is silent, passes nothing on.
+type swallower struct {
+	to     net.Conn
+	silent <-chan struct{}
+}
+
+func (s swallower) Write(b []byte) (int, error) {
+	select {
+	case <-s.silent:
+		return len(b), nil
+	default:
+		return s.to.Write(b)
+	}
 }
 
 // piece is what was read at a time.

@@ -2,7 +2,9 @@ package faultproxy
 
 import (
 	"bufio"
+	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -85,8 +87,28 @@ func TestPipe(t *testing.T) {
 	if got := say(t, conn, "f"); got != "two f\n" || time.Since(began) < 100*time.Millisecond {
 		t.Fatalf("answer %q after %v, want two f after 100ms", got, time.Since(began))
 	}
+	p.Delay(0)
+	conn = dial(t, p)
+	if got := say(t, conn, "g"); got != "two g\n" {
+		t.Fatalf("answer %q without a delay", got)
+	}
+	p.Silence()
+	if _, err := conn.Write([]byte("h\n")); err != nil {
+		t.Fatalf("write into silence: %v", err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read in silence: %v, want nothing until the deadline", err)
+	}
+	if got := say(t, dial(t, p), "i"); got != "" {
+		t.Fatalf("answer %q on a new connection in silence", got)
+	}
+	p.Mend()
+	if got := say(t, conn, "j"); got != "" {
+		t.Fatalf("answer %q on a connection that was silent", got)
+	}
 	p.Close()
-	if got := say(t, conn, "g"); got != "" {
+	if got := say(t, conn, "k"); got != "" {
 		t.Fatalf("answer %q from a pipe that is closed", got)
 	}
 }
