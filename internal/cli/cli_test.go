@@ -127,7 +127,7 @@ func TestWhatIsNotDeliveredIsUnknown(t *testing.T) {
 	help := call(t, Ringctl, "", "--help").stdout
 	for _, args := range []string{
 		"job cancel q 1-1-1", "job logs q 1-1-1", "queue pause q", "queue resume q",
-		"bench throughput", "top", "submit q --type t --delay 10s",
+		"top", "submit q --type t --delay 10s",
 	} {
 		words := strings.Fields(args)
 		got := call(t, Ringctl, "", words...)
