@@ -101,6 +101,17 @@ model-mutants: ## Take the model's guards away one by one; spin must find each
 	@scripts/install-test-deps spin
 	@$(GO) run ./internal/model -form mutants
 
+# Which micro-benchmarks `make bench` runs, and how often; more flags for go test.
+BENCH ?= .
+BENCH_COUNT ?= 6
+BENCH_FLAGS ?=
+
+.PHONY: bench
+bench: ## Micro-benchmarks of codec, lanes, ring and acks, in the form of benchstat: BENCH_COUNT=6
+	@scripts/install-test-deps
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -count $(BENCH_COUNT) $(BENCH_FLAGS) \
+		$$(grep -rl --include='*_test.go' --exclude-dir=peers '^func Benchmark' . | xargs -n1 dirname | sort -u)
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME=10s
 	@GO="$(GO)" scripts/fuzz $(FUZZTIME)

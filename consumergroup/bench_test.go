@@ -19,14 +19,14 @@ import (
 // bench is one worker with one shard and one open partition, and no goroutines: a test
 // does the steps of reader, executors and acker itself, in the order it wants.
 type bench struct {
-	t    *testing.T
+	t    testing.TB
 	w    *Worker
 	s    *shard
 	ten  *tenure
 	fake *fakeServer
 }
 
-func newBench(t *testing.T, tune func(*Config)) *bench {
+func newBench(t testing.TB, tune func(*Config)) *bench {
 	t.Helper()
 	c := Default()
 	c.Queue, c.Name = "q", "w"

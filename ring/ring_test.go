@@ -204,12 +204,3 @@ func TestOrderPrefersByWeight(t *testing.T) {
 		t.Errorf("six eighths of the weight come first in %d of 4000", n)
 	}
 }
-
-func BenchmarkAssign(b *testing.B) {
-	members := equalMembers(100)
-	before := Assign(4096, members, nil)
-	joined := append(slices.Clone(members), member(100, 1))
-	for b.Loop() {
-		Assign(4096, joined, before)
-	}
-}

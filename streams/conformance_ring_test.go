@@ -169,8 +169,8 @@ func TestWireShape(t *testing.T) {
 }
 
 // must1 takes a result and its error, then the test.
-func must1[T any](v T, err error) func(*testing.T) T {
-	return func(t *testing.T) T {
+func must1[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
 		t.Helper()
 		must(t, err)
 		return v

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // crew is a queue with a leader and any number of workers.
 type crew struct {
-	t    *testing.T
+	t    testing.TB
 	ctx  context.Context
 	url  string
 	kind string
@@ -46,12 +46,12 @@ func eachCrew(t *testing.T, want Queue, f func(*crew)) {
 }
 
 // realCrew runs on a real server alone; the caller says why.
-func realCrew(t *testing.T, want Queue) *crew {
+func realCrew(t testing.TB, want Queue) *crew {
 	t.Helper()
 	return newCrew(t, redistest.Real(t).URL(), "real", want)
 }
 
-func newCrew(t *testing.T, url, kind string, want Queue) *crew {
+func newCrew(t testing.TB, url, kind string, want Queue) *crew {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)

@@ -62,7 +62,7 @@ func newScene(t *testing.T, url string, want Queue) *scene {
 	return sc
 }
 
-func openStore(t *testing.T, url string) *Store {
+func openStore(t testing.TB, url string) *Store {
 	t.Helper()
 	s, err := Open(Options{URL: url})
 	must(t, err)
@@ -131,7 +131,7 @@ func (sc *scene) status(id job.ID) job.Status {
 
 func (sc *scene) key(p int, name string) string { return sc.s.shardOf(sc.q, p) + name }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
