@@ -33,6 +33,12 @@ func TestThroughput(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 	}
+	nothingLeft(t, server)
+}
+
+// nothingLeft fails if a run left something at the server that it was given.
+func nothingLeft(t *testing.T, server *redistest.Server) {
+	t.Helper()
 	c := server.Client()
 	defer func() { _ = c.Close() }()
 	if left := c.Keys(t.Context(), "*").Val(); len(left) > 0 {

@@ -20,8 +20,12 @@ func quantile(v []float64, q float64) float64 {
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
 func round0(v float64) float64 { return math.Round(v) }
+func round1(v float64) float64 { return math.Round(v*10) / 10 }
 func round2(v float64) float64 { return math.Round(v*100) / 100 }
+func round3(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 func firstOf(errs []error) error {
 	for _, err := range errs {

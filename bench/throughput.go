@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"ringmaster/internal/redisproc"
 	"ringmaster/job"
 )
 
@@ -33,10 +31,8 @@ type Throughput struct {
 	Partitions  int           // of our queue
 	Concurrency int           // handlers at a time
 	Limit       time.Duration // no round begins later
-	Redis       string        // a server to use; empty: one of its own for each sample
-	ServerArgs  []string      // of those it starts: persistence
 	Durability  job.Durability
-	Progress    func(string)
+	Where
 }
 
 // DefaultThroughput takes about half a minute on two cores.
@@ -115,12 +111,6 @@ func RunThroughput(ctx context.Context, o Throughput) (unkeyed, keyed Moved, err
 	return moved("unkeyed", o.Jobs, good, 2, noisy), moved("keyed", o.Jobs, good, 3, noisy), nil
 }
 
-func (o Throughput) tell(format string, args ...any) {
-	if o.Progress != nil {
-		o.Progress(fmt.Sprintf(format, args...))
-	}
-}
-
 // moved makes the figures of one contender.
 func moved(shape string, jobs int, rounds [][]sample, i int, noisy bool) Moved {
 	of := func(f func(r []sample) float64) float64 {
@@ -145,32 +135,15 @@ func moved(shape string, jobs int, rounds [][]sample, i int, noisy bool) Moved {
 
 // sample runs one contender on a server of its own, or an emptied one of the user's.
 func (o Throughput) sample(ctx context.Context, c contender) (sample, error) {
-	url := o.Redis
-	if url == "" {
-		dir, err := os.MkdirTemp("", "ringmaster-bench-")
-		if err != nil {
-			return sample{}, fmt.Errorf("bench: %w", err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		s, err := redisproc.Start(ctx, redisproc.Options{Dir: dir, Args: o.ServerArgs})
-		if err != nil {
-			return sample{}, fmt.Errorf("bench: %w", err)
-		}
-		defer func() { _ = s.Kill() }()
-		url = s.URL()
-	}
-	runtime.GC() // the garbage of the one before is not this one's
-	used, err := c.run(ctx, url, o.Jobs)
-	if err != nil {
-		return sample{}, err
-	}
-	n := float64(o.Jobs)
-	took := used.took.Seconds()
-	s := sample{rate: n / took, server: micros(used.server) / n, client: micros(used.client) / n}
-	if used.busy > 0 {
-		s.others = max(0, (used.busy+used.stolen-used.client-used.server).Seconds()/took)
-	}
-	return s, nil
+	var s sample
+	err := o.on(ctx, func(url string) error {
+		runtime.GC() // the garbage of the one before is not this one's
+		used, err := c.run(ctx, url, o.Jobs)
+		n := float64(o.Jobs)
+		s = sample{rate: n / used.took.Seconds(), server: micros(used.server) / n, client: micros(used.client) / n, others: used.others()}
+		return err
+	})
+	return s, err
 }
 
 // timed runs work between two looks at the counters.
@@ -213,12 +186,11 @@ func removeRaw(ctx context.Context, url string) error {
 // timeOurs moves jobs through a ring; keys 0: none of them has a key.
 func (o Throughput) timeOurs(ctx context.Context, url string, jobs, keys int) (usage, error) {
 	open := newQuota(outstanding)
-	r, err := startRing(ctx, ringSpec{url: url, partitions: o.Partitions, concurrency: o.Concurrency, durability: o.Durability, handler: noop(open)})
+	r, err := startRing(ctx, ringSpec{url: url, partitions: o.Partitions, workers: 1, concurrency: o.Concurrency, durability: o.Durability, handler: noop(open)})
 	if err != nil {
 		return usage{}, err
 	}
 	defer r.close()
-	defer func() { _ = r.store.DeleteQueue(context.WithoutCancel(ctx), queueName) }()
 	defer context.AfterFunc(r.ended, open.close)()
 	load := payload(keys)
 	return timed(ctx, url, func() error {
@@ -251,11 +223,7 @@ func payload(keys int) func() job.Job {
 
 // produce hands jobs in from one goroutine, in batches.
 func (r *ringOf) produce(ctx context.Context, jobs int, open *quota, next func() job.Job) error {
-	q, err := r.store.LookupQueue(ctx, queueName)
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	p := r.store.NewProducer(q)
+	p := r.store.NewProducer(r.queue)
 	defer p.Close()
 	batch := make([]job.Job, 0, submitBatch)
 	for jobs > 0 {

@@ -17,7 +17,7 @@ import (
 type usage struct {
 	at     time.Time
 	took   time.Duration // since the moment it is compared to
-	client time.Duration // CPU of this process
+	client time.Duration // CPU of this process and its children
 	server time.Duration // CPU of the Redis process, by its own getrusage
 	busy   time.Duration // CPU of the whole machine, zero where it does not tell
 	stolen time.Duration // what the hypervisor took
@@ -50,13 +50,27 @@ func (u usage) since(before usage) usage {
 	return usage{took: u.at.Sub(before.at), client: u.client - before.client, server: u.server - before.server, busy: u.busy - before.busy, stolen: u.stolen - before.stolen}
 }
 
-// processTime is this process's user and system time.
-func processTime() time.Duration {
-	var r syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+// others is how many CPUs neither this process nor the server took. Zero where the machine
+// does not tell.
+func (u usage) others() float64 {
+	if u.busy == 0 {
 		return 0
 	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	return max(0, (u.busy+u.stolen-u.client-u.server).Seconds()/u.took.Seconds())
+}
+
+// processTime is the user and system time of this process, and of its children that have
+// been waited for.
+func processTime() time.Duration {
+	var sum time.Duration
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var r syscall.Rusage
+		if syscall.Getrusage(who, &r) != nil {
+			return 0
+		}
+		sum += time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	}
+	return sum
 }
 
 // tick is the unit of /proc/stat, USER_HZ, which Linux has fixed at 100 for programs.

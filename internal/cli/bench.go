@@ -34,11 +34,10 @@ It starts servers of its own, which persist nothing, or with --redis uses that s
 	f.IntVar(&o.Partitions, "partitions", o.Partitions, "of the queue")
 	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "handlers at a time")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		out, redis, err := s.benchSettings(cmd.Flags())
+		out, err := s.benchSettings(cmd.Flags(), &o.Where)
 		if err != nil {
 			return err
 		}
-		o.Redis, o.Progress = redis, s.progress
 		unkeyed, keyed, err := bench.RunThroughput(cmd.Context(), o)
 		if err != nil {
 			return err
@@ -55,18 +54,19 @@ It starts servers of its own, which persist nothing, or with --redis uses that s
 	return cmd
 }
 
-// benchSettings are the output format, and the server if one was typed.
-func (s *session) benchSettings(flags *pflag.FlagSet) (printer, string, error) {
+// benchSettings are the output format, and where to measure: a server of its own if none
+// was typed.
+func (s *session) benchSettings(flags *pflag.FlagSet, where *bench.Where) (printer, error) {
+	where.Progress = s.progress
 	cfg, report, err := configs.LoadRingctl(flags, "", nil)
 	if err != nil {
-		return printer{}, "", err
+		return printer{}, err
 	}
 	warn(s.env.Stderr, report.Warnings)
-	out := printer{s.env.Stdout, cfg.Output}
-	if report.Sources["redis"].Kind == configs.FromDefault {
-		return out, "", nil
+	if report.Sources["redis"].Kind != configs.FromDefault {
+		where.Redis = cfg.Redis
 	}
-	return out, cfg.Redis, nil
+	return printer{s.env.Stdout, cfg.Output}, nil
 }
 
 func (s *session) progress(line string) { _, _ = fmt.Fprintln(s.env.Stderr, line) }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ringmaster/bench"
 	"ringmaster/internal/app"
 	"ringmaster/internal/demo"
 	"ringmaster/internal/redistest"
@@ -154,7 +155,7 @@ func TestHelpIsGolden(t *testing.T) {
 	for _, args := range []string{
 		"", "dev", "demo", "submit", "job", "job get", "job wait", "queue", "queue ls", "queue get", "queue create", "key get",
 		"dead", "dead ls", "dead requeue", "dead rm", "ring", "ring get", "ring history", "ring resize", "workers", "workers ls",
-		"workers drain", "verify", "doctor", "config", "config view", "config validate", "completion",
+		"workers drain", "verify", "doctor", "bench", "bench throughput", "bench latency", "bench recovery", "config", "config view", "config validate", "completion",
 	} {
 		show(Ringctl, strings.Fields(args)...)
 	}
@@ -171,7 +172,7 @@ func TestHelpIsGolden(t *testing.T) {
 	if got := all.String(); got != string(want) {
 		t.Errorf("help differs from %s (go test ./internal/cli -run Golden -update writes it):\n%s", golden, firstDifference(got, string(want)))
 	}
-	for _, name := range []string{demo.WorkerCommand, demo.DispatcherCommand, "cancel", "pause", "--delay"} {
+	for _, name := range []string{demo.WorkerCommand, demo.DispatcherCommand, bench.WorkerCommand, "cancel", "pause", "--delay"} {
 		if strings.Contains(all.String(), name) {
 			t.Errorf("help speaks of %s", name)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ringmaster/bench"
 	"ringmaster/configs"
 	"ringmaster/internal/demo"
 )
@@ -89,9 +90,9 @@ func isSet(environ []string, name string) bool {
 	return false
 }
 
-// demoProcesses are the commands by which the demo starts itself again. Nobody else
-// needs them.
-func (s *session) demoProcesses() []*cobra.Command {
+// ownProcesses are the commands by which the demo and the benchmarks start this program
+// again. Nobody else needs them.
+func (s *session) ownProcesses() []*cobra.Command {
 	hidden := func(name string, body func(ctx context.Context, in io.Reader, out, log io.Writer) error) *cobra.Command {
 		return &cobra.Command{Use: name, Hidden: true, Args: exactArgs(0), RunE: func(cmd *cobra.Command, _ []string) error {
 			err := body(cmd.Context(), s.env.Stdin, s.env.Stdout, s.env.Stderr)
@@ -104,5 +105,6 @@ func (s *session) demoProcesses() []*cobra.Command {
 	return []*cobra.Command{
 		hidden(demo.DispatcherCommand, demo.RunDispatcherProcess),
 		hidden(demo.WorkerCommand, demo.RunWorkerProcess),
+		hidden(bench.WorkerCommand, bench.RunWorkerProcess),
 	}
 }

@@ -43,10 +43,11 @@ Exit codes: 0 done, 1 failure, 2 wrong usage or settings, 3 not found, 4 conflic
 		group(&cobra.Command{Use: "key", Short: "Show where a key stands"}, s.keyGet()),
 		group(&cobra.Command{Use: "dead", Short: "List, requeue and remove dead letters"}, s.deadLs(), s.deadRequeue(), s.deadRm()),
 		s.verify(), s.doctor(),
-		group(&cobra.Command{Use: "bench", Short: "Measure this machine, beside the loop one would write by hand"}, s.benchThroughput()),
+		group(&cobra.Command{Use: "bench", Short: "Measure this machine, beside the loop one would write by hand"},
+			s.benchThroughput(), s.benchLatency(), s.benchRecovery()),
 		group(&cobra.Command{Use: "config", Short: "Show and check settings"}, s.configView(), s.configValidate()),
 	)
-	for _, hidden := range s.demoProcesses() {
+	for _, hidden := range s.ownProcesses() {
 		root.AddCommand(hidden)
 	}
 	root.InitDefaultCompletionCmd()
