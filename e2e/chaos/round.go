@@ -12,12 +12,8 @@ import (
 // Restore brings the ring back to its base: what is frozen goes on, what is missing is
 // started, what is too much ends gracefully. It waits until the ring is settled.
 func (r *Rig) Restore(ctx context.Context) error {
-	for _, p := range r.procs {
-		if p.Alive() && p.Frozen() {
-			if err := r.Thaw(p); err != nil {
-				return err
-			}
-		}
+	if err := r.wake(); err != nil {
+		return err
 	}
 	want := map[string]int{worker: r.Spec.Workers, dispatcher: r.Spec.Dispatchers, producer: 2}
 	for _, kind := range []string{dispatcher, worker, producer} {
@@ -37,7 +33,28 @@ func (r *Rig) Restore(ctx context.Context) error {
 			}
 		}
 	}
-	return r.Settled(ctx, 40*time.Second)
+	// A point that was armed may be hit by one who had looked before it was taken back.
+	for end := time.Now().Add(40 * time.Second); ; {
+		err := r.Settled(ctx, min(5*time.Second, time.Until(end)))
+		if err == nil || ctx.Err() != nil || time.Now().After(end) {
+			return err
+		}
+		if err := r.wake(); err != nil {
+			return err
+		}
+	}
+}
+
+// wake lets every frozen process go on.
+func (r *Rig) wake() error {
+	for _, p := range r.procs {
+		if p.Alive() && p.Frozen() {
+			if err := r.Thaw(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Quiet pauses the producers, waits until all that was accepted is done, and checks what
