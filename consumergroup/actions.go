@@ -304,6 +304,7 @@ func (s *shard) setGate(part int, epoch uint64, open bool) {
 		return
 	}
 	t.gate = open
+	s.w.deps.Log.Debug("gate", "partition", part, "epoch", epoch, "open", open)
 	if open {
 		t.closedAt = time.Time{}
 		delete(s.closing, t)

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"ringmaster/bench"
+)
+
+func (s *session) benchResize() *cobra.Command {
+	o := bench.DefaultResize()
+	cmd := &cobra.Command{
+		DisableFlagsInUseLine: true,
+		Use:                   "resize [--partitions N --workers N --rate N --window 8s]",
+		Short:                 "What jobs wait when a worker comes or goes, in each mode",
+		Long: `resize hands keyed jobs in evenly, each partition in turn, while one more worker joins and
+leaves, again and again. It takes the time between two ends of a partition that follow
+each other: without a resize; of the partitions that move, while they do; of all others,
+until the ring is at rest. plan_to_open is from the plan until a partition's new owner may
+start its jobs. The server's clock is taken for this machine's.`,
+		Args: exactArgs(0),
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Partitions, "partitions", o.Partitions, "of the queue")
+	f.IntVar(&o.Workers, "workers", o.Workers, "that stay")
+	f.IntVar(&o.Rate, "rate", o.Rate, "jobs per second")
+	f.DurationVar(&o.Window, "window", o.Window, "of resizes, for each mode")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		out, err := s.benchSettings(cmd.Flags(), &o.Where)
+		if err != nil {
+			return err
+		}
+		all, err := bench.RunResize(cmd.Context(), o)
+		if err != nil {
+			return err
+		}
+		noisy := false
+		rows := [][]string{{"MODE", "MOVED P99 MS", "UNMOVED P99 MS", "BASELINE P99 MS", "PLAN TO OPEN P50 MS"}}
+		for _, r := range all {
+			noisy = noisy || r.Noisy
+			rows = append(rows, []string{r.Mode, decimal(r.Moved), decimal(r.Unmoved), decimal(r.Baseline), decimal(r.PlanToOpen)})
+		}
+		return lines(out, all, noisy, rows)
+	}
+	return cmd
+}
+
+// lines writes results a line each, the last one last, or their table.
+func lines[T any](out printer, all []T, noisy bool, rows [][]string) error {
+	if out.format == "table" {
+		return out.table(nil, noted(noisy, rows))
+	}
+	for _, one := range all {
+		if err := out.encode(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
