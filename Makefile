@@ -112,6 +112,16 @@ bench: ## Micro-benchmarks of codec, lanes, ring and acks, in the form of benchs
 	@$(GO) test -run '^$$' -bench '$(BENCH)' -count $(BENCH_COUNT) $(BENCH_FLAGS) \
 		$$(grep -rl --include='*_test.go' --exclude-dir=peers '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
+# More flags for the program of `make bench-peers`: -rounds, -scale, -only, -postgres.
+PEERS_FLAGS ?=
+
+.PHONY: bench-peers
+bench-peers: ## The same jobs through other job systems, in turn (River with RINGMASTER_BENCH_POSTGRES=url)
+	@scripts/install-test-deps
+	@mkdir -p bin
+	@cd bench/peers && $(GO) build -ldflags "-X main.version=$(VERSION)" -o ../../bin/peers .
+	@exec bin/peers $(PEERS_FLAGS)
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME=10s
 	@GO="$(GO)" scripts/fuzz $(FUZZTIME)
