@@ -116,16 +116,23 @@ func (r *ringOf) join(name string) (leave func()) {
 	return func() { cancel(); <-gone }
 }
 
+// untilPatience is how long a server may be too busy to answer.
+const untilPatience = 5 * time.Second
+
 // until asks again and again for a fact.
 func (r *ringOf) until(what string, every time.Duration, fact func() (bool, error)) error {
 	poll := time.NewTicker(every)
 	defer poll.Stop()
+	answered := time.Now()
 	for {
 		ok, err := fact()
-		if err != nil {
+		if err == nil {
+			answered = time.Now()
+		}
+		if err != nil && time.Since(answered) > untilPatience {
 			return fmt.Errorf("bench: wait until %s: %w", what, err)
 		}
-		if ok {
+		if ok && err == nil {
 			return nil
 		}
 		select {
@@ -138,7 +145,8 @@ func (r *ringOf) until(what string, every time.Duration, fact func() (bool, erro
 
 // settled waits until so many members share all partitions, and nothing is on its way.
 func (r *ringOf) settled(ctx context.Context, members int) error {
-	return r.until(fmt.Sprintf("%d workers own all partitions", members), settlePoll, func() (bool, error) {
+	what := fmt.Sprintf("%d workers own all partitions", members)
+	return r.until(what, settlePoll, func() (bool, error) {
 		rec, err := r.ring.Look(ctx)
 		return err == nil && rec.Phase == 0 && shared(rec, members), err
 	})

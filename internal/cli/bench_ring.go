@@ -56,3 +56,44 @@ func lines[T any](out printer, all []T, noisy bool, rows [][]string) error {
 	}
 	return nil
 }
+
+func (s *session) benchScale() *cobra.Command {
+	o := bench.DefaultScale()
+	cmd := &cobra.Command{
+		DisableFlagsInUseLine: true,
+		Use:                   "scale [--joins N] [--members N --partitions N]",
+		Short:                 "What one more worker costs in rings of 10 to 1,000 workers and 64 to 4,096 partitions",
+		Long: `scale fills rings with workers that run no jobs, all in this process, and has one more
+join, again and again. A join takes from its call until the worker may run jobs of its
+whole share. A stall is the longest command that the server ran meanwhile, by its own log
+of slow commands; a ping is the longest answer to one a millisecond. rest is the server's
+CPU time while nothing changes. It sets slowlog-log-slower-than, and puts it back.`,
+		Args: exactArgs(0),
+	}
+	var one bench.RingSize
+	f := cmd.Flags()
+	f.IntVar(&o.Joins, "joins", o.Joins, "to each ring, at most")
+	f.IntVar(&one.Members, "members", 0, "workers of the one ring to measure; 0: all rings")
+	f.IntVar(&one.Partitions, "partitions", 64, "of that ring")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if one.Members > 0 {
+			o.Rings = []bench.RingSize{one}
+		}
+		out, err := s.benchSettings(cmd.Flags(), &o.Where)
+		if err != nil {
+			return err
+		}
+		all, err := bench.RunScale(cmd.Context(), o)
+		if err != nil {
+			return err
+		}
+		noisy := false
+		rows := [][]string{{"WORKERS", "PARTITIONS", "JOIN P50 MS", "STALL P50 MS", "STALL MAX MS", "PING P50 MS", "REST MS/S"}}
+		for _, r := range all {
+			noisy = noisy || r.Noisy
+			rows = append(rows, []string{number(r.Members), number(r.Partitions), decimal(r.Join), decimal(r.Stall), decimal(r.StallMax), decimal(r.Ping), decimal(r.Rest)})
+		}
+		return lines(out, all, noisy, rows)
+	}
+	return cmd
+}

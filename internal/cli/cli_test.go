@@ -155,7 +155,7 @@ func TestHelpIsGolden(t *testing.T) {
 	for _, args := range []string{
 		"", "dev", "demo", "submit", "job", "job get", "job wait", "queue", "queue ls", "queue get", "queue create", "key get",
 		"dead", "dead ls", "dead requeue", "dead rm", "ring", "ring get", "ring history", "ring resize", "workers", "workers ls",
-		"workers drain", "verify", "doctor", "bench", "bench throughput", "bench latency", "bench recovery", "bench resize", "config", "config view", "config validate", "completion",
+		"workers drain", "verify", "doctor", "bench", "bench throughput", "bench latency", "bench recovery", "bench resize", "bench scale", "bench memory", "config", "config view", "config validate", "completion",
 	} {
 		show(Ringctl, strings.Fields(args)...)
 	}

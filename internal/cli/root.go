@@ -44,7 +44,7 @@ Exit codes: 0 done, 1 failure, 2 wrong usage or settings, 3 not found, 4 conflic
 		group(&cobra.Command{Use: "dead", Short: "List, requeue and remove dead letters"}, s.deadLs(), s.deadRequeue(), s.deadRm()),
 		s.verify(), s.doctor(),
 		group(&cobra.Command{Use: "bench", Short: "Measure this machine, beside the loop one would write by hand"},
-			s.benchThroughput(), s.benchLatency(), s.benchRecovery(), s.benchResize()),
+			s.benchThroughput(), s.benchLatency(), s.benchRecovery(), s.benchResize(), s.benchScale(), s.benchMemory()),
 		group(&cobra.Command{Use: "config", Short: "Show and check settings"}, s.configView(), s.configValidate()),
 	)
 	for _, hidden := range s.ownProcesses() {
