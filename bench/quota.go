@@ -1,44 +1,53 @@
 package bench
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// quota bounds how many jobs are under way.
+// quota bounds how many jobs are under way. One goroutine takes; any may give.
 type quota struct {
-	mu     sync.Mutex
-	moved  *sync.Cond
-	left   int
-	closed bool
+	left    atomic.Int64
+	wanted  atomic.Int64 // by whom waits; 0: nobody does
+	enough  chan struct{}
+	closing sync.Once
+	closed  chan struct{}
 }
 
 func newQuota(n int) *quota {
-	q := &quota{left: n}
-	q.moved = sync.NewCond(&q.mu)
+	q := &quota{enough: make(chan struct{}, 1), closed: make(chan struct{})}
+	q.left.Store(int64(n))
 	return q
 }
 
 // take waits until n more may start. It reports false once the quota is closed.
 func (q *quota) take(n int) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for q.left < n && !q.closed {
-		q.moved.Wait()
+	for q.left.Load() < int64(n) {
+		q.wanted.Store(int64(n))
+		if q.left.Load() < int64(n) {
+			select {
+			case <-q.enough:
+			case <-q.closed:
+				return false
+			}
+		}
+		q.wanted.Store(0)
 	}
-	q.left -= n
-	return !q.closed
+	q.left.Add(-int64(n))
+	return true
 }
 
-// give ends n.
+// give ends n. To wake somebody costs more than a job that does nothing, so it is done
+// once, when there is enough.
 func (q *quota) give(n int) {
-	q.mu.Lock()
-	q.left += n
-	q.mu.Unlock()
-	q.moved.Signal()
+	left := q.left.Add(int64(n))
+	if w := q.wanted.Load(); w > 0 && left >= w {
+		select {
+		case q.enough <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // close lets nobody wait any more.
-func (q *quota) close() {
-	q.mu.Lock()
-	q.closed = true
-	q.mu.Unlock()
-	q.moved.Broadcast()
-}
+func (q *quota) close() { q.closing.Do(func() { close(q.closed) }) }

@@ -31,29 +31,70 @@ func (s *shard) wakeAcker() {
 // runAcker ends runs until ctx ends. What arrives while one call is under way goes with
 // the next, so batches grow with load and a lone end never waits for a timer.
 func (s *shard) runAcker(ctx context.Context) {
+	var spare []ended
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
 	for {
 		s.w.mu.Lock()
 		batch, reports := s.ends, s.reports
-		s.ends, s.reports = nil, nil
+		s.ends, s.reports = spare, nil
 		s.w.mu.Unlock()
-		if len(batch) == 0 && len(reports) == 0 {
+		if spare = batch[:0]; len(batch) == 0 && len(reports) == 0 {
 			select {
 			case <-s.ackWake:
-				continue
+			case <-sweep.C:
+				s.sweep(ctx)
 			case <-ctx.Done():
 				return
 			}
+			continue
 		}
 		for _, r := range reports {
 			s.persist(ctx, "report", func(ctx context.Context) error {
 				return s.session.member.Report(ctx, s.number, r.epoch, r.phase, r.data)
 			})
 		}
-		for len(batch) > 0 {
-			n := min(len(batch), 2000)
-			s.flush(ctx, batch[:n])
-			batch = batch[n:]
+		for rest := batch; len(rest) > 0; {
+			n := min(len(rest), 2000)
+			s.flush(ctx, rest[:n])
+			rest = rest[n:]
 		}
+		clear(batch)
+	}
+}
+
+// A stream is trimmed when enough has ended in it since the last time, and whatever is
+// left is swept up now and then: the low-water mark costs more to find than the ends of a
+// few jobs.
+const (
+	trimAfter  = 128
+	sweepEvery = 250 * time.Millisecond
+	sweepPage  = 256 // partitions in one call
+)
+
+// sweep trims what was not trimmed with an end. It may fail: the next one makes up for it.
+func (s *shard) sweep(ctx context.Context) {
+	var all []*tenure
+	var ids []job.Tenure
+	s.w.mu.Lock()
+	for _, t := range s.tenures {
+		if t.untrimmed > 0 && !t.over {
+			all, ids = append(all, t), append(ids, t.Tenure)
+			t.noteMark()
+		}
+	}
+	s.w.mu.Unlock()
+	for len(all) > 0 {
+		n := min(len(all), sweepPage)
+		if err := s.session.member.Trim(ctx, s.number, ids[:n]); err != nil {
+			s.w.mu.Lock()
+			for _, t := range all {
+				t.untrimmed++
+			}
+			s.w.mu.Unlock()
+			return
+		}
+		all, ids = all[n:], ids[n:]
 	}
 }
 
@@ -112,6 +153,7 @@ func (s *shard) flush(ctx context.Context, batch []ended) {
 
 type ackGroup struct {
 	t     *tenure
+	size  int
 	acks  job.PartitionAcks
 	items []*item
 }
@@ -120,18 +162,35 @@ type ackGroup struct {
 func (s *shard) group(batch []ended) []ackGroup {
 	var groups []ackGroup
 	at := map[*tenure]int{}
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
 	for i := range batch {
 		t := batch[i].it.t
 		n, ok := at[t]
 		if !ok {
 			n = len(groups)
 			at[t] = n
-			groups = append(groups, ackGroup{t: t, acks: job.PartitionAcks{Partition: t.Partition, Epoch: t.Epoch, Pinned: t.above > 512}})
+			groups = append(groups, ackGroup{t: t, acks: job.PartitionAcks{Partition: t.Partition, Epoch: t.Epoch}})
 		}
-		groups[n].acks.Completions = append(groups[n].acks.Completions, batch[i].c)
-		groups[n].items = append(groups[n].items, batch[i].it)
+		groups[n].size++
+	}
+	completions, items := make([]job.Completion, len(batch)), make([]*item, len(batch))
+	from := 0
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	for i := range groups {
+		g := &groups[i]
+		to := from + g.size
+		g.acks.Completions, g.items = completions[from:from:to], items[from:from:to]
+		from = to
+		g.acks.Pinned = g.t.above > 512
+		if g.t.untrimmed += g.size; g.t.untrimmed >= trimAfter {
+			g.acks.Trim = true
+			g.t.noteMark()
+		}
+	}
+	for i := range batch {
+		g := &groups[at[batch[i].it.t]]
+		g.acks.Completions = append(g.acks.Completions, batch[i].c)
+		g.items = append(g.items, batch[i].it)
 	}
 	return groups
 }
@@ -186,7 +245,6 @@ func (s *shard) applyAll(groups []ackGroup, answers [][]job.Answer) {
 		if fenced {
 			lost = append(lost, g.t.Tenure)
 		}
-		g.t.noteMark(len(g.items))
 		s.roomMade(g.t)
 	}
 	w.mu.Unlock()
@@ -285,14 +343,17 @@ func (w *Worker) parkedNow(it *item) {
 	it.t.shard.wantUnpark(l)
 }
 
-// noteMark counts ends while one old entry keeps the low-water mark where it is.
-func (t *tenure) noteMark(n int) {
+// noteMark begins to count anew what is not trimmed, and counts what has ended while one
+// old entry keeps the low-water mark where it is.
+func (t *tenure) noteMark() {
 	low := t.lastRead
 	for id := range t.items {
 		if id.Less(low) {
 			low = id
 		}
 	}
+	n := t.untrimmed
+	t.untrimmed = 0
 	if low != t.low {
 		t.low, t.above = low, 0
 		return

@@ -45,7 +45,7 @@ func newBench(t testing.TB, tune func(*Config)) *bench {
 	t.Cleanup(func() { cancel(nil) })
 	n := &session{w: w, inc: "w.1", member: f, work: ctx, end: cancel}
 	s := &shard{w: w, session: n, reader: f, brain: resize.NewParticipant(), ackWake: make(chan struct{}, 1), pokes: make(chan struct{}, 1),
-		tenures: map[int]*tenure{}, started: map[*item]struct{}{}, closing: map[*tenure]bool{}}
+		tenures: map[int]*tenure{}, closing: map[*tenure]bool{}}
 	n.shards = []*shard{s}
 	ten := newTenure(s, job.Tenure{Partition: 0, Epoch: 1})
 	ten.gate, ten.reading = true, true
@@ -100,7 +100,7 @@ func (b *bench) start() *item {
 		b.t.Fatal("the bench has no lease: nothing can start")
 	}
 	got := make(chan *item, 1)
-	go func() { got <- b.w.next() }()
+	go func() { got <- b.w.next(nil, job.Completion{}) }()
 	for {
 		select {
 		case it := <-got:
@@ -151,6 +151,13 @@ func describe(it *item) string {
 }
 
 // finish ends a run that succeeded, without an answer yet.
+// run makes one attempt at a job that was started.
+func (b *bench) run(it *item) {
+	if c, ended := b.w.run(it); ended {
+		b.w.finish(it, c)
+	}
+}
+
 func (b *bench) finish(it *item) { b.w.finish(it, job.Completion{Outcome: job.Done}) }
 
 // answer gives one answer to all ends that wait, and returns them.
@@ -182,6 +189,9 @@ func ids(es []ended) string {
 
 // fakeServer answers what a test sets; everything else succeeds with nothing.
 type fakeServer struct {
+	trims   []job.Tenure
+	trimErr error
+
 	mu       sync.Mutex
 	unparks  []string // keys asked for
 	onUnpark func(key string, n int) job.UnparkPage
@@ -216,6 +226,11 @@ func (f *fakeServer) Poke(context.Context, int) error {
 	defer f.mu.Unlock()
 	f.pokes++
 	return nil
+}
+
+func (f *fakeServer) Trim(_ context.Context, _ int, ts []job.Tenure) error {
+	f.trims = append(f.trims, ts...)
+	return f.trimErr
 }
 
 func (f *fakeServer) Ack(context.Context, int, []job.PartitionAcks) ([][]job.Answer, error) {

@@ -203,8 +203,8 @@ func (s *shard) drainTimers() {
 		}
 		t.closedAt = time.Time{}
 		for _, it := range t.items {
-			if it.cancel != nil {
-				it.cancel(job.ErrMoved)
+			if it.ctx != nil {
+				it.ctx.end(job.ErrMoved)
 			}
 		}
 		if !t.over {

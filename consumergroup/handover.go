@@ -73,8 +73,8 @@ func (w *Worker) abandon(t *tenure, cancelRuns bool) {
 	for id, it := range t.items {
 		switch it.state {
 		case running, ending:
-			if cancelRuns && it.cancel != nil {
-				it.cancel(job.ErrLost)
+			if cancelRuns && it.ctx != nil {
+				it.ctx.end(job.ErrLost)
 			}
 		default:
 			if it.permit && it.state != parking {

@@ -1,7 +1,6 @@
 package consumergroup
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -18,6 +17,7 @@ type tenure struct {
 	reading bool // new jobs may be read
 	over    bool // dropped or released: nothing of it starts any more
 	lost    bool // dropped: its runs are not ours to finish either
+	shedAt  time.Time
 	leftOut bool // a read is under way without it, because its window was full
 	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
 
@@ -36,15 +36,17 @@ type tenure struct {
 	closedAt    time.Time // gate closed to hand over; zero: not
 	low         job.EntryID
 	above       int // ends above an unmoved low-water mark
+	untrimmed   int // ends since the stream was trimmed; 1 at first, for what a former owner left
 }
 
 // lane is the FIFO of one key: one job runs at a time.
 type lane struct {
 	key    string
-	queue  []*item // waiting, by id; the head may be ready
-	busy   *item   // running or unanswered
-	parked *parked // jobs of the key that are set aside, nil if none
-	wanted bool    // to be unparked by the reader
+	queue  []*item  // waiting, by id; the head may be ready
+	few    [2]*item // where the queue begins: most are short
+	busy   *item    // running or unanswered
+	parked *parked  // jobs of the key that are set aside, nil if none
+	wanted bool     // to be unparked by the reader
 	// stalled: wanted, but jobs of the key are on the way to be parked. Unparked before the
 	// answer is here they would be known as both.
 	stalled bool
@@ -76,14 +78,16 @@ type item struct {
 	state   state
 	since   time.Time // of running
 	attempt int
-	cancel  context.CancelCauseFunc
+	ctx     *runContext // while it runs
+	fence   job.Fence
+	slot    int  // in its shard's list of runs
 	flight  bool // its end was sent and is not answered
 	again   bool // it was delivered once more meanwhile: the end may have come before
 	permit  bool // a release named it as running: its entry may be under this incarnation's permit
 }
 
 func newTenure(s *shard, t job.Tenure) *tenure {
-	return &tenure{Tenure: t, shard: s, generation: s.generation, items: map[job.EntryID]*item{}, lanes: map[string]*lane{},
+	return &tenure{Tenure: t, shard: s, generation: s.generation, untrimmed: 1, items: map[job.EntryID]*item{}, lanes: map[string]*lane{},
 		permits: map[job.EntryID]string{}, blocked: map[string]int{}}
 }
 
@@ -91,6 +95,7 @@ func (t *tenure) lane(key string) *lane {
 	l := t.lanes[key]
 	if l == nil {
 		l = &lane{key: key}
+		l.queue = l.few[:0]
 		t.lanes[key] = l
 	}
 	return l

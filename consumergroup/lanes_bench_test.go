@@ -44,7 +44,7 @@ func (b *bench) runAll(jobs int) {
 	for jobs > 0 {
 		n := 0
 		for ; !b.mustWait(); n++ {
-			b.finish(b.w.next())
+			b.finish(b.w.next(nil, job.Completion{}))
 		}
 		if n == 0 {
 			b.t.Fatalf("%d jobs cannot start", jobs)

@@ -90,7 +90,7 @@ func TestAPermitThatComesBeforeAReadyJobHoldsIt(t *testing.T) {
 	b.arrive(entry(2, "a"))
 	b.ten.block(eid(1), "a")
 	b.arrive(entry(3, "b"))
-	if it := b.w.next(); it.entry.ID != eid(3) {
+	if it := b.w.next(nil, job.Completion{}); it.entry.ID != eid(3) {
 		t.Fatalf("started %v beside a former owner's run", describe(it))
 	}
 }
@@ -117,7 +117,7 @@ func TestASuspectRunsAlone(t *testing.T) {
 		b.arrive(suspect)
 		two := b.mustStart(2)
 		got := make(chan *item, 1)
-		executor := func() { got <- b.w.next() }
+		executor := func() { got <- b.w.next(nil, job.Completion{}) }
 		go executor()
 		synctest.Wait()
 		if len(got) != 0 {
@@ -151,7 +151,7 @@ func TestAMarkThatCannotBeWrittenStartsNothing(t *testing.T) {
 	suspect.Retry = "alone"
 	b.arrive(suspect, entry(2, "c"))
 	b.fake.markErr = job.ErrUnavailable
-	b.w.run(b.mustStart(1))
+	b.run(b.mustStart(1))
 	if b.w.runs != 0 || b.w.alone != nil || b.ten.running != 0 {
 		t.Fatalf("%d runs, alone %v", b.w.runs, describe(b.w.alone))
 	}
@@ -166,7 +166,7 @@ func TestAMarkThatCannotBeWrittenStartsNothing(t *testing.T) {
 	b.w.abandon(b.ten, false)
 	b.w.mu.Unlock()
 	b.fake.markErr = errors.Join(job.ErrFenced)
-	b.w.run(it)
+	b.run(it)
 	if len(b.ten.items) != 0 || b.w.heldBytes != 0 || len(b.s.closing) != 0 {
 		t.Fatalf("left behind: %d items, %d bytes, %d closing", len(b.ten.items), b.w.heldBytes, len(b.s.closing))
 	}

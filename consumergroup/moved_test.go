@@ -53,7 +53,7 @@ func TestAPermitNobodyWillUseIsGivenBack(t *testing.T) {
 		it := b.mustStart(1)
 		b.release(func() {})
 		b.fake.markErr = job.ErrFenced
-		b.w.run(it)
+		b.run(it)
 		b.expectHandBack()
 	})
 	t.Run("not for what was not named", func(t *testing.T) {

@@ -57,9 +57,16 @@ func (w *Worker) park(it *item) {
 	w.end(it, job.Completion{Outcome: job.Parked})
 }
 
+// shedEvery: full windows are the rule under load, and to look through one is not free.
+const shedEvery = 5 * time.Millisecond
+
 // shed makes room in a full window: what waits behind a held key may have come before
 // the key was held. First the long queues, then all but the head of each.
 func (w *Worker) shed(t *tenure, now time.Time) {
+	if now.Sub(t.shedAt) < shedEvery {
+		return
+	}
+	t.shedAt = now
 	for _, it := range t.items {
 		if it.state == parking {
 			return // room is on its way
@@ -126,11 +133,15 @@ func (w *Worker) offer(it *item, now time.Time) {
 	w.idle.Signal()
 }
 
-// next waits for a job to run. It returns nil when the worker is done. The alone rule:
-// a suspect runs when nothing else does, and nothing starts beside it.
-func (w *Worker) next() *item {
+// next hands over how the last job ended, if there is one, and waits for the next to run.
+// It returns nil when the worker is done. The alone rule: a suspect runs when nothing else
+// does, and nothing starts beside it.
+func (w *Worker) next(last *item, c job.Completion) *item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if last != nil {
+		w.finished(last, c)
+	}
 	for {
 		if w.done {
 			return nil
@@ -155,11 +166,12 @@ func (w *Worker) next() *item {
 				w.dispatch(it.t, l, time.Now())
 				continue
 			}
-			l.queue = l.queue[1:]
+			if l.queue = l.queue[1:]; len(l.queue) == 0 {
+				l.queue = l.few[:0]
+			}
 			l.busy = it
 		}
-		it.state, it.since = running, time.Now()
-		w.began(it)
+		w.start(it)
 		if it.prior.Alone {
 			w.alone = it
 		}
@@ -167,17 +179,31 @@ func (w *Worker) next() *item {
 	}
 }
 
+// start makes an item ready to be run. The lock is held.
+func (w *Worker) start(it *item) {
+	it.state, it.since = running, time.Now()
+	it.fence = job.NewFence(it.t.generation, it.t.Epoch)
+	it.ctx = newRunContext(it.t.shard.session.work)
+	w.began(it)
+}
+
 // began counts a run; ceased ends the count. The lock is held.
 func (w *Worker) began(it *item) {
 	it.t.running++
 	w.runs++
-	it.t.shard.started[it] = struct{}{}
+	s := it.t.shard
+	it.slot = len(s.started)
+	s.started = append(s.started, it)
 }
 
 func (w *Worker) ceased(it *item) {
 	it.t.running--
 	w.runs--
-	delete(it.t.shard.started, it)
+	s := it.t.shard
+	last := s.started[len(s.started)-1]
+	s.started[it.slot], last.slot = last, it.slot
+	s.started[len(s.started)-1] = nil
+	s.started = s.started[:len(s.started)-1]
 	if w.alone == it {
 		w.alone = nil
 	}

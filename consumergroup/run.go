@@ -22,46 +22,46 @@ func (w *Worker) execute() {
 		}
 		w.executors.Done()
 	}()
+	var it *item
+	var c job.Completion
 	for {
-		it := w.next()
-		if it == nil {
+		if it = w.next(it, c); it == nil {
 			finished = true
 			return
 		}
-		w.run(it)
+		var ended bool
+		if c, ended = w.run(it); !ended {
+			it = nil
+		}
 	}
 }
 
-// run makes one attempt and hands its end to the acker.
-func (w *Worker) run(it *item) {
+// run makes one attempt and returns its end, for the acker of its shard; false if there is
+// none, because the job did not start.
+func (w *Worker) run(it *item) (job.Completion, bool) {
 	if it.prior.Guilty {
-		w.finish(it, w.dead(it, it.prior.Attempts, fmt.Sprintf("crashed its worker %d times, at last while it ran alone", it.prior.Crashes)))
-		return
+		return w.dead(it, it.prior.Attempts, fmt.Sprintf("crashed its worker %d times, at last while it ran alone", it.prior.Crashes)), true
 	}
 	if it.prior.Mark != "" && !w.mark(it) {
-		return
+		return job.Completion{}, false
 	}
 	it.attempt = it.prior.Attempts + 1
-	base, cancel := context.WithCancelCause(it.t.shard.session.work)
-	defer cancel(nil)
-	ctx, stop := context.WithTimeoutCause(base, w.cfg.HandlerTimeout, job.ErrTimeout)
-	defer stop()
-	w.mu.Lock()
-	it.cancel = cancel
-	generation := it.t.generation
-	if it.t.lost {
-		cancel(job.ErrLost) // since it was chosen
-	}
-	w.mu.Unlock()
+	ctx := it.ctx
+	ctx.begin(w.cfg.HandlerTimeout)
 	d := job.Delivery{
 		ID: job.ID{Partition: it.t.Partition, Entry: it.entry.ID}, Queue: w.cfg.Queue, Type: it.entry.Type, Key: it.entry.Key,
-		Payload: it.entry.Payload, Partition: it.t.Partition, Epoch: it.t.Epoch, Attempt: it.attempt,
-		Fence: job.NewFence(generation, it.t.Epoch),
+		Payload: it.entry.Payload, Partition: it.t.Partition, Epoch: it.t.Epoch, Attempt: it.attempt, Fence: it.fence,
 	}
-	// The handler may leave by Goexit: then only the deferred call runs.
-	o := outcome{err: errors.New("handler ended its goroutine"), panicked: true}
-	defer func() { w.finish(it, w.judge(it, o, context.Cause(ctx))) }()
-	o = w.call(ctx, d)
+	returned := false
+	defer func() {
+		if !returned { // the handler has left by Goexit: only deferred calls run
+			o := outcome{err: errors.New("handler ended its goroutine"), panicked: true}
+			w.finish(it, w.judge(it, o, ctx.close()))
+		}
+	}()
+	o := w.call(ctx, d)
+	returned = true
+	return w.judge(it, o, ctx.close()), true
 }
 
 type outcome struct {
@@ -175,8 +175,13 @@ func (w *Worker) bury(it *item, reason string) {
 func (w *Worker) finish(it *item, c job.Completion) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.finished(it, c)
+}
+
+// finished is finish; the worker's lock is held.
+func (w *Worker) finished(it *item, c job.Completion) {
 	it.state = ending
-	it.cancel = nil
+	it.ctx = nil
 	if w.alone == it {
 		w.alone = nil
 		w.idle.Broadcast()
@@ -194,7 +199,9 @@ func (w *Worker) end(it *item, c job.Completion) {
 		return
 	}
 	s.ends = append(s.ends, ended{it, c})
-	s.wakeAcker()
+	if len(s.ends) == 1 {
+		s.wakeAcker() // until it has taken them all it asks by itself
+	}
 }
 
 // putBack returns an item that did not start, or whose attempt ended, to the head of its
@@ -205,8 +212,9 @@ func (w *Worker) putBack(it *item) {
 		return
 	}
 	w.ceased(it)
-	it.state, it.cancel = waiting, nil
+	it.state, it.ctx = waiting, nil
 	if it.t.leftOut {
+		it.t.shedAt = time.Time{}
 		it.t.shard.wakeReader() // the key may be held up from now on: see shed
 	}
 	defer it.t.shard.runEnded(it.t)
@@ -229,7 +237,7 @@ func (w *Worker) giveBack(it *item) {
 		return
 	}
 	it.permit = false
-	it.state, it.cancel = ending, nil
+	it.state, it.ctx = ending, nil
 	w.end(it, job.Completion{Outcome: job.HandBack})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ func (n *session) join(ctx context.Context, info job.MemberInfo) (func(), error)
 	for i := range count {
 		s := &shard{w: w, session: n, number: i, generation: joined[i].Generation, reader: w.deps.Store.Reader(i, n.inc),
 			brain: resize.NewParticipant(), ackWake: make(chan struct{}, 1), pokes: make(chan struct{}, 1),
-			tenures: map[int]*tenure{}, started: map[*item]struct{}{}, closing: map[*tenure]bool{}}
+			tenures: map[int]*tenure{}, closing: map[*tenure]bool{}}
 		w.partitions = joined[i].Partitions
 		mode, err := resize.ParseMode(joined[i].Mode)
 		if err != nil {
@@ -163,7 +164,7 @@ func (n *session) forgetEnds() {
 	defer n.w.mu.Unlock()
 	for _, s := range n.shards {
 		s.over = true
-		for it := range s.started {
+		for _, it := range slices.Clone(s.started) {
 			if it.state == ending {
 				n.w.dropItem(it)
 			}

@@ -24,8 +24,8 @@ type shard struct {
 	ackWake chan struct{} // capacity 1
 
 	tenures map[int]*tenure
-	started map[*item]struct{} // runs whose end is not answered, of any tenure
-	over    bool               // the session has ended: nobody asks the store any more
+	started []*item // runs whose end is not answered, of any tenure; each knows its place
+	over    bool    // the session has ended: nobody asks the store any more
 	events  []resize.ParticipantEvent
 	ends    []ended
 	reports []report

@@ -31,11 +31,12 @@ func parseNumber(s string) (uint64, bool) {
 }
 
 // String is Redis's form.
-func (e EntryID) String() string {
-	b := make([]byte, 0, 24)
-	b = strconv.AppendUint(b, e.Ms, 10)
-	b = append(b, '-')
-	return string(strconv.AppendUint(b, e.Seq, 10))
+func (e EntryID) String() string { return string(e.Append(make([]byte, 0, 24))) }
+
+// Append adds String to b.
+func (e EntryID) Append(b []byte) []byte {
+	b = append(strconv.AppendUint(b, e.Ms, 10), '-')
+	return strconv.AppendUint(b, e.Seq, 10)
 }
 
 // Compare orders ids as their stream does.
@@ -62,7 +63,10 @@ type ID struct {
 }
 
 // String is "<partition>-<ms>-<seq>".
-func (id ID) String() string { return strconv.Itoa(id.Partition) + "-" + id.Entry.String() }
+func (id ID) String() string {
+	b := append(strconv.AppendInt(make([]byte, 0, 32), int64(id.Partition), 10), '-')
+	return string(id.Entry.Append(b))
+}
 
 // ParseID reads what String wrote; anything else is an ErrInvalid.
 func ParseID(s string) (ID, error) {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -44,10 +43,21 @@ type Job struct {
 	IdempotencyKey string
 }
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
-
-// ValidName reports whether s may name a queue, a job type or a worker.
-func ValidName(s string) bool { return namePattern.MatchString(s) }
+// ValidName reports whether s may name a queue, a job type or a worker: a letter or digit,
+// then up to 63 letters, digits, '_' or '-'. It is asked for every job, twice.
+func ValidName(s string) bool {
+	if s == "" || len(s) > 64 || s[0] == '_' || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // CheckName returns an ErrInvalid that says what a name may be, or nil.
 func CheckName(what, s string) error {
@@ -102,8 +112,8 @@ func PartitionOf(key string, partitions int) int {
 // taken as it is, anything else becomes a JSON string. The second result is false if
 // s is neither: not UTF-8.
 func TextPayload(s string) (json.RawMessage, bool) {
-	if json.Valid([]byte(s)) {
-		return json.RawMessage(s), true
+	if raw := []byte(s); json.Valid(raw) {
+		return raw, true
 	}
 	if !utf8.ValidString(s) {
 		return nil, false

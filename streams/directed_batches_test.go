@@ -48,19 +48,19 @@ func TestRepeatedBatch(t *testing.T) {
 // The script itself, with a clock that runs on between its calls.
 func TestBatchScriptAnswersTheSameTwice(t *testing.T) {
 	eachCrew(t, Queue{}, func(c *crew) {
-		args := []any{0, "p1", "1", "60000", c.q.Partitions}
+		args := []any{"p1", "60000", c.q.Partitions, 0, "1", maxBatch}
 		for range maxBatch {
-			args = append(args, "t", "", strings.Repeat("x", 1000), "")
+			args = append(args, "t", "", strings.Repeat("x", 1000))
 		}
 		shard := c.s.shard(c.q, 0)
-		call := func() []any {
-			return list(must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.enqueue, shard, args...))(c.t))
+		call := func() string {
+			return text(at(list(must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.enqueue, shard, args...))(c.t)), 0))
 		}
-		first := call()
-		again := call()
-		c.expect("answers", []any{again[0], again[1], first[2], again[2]}, []any{first[0], maxBatch, 0, 1})
+		first, again := call(), call()
+		id, rest, _ := strings.Cut(first, " ")
+		c.expect("answers", []string{rest, again}, []string{fmt.Sprint(maxBatch, 0), fmt.Sprint(id, " ", maxBatch, 1)})
 		c.expect("entries", c.xlen(0), maxBatch)
-		from, _ := job.ParseEntryID(text(first[0]))
+		from, _ := job.ParseEntryID(id)
 		rows, err := c.raw.XRange(c.ctx, c.stream(0), "-", "+").Result()
 		must(c.t, err)
 		for i, row := range rows {
@@ -69,13 +69,36 @@ func TestBatchScriptAnswersTheSameTwice(t *testing.T) {
 			}
 		}
 		// A later batch makes the earlier one stale for good.
-		args[2] = "2"
+		args[4] = "2"
 		call()
-		args[2] = "1"
-		if _, err := c.s.run(c.ctx, c.s.cmd, &c.s.scripts.enqueue, shard, args...); !errors.Is(err, errStale) {
-			c.t.Errorf("an earlier sequence: %v", err)
+		args[4] = "1"
+		if answer := call(); !strings.HasPrefix(answer, "STALE") {
+			c.t.Errorf("an earlier sequence: %s", answer)
 		}
 		c.expect("entries", c.xlen(0), 2*maxBatch)
+	})
+}
+
+// One call brings batches of several partitions: what one of them refuses concerns no other.
+func TestOneBatchOfACallIsRefused(t *testing.T) {
+	eachCrew(t, Queue{Partitions: 3}, func(c *crew) {
+		p := c.s.NewProducer(c.q)
+		defer p.Close()
+		must(t, c.raw.Set(c.ctx, c.stream(1), "not a stream", 0).Err())
+		jobs := make([]job.Job, 3*64) // unkeyed jobs go to the next partition after 64
+		for i := range jobs {
+			jobs[i] = job.Job{Type: "t"}
+		}
+		receipts, errs := p.Enqueue(c.ctx, jobs...)
+		for i, r := range receipts {
+			if refused := r.Partition == 1; refused != (errs[i] != nil) || refused == (r.ID != "") {
+				t.Fatalf("job %d: %+v, %v", i, r, errs[i])
+			}
+			if errs[i] != nil && (!strings.Contains(errs[i].Error(), "WRONGTYPE") || errors.Is(errs[i], job.ErrOutcomeUnknown)) {
+				t.Fatal(errs[i])
+			}
+		}
+		c.expect("entries", []int64{c.xlen(0), c.xlen(2)}, []int64{64, 64})
 	})
 }
 
@@ -158,7 +181,7 @@ func TestScriptFlush(t *testing.T) {
 		}
 		for round := int64(1); round < 4; round++ {
 			// The server knows the script again.
-			if _, err := s.run(c.ctx, s.cmd, &s.scripts.enqueue, s.shard(c.q, 0), 99, "x", 1, 1000); !errors.Is(err, job.ErrNotFound) {
+			if _, err := s.run(c.ctx, s.cmd, &s.scripts.enqueue, s.shard(c.q, 0), "x", 1000, c.q.Partitions, 99, 1, 0); !errors.Is(err, job.ErrNotFound) {
 				c.t.Fatal(err)
 			}
 			rule := proxy.Hold(fmt.Sprintf("rm:{q/%d}:", round-1), 1)

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -68,13 +69,56 @@ func FuzzAnswers(f *testing.F) {
 				t.Fatalf("taken: %+v", e)
 			}
 		}
-		for _, e := range controlEntries(rows) {
-			if len(e.Fields) > 2 {
-				t.Fatalf("%+v", e)
-			}
-		}
 		_ = sighting(0, rows)
 		rec := Records{Owners: make([]OwnerRecord, 2), Plan: make([]string, 2)}
 		rec.add(0, []any{[]any{a, b}, []any{a, b, c, d}, []any{n, n}, []any{a, b, "1", d}, []any{c, d, "0", a}, []any{a, id}, []any{a, b}, []any{n, n}})
 	})
+}
+
+// FuzzReadReply: whatever bytes come as the reply to a read, each entry of it is one job or
+// broken, or the reply as a whole is refused.
+func FuzzReadReply(f *testing.F) {
+	const rows = "*2\r\n*2\r\n$3\r\n1-0\r\n*4\r\n$4\r\ntype\r\n$1\r\nt\r\n$3\r\nkey\r\n$1\r\nk\r\n*2\r\n$3\r\n2-0\r\n*-1\r\n"
+	for _, s := range []string{
+		"", "*-1\r\n", "_\r\n", "-NOGROUP no such group\r\n", "!5\r\nERR x\r\n", "+OK\r\n", "*1\r\n", "%1\r\n", "$99\r\nx\r\n", "*1\r\n*2\r\n$1\r\n",
+		"*1\r\n*2\r\n$6\r\njobs:0\r\n" + rows, "%1\r\n$6\r\njobs:0\r\n" + rows, "*1\r\n*2\r\n$5\r\ninbox\r\n" + rows, "*1\r\n*2\r\n$6\r\njobs:0\r\n*999999999\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r := &Reader{q: Queue{Partitions: 1}, inbox: "inbox"}
+		b, err := r.batch(raw)
+		if err != nil && len(b.Jobs)+len(b.Control) > 0 {
+			t.Fatalf("refused and taken: %v, %+v", err, b)
+		}
+		for _, pe := range b.Jobs {
+			for _, e := range pe.Entries {
+				if e.Broken == "" && !job.ValidName(e.Type) {
+					t.Fatalf("taken: %+v", e)
+				}
+			}
+		}
+	})
+}
+
+// The same rows in both forms of the protocol, beside the generic reader of answers.
+func TestReadReply(t *testing.T) {
+	const rows = "*3\r\n" +
+		"*2\r\n$3\r\n1-0\r\n*8\r\n$4\r\ntype\r\n$1\r\nt\r\n$3\r\nkey\r\n$1\r\nk\r\n$7\r\npayload\r\n$7\r\n{\"n\":1}\r\n$4\r\nmeta\r\n$0\r\n\r\n" +
+		"*2\r\n$3\r\n2-0\r\n*-1\r\n" +
+		"*2\r\n$3\r\n3-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+	want := entries([]any{[]any{"1-0", []any{"type", "t", "key", "k", "payload", `{"n":1}`, "meta", ""}}, []any{"2-0", nil}, []any{"3-0", []any{"a", "b"}}}, 7, 1)
+	for _, head := range []string{"*2\r\n*2\r\n$5\r\ninbox\r\n*1\r\n*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n*2\r\n$6\r\njobs:7\r\n",
+		"%2\r\n$5\r\ninbox\r\n*1\r\n*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n$6\r\njobs:7\r\n"} {
+		r := &Reader{q: Queue{Partitions: 1}, inbox: "inbox"}
+		raw := []byte(head + rows)
+		b, err := r.batch(raw)
+		clear(raw)
+		if err != nil || len(b.Control) != 1 || b.Control[0].ID != "9-0" || b.Control[0].Fields["a"] != "b" {
+			t.Fatalf("%+v, %v", b, err)
+		}
+		if len(b.Jobs) != 1 || b.Jobs[0].Partition != 7 || !reflect.DeepEqual(b.Jobs[0].Entries, want) {
+			t.Fatalf("got  %+v\nwant %+v", b.Jobs, want)
+		}
+	}
 }

@@ -183,9 +183,17 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	if slices.ContainsFunc(batches, holdsBack) {
 		number = strconv.FormatUint(m.calls.Add(1), 10)
 	}
-	args := append(make([]any, 0, 64), m.info.Incarnation, job.ResultTTL.Milliseconds(), journal, number)
+	ends := 0
 	for i := range batches {
-		args = m.ackArgs(args, &batches[i])
+		ends += len(batches[i].Completions)
+	}
+	args := append(make([]any, 0, 5+6*len(batches)+ends), m.info.Incarnation, job.ResultTTL.Milliseconds(), journal, number, len(batches))
+	for i := range batches {
+		args = append(args, batches[i].Partition)
+	}
+	ids := make([]string, 0, ends)
+	for i := range batches {
+		args, ids = m.ackArgs(args, ids, &batches[i])
 	}
 	if failpoint.Enabled && buries(batches) {
 		failpoint.Hit(failpoint.W13)
@@ -209,6 +217,17 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	return out, nil
 }
 
+// Trim removes from the streams of partitions of one shard what lies below their low-water
+// marks, where the incarnation owns them at these epochs. Nobody waits for copies of that.
+func (m *Member) Trim(ctx context.Context, shard int, tenures []job.Tenure) error {
+	args := append(make([]any, 0, 1+2*len(tenures)), m.info.Incarnation)
+	for _, t := range tenures {
+		args = append(args, t.Partition, epochText(t.Epoch))
+	}
+	_, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.trim, m.s.shard(m.q, shard), args...)
+	return err
+}
+
 // holdsBack reports whether jobs are to stay: their entries are the same when they run
 // again, so a call that was given up must not find them.
 func holdsBack(b job.PartitionAcks) bool {
@@ -227,18 +246,24 @@ func buries(batches []job.PartitionAcks) bool {
 	return false
 }
 
-func (m *Member) ackArgs(args []any, b *job.PartitionAcks) []any {
-	pinned := ""
-	if b.Pinned {
-		pinned = "1"
+// ackArgs adds the arguments of one partition. ids has room for all ends: what has no value
+// of its own is passed by pointer, as a string in an interface is copied to the heap.
+func (m *Member) ackArgs(args []any, ids []string, b *job.PartitionAcks) ([]any, []string) {
+	tidy := ""
+	switch {
+	case b.Pinned:
+		tidy = "D"
+	case b.Trim:
+		tidy = "T"
 	}
-	args = append(args, b.Partition, epochText(b.Epoch), pinned)
+	args = append(args, epochText(b.Epoch), tidy)
 	count := len(args)
 	args = append(args, 0)
 	plain := 0
 	for i := range b.Completions {
 		if c := &b.Completions[i]; c.Plain() && !m.q.Journal {
-			args = append(args, c.ID.String())
+			ids = append(ids, c.ID.String())
+			args = append(args, &ids[len(ids)-1])
 			plain++
 		}
 	}
@@ -255,7 +280,7 @@ func (m *Member) ackArgs(args []any, b *job.PartitionAcks) []any {
 		}
 		args = append(args, string(rune(c.Outcome)), c.ID.String(), c.Attempt, c.Key, c.Type, c.Data, retry)
 	}
-	return args
+	return args, ids
 }
 
 // answers brings the script's letters, plain ends first, into the caller's order.

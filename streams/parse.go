@@ -82,15 +82,6 @@ func withRetries(es []job.Entry, records []any) []job.Entry {
 	return es
 }
 
-func controlEntries(rows []any) []job.ControlEntry {
-	out := make([]job.ControlEntry, 0, len(rows))
-	for _, row := range rows {
-		r := list(row)
-		out = append(out, job.ControlEntry{ID: text(at(r, 0)), Fields: pairs(at(r, 1))})
-	}
-	return out
-}
-
 // ownerRecord reads "<incarnation> <epoch>".
 func ownerRecord(s string) (inc string, epoch uint64, ok bool) {
 	inc, e, ok := strings.Cut(s, " ")

@@ -30,6 +30,7 @@ type Producer struct {
 
 	mu      sync.Mutex
 	lanes   map[int]*outLane // by partition
+	due     []*outLane       // those with something to send
 	failure error            // of the last attempt, while it lasts
 	closing bool
 	wake    chan struct{} // capacity 1
@@ -98,7 +99,8 @@ func (p *Producer) Enqueue(ctx context.Context, jobs ...job.Job) ([]job.Receipt,
 func (p *Producer) enqueueRun(ctx context.Context, jobs []job.Job) ([]job.Receipt, []error) {
 	req := &request{ctx: ctx, receipts: make([]job.Receipt, len(jobs)), errs: make([]error, len(jobs)), done: make(chan struct{})}
 	spread := int(p.next.Add(1))
-	var out []*outJob
+	all := make([]outJob, len(jobs))
+	out := make([]*outJob, 0, len(jobs))
 	var once []int
 	for i, j := range jobs {
 		if err := j.Validate(); err != nil {
@@ -110,7 +112,8 @@ func (p *Producer) enqueueRun(ctx context.Context, jobs []job.Job) ([]job.Receip
 			once = append(once, i)
 			continue
 		}
-		out = append(out, &outJob{req: req, index: i, encoded: encode(j)})
+		all[i] = outJob{req: req, index: i, encoded: encode(j)}
+		out = append(out, &all[i])
 	}
 	if err := p.submit(req, out); err != nil {
 		return req.receipts, fill(req.errs, err)
@@ -224,8 +227,12 @@ func (p *Producer) submit(req *request, out []*outJob) error {
 		n := req.receipts[j.index].Partition
 		l := p.lanes[n]
 		if l == nil {
-			l = &outLane{}
+			l = &outLane{partition: n}
 			p.lanes[n] = l
+		}
+		if !l.listed {
+			l.listed = true
+			p.due = append(p.due, l)
 		}
 		l.queue = append(l.queue, j)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"ringmaster/job"
@@ -17,9 +19,11 @@ const (
 
 // outLane is what waits for one partition.
 type outLane struct {
-	seq   uint64
-	retry *outBatch // its answer is not known yet: nothing may overtake it
-	queue []*outJob
+	partition int
+	listed    bool // among those that have something to send
+	seq       uint64
+	retry     *outBatch // its answer is not known yet: nothing may overtake it
+	queue     []*outJob
 }
 
 type outJob struct {
@@ -32,9 +36,10 @@ type outJob struct {
 
 func (j *outJob) size() int { return len(j.encoded[0]) + len(j.encoded[1]) + len(j.encoded[2]) }
 
-// outBatch is what one script call adds, or a repeat of it.
+// outBatch is what one script call adds to one partition, or a repeat of it.
 type outBatch struct {
 	partition int
+	bytes     int
 	seq       uint64
 	jobs      []*outJob
 	inFlight  bool
@@ -78,7 +83,9 @@ func (p *Producer) collect() ([]*outBatch, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []*outBatch
-	for n, l := range p.lanes {
+	due := p.due
+	p.due = p.due[:0]
+	for _, l := range due {
 		if l.retry != nil && !l.retry.sent {
 			l.retry.jobs = wantedOf(l.retry.jobs)
 			if len(l.retry.jobs) == 0 {
@@ -86,11 +93,12 @@ func (p *Producer) collect() ([]*outBatch, bool) {
 			}
 		}
 		if l.retry == nil {
-			l.take(n)
+			l.take()
 		}
-		if l.retry != nil {
+		if l.listed = l.retry != nil; l.listed {
 			l.retry.inFlight = true
 			out = append(out, l.retry)
+			p.due = append(p.due, l)
 		}
 	}
 	return out, p.closing
@@ -107,9 +115,10 @@ func wantedOf(jobs []*outJob) []*outJob {
 }
 
 // take makes the next batch of what is still wanted, if there is anything.
-func (l *outLane) take(partition int) {
-	b := &outBatch{partition: partition, seq: l.seq + 1}
-	i, bytes := 0, 0
+func (l *outLane) take() {
+	// The batch takes the queue's place in memory.
+	b := &outBatch{partition: l.partition, seq: l.seq + 1, jobs: l.queue[:0:min(len(l.queue), maxBatch)]}
+	i := 0
 	for ; i < len(l.queue) && len(b.jobs) < maxBatch; i++ {
 		j := l.queue[i]
 		switch {
@@ -120,13 +129,16 @@ func (l *outLane) take(partition int) {
 			j.req.finish(j.index, job.Receipt{}, notAdded(j.req.ctx, nil))
 			continue
 		}
-		if bytes += j.size(); bytes > maxBatchBytes && len(b.jobs) > 0 {
+		if b.bytes+j.size() > maxBatchBytes && len(b.jobs) > 0 {
 			break
 		}
+		b.bytes += j.size()
 		j.batch = b
 		b.jobs = append(b.jobs, j)
 	}
-	l.queue = l.queue[i:]
+	if l.queue = l.queue[i:]; len(l.queue) == 0 {
+		l.queue = nil
+	}
 	if len(b.jobs) > 0 {
 		l.seq, l.retry = b.seq, b
 	}
@@ -142,29 +154,67 @@ func notAdded(ctx context.Context, last error) error {
 	return fmt.Errorf("enqueue: %w: %w", job.ErrUnavailable, context.Cause(ctx))
 }
 
+// outCall is one script call: batches of partitions of one shard.
+type outCall struct {
+	call
+	batches []*outBatch
+	jobs    int
+	bytes   int
+}
+
+// calls puts batches together, so that the fixed part of a script is paid once for all of
+// a shard, within the bounds of one call.
+func (p *Producer) calls(batches []*outBatch) []*outCall {
+	var out []*outCall
+	last := map[string]*outCall{}
+	for _, b := range batches {
+		shard := p.s.shardOf(p.q, b.partition)
+		c := last[shard]
+		if c == nil || c.jobs+len(b.jobs) > maxBatch || c.bytes+b.bytes > maxBatchBytes {
+			c = &outCall{call: call{shard: shard}}
+			last[shard] = c
+			out = append(out, c)
+		}
+		c.batches = append(c.batches, b)
+		c.jobs += len(b.jobs)
+		c.bytes += b.bytes
+	}
+	for _, c := range out {
+		c.args = append(make([]any, 0, 3+3*len(c.batches)+3*c.jobs), p.id, job.IdempotencyTTL.Milliseconds(), p.q.Partitions)
+		for _, b := range c.batches {
+			c.args = append(c.args, b.partition, epochText(b.seq), len(b.jobs))
+			for _, j := range b.jobs {
+				// Pointers: a string in an interface is copied to the heap.
+				c.args = append(c.args, &j.encoded[0], &j.encoded[1], &j.encoded[2])
+			}
+		}
+	}
+	return out
+}
+
 // send makes one attempt at every batch, all in one round trip. It reports false if the
 // server should be given a pause.
 func (p *Producer) send(batches []*outBatch) bool {
 	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout)
 	defer cancel()
-	calls := make([]*call, len(batches))
-	for i, b := range batches {
-		args := append(make([]any, 0, 5+4*len(b.jobs)), b.partition, p.id, epochText(b.seq), job.IdempotencyTTL.Milliseconds(), p.q.Partitions)
-		for _, j := range b.jobs {
-			args = append(args, j.encoded[0], j.encoded[1], j.encoded[2], "")
-		}
-		calls[i] = &call{shard: p.s.shardOf(p.q, b.partition), args: args}
+	out := p.calls(batches)
+	calls := make([]*call, len(out))
+	for i, c := range out {
+		calls[i] = &c.call
 	}
 	p.s.runAllConfirmed(ctx, &p.s.scripts.enqueue, calls)
 	healthy, missing := true, false
 	p.mu.Lock()
 	p.failure = nil
-	for i, b := range batches {
-		b.inFlight = false
-		if errors.Is(calls[i].err, job.ErrNotFound) && !b.recreated {
-			b.recreated, missing = true, true
-		} else if !p.settle(b, calls[i]) {
-			healthy = false
+	for _, c := range out {
+		answers := list(c.value)
+		for i, b := range c.batches {
+			b.inFlight = false
+			if errors.Is(c.err, job.ErrNotFound) && !b.recreated {
+				b.recreated, missing = true, true
+			} else if !p.settle(b, c.err, text(at(answers, i))) {
+				healthy = false
+			}
 		}
 	}
 	p.mu.Unlock()
@@ -175,17 +225,39 @@ func (p *Producer) send(batches []*outBatch) bool {
 	return healthy
 }
 
+// added reads an answer of the script to one batch.
+func (b *outBatch) added(answer string) (job.EntryID, error) {
+	id, rest, _ := strings.Cut(answer, " ")
+	first, ok := job.ParseEntryID(id)
+	if !ok {
+		if answer == "" {
+			return first, badAnswer("enqueue", answer)
+		}
+		return first, wrap("enqueue", answerError(answer))
+	}
+	if count, _, _ := strings.Cut(rest, " "); count != strconv.Itoa(len(b.jobs)) {
+		return first, badAnswer("enqueue", answer)
+	}
+	return first, nil
+}
+
+// answerError is what a script says of one part of a call, as the server would say it of
+// the whole.
+type answerError string
+
+func (e answerError) Error() string { return string(e) }
+
+// RedisError makes it a redis.Error: the server answered.
+func (answerError) RedisError() {}
+
 // settle ends a batch, or leaves it to be sent again. It reports false for the latter.
-func (p *Producer) settle(b *outBatch, k *call) bool {
-	err := k.err
+func (p *Producer) settle(b *outBatch, err error, answer string) bool {
+	var first job.EntryID
+	if err == nil {
+		first, err = b.added(answer)
+	}
 	switch {
 	case err == nil:
-		l := list(k.value)
-		first, ok := job.ParseEntryID(text(at(l, 0)))
-		if !ok || int(number(at(l, 1))) != len(b.jobs) {
-			err = badAnswer("enqueue", k.value)
-			break
-		}
 		for i, j := range b.jobs {
 			id := job.ID{Partition: b.partition, Entry: job.EntryID{Ms: first.Ms, Seq: first.Seq + uint64(i)}}
 			j.req.finish(j.index, job.Receipt{ID: id.String(), Partition: b.partition}, nil)

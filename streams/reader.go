@@ -31,6 +31,9 @@ type Reader struct {
 	seen   []string // control messages to acknowledge with the next read
 	doomed []int64  // connections to that process that were given up and are not known to be ended
 
+	fields []string          // of one entry, used again for the next
+	types  map[string]string // of jobs, as they are
+
 	mu     sync.Mutex // guards client and conn against Close
 	closed bool
 }
@@ -169,15 +172,18 @@ func (r *Reader) Read(ctx context.Context, parts []int, count int, block time.Du
 	for range len(parts) + 1 {
 		args = append(args, ">")
 	}
-	reply, err := r.doRead(ctx, args)
+	raw, err := r.doRead(ctx, args)
+	var batch job.ReadBatch
+	if err == nil {
+		batch, err = r.batch(raw)
+	}
 	if err := r.readError("read", err); err != nil {
 		return job.ReadBatch{}, err
 	}
-	batch, err := r.parse(reply)
 	if len(batch.Jobs) > 0 {
 		failpoint.Hit(failpoint.W1)
 	}
-	return batch, err
+	return batch, nil
 }
 
 func (r *Reader) readError(doing string, err error) error {
@@ -189,28 +195,6 @@ func (r *Reader) readError(doing string, err error) error {
 	default:
 		return wrap(doing, err)
 	}
-}
-
-func (r *Reader) parse(reply []any) (job.ReadBatch, error) {
-	var b job.ReadBatch
-	for _, s := range reply {
-		pair, ok := s.([]any)
-		if !ok || len(pair) != 2 {
-			return b, fmt.Errorf("read: the server's answer has another form than XREADGROUP's")
-		}
-		name, _ := pair[0].(string)
-		rows, _ := pair[1].([]any)
-		if name == r.inbox {
-			b.Control = append(b.Control, controlEntries(rows)...)
-			continue
-		}
-		p, ok := partitionOfStream(name)
-		if !ok {
-			continue
-		}
-		b.Jobs = append(b.Jobs, job.PartitionEntries{Partition: p, Entries: entries(rows, p, r.q.Partitions)})
-	}
-	return b, nil
 }
 
 const historyPage = 1000
@@ -270,15 +254,17 @@ func (r *Reader) AckControl(_ context.Context, ids []string) error {
 	return nil
 }
 
-// doRead sends a read, and before it in the same round trip what AckControl was told.
-func (r *Reader) doRead(ctx context.Context, args []any) ([]any, error) {
+// doRead sends a read, and before it in the same round trip what AckControl was told. An
+// error reply is in the answer too.
+func (r *Reader) doRead(ctx context.Context, args []any) ([]byte, error) {
 	if len(r.seen) == 0 {
-		return r.conn.Do(ctx, args...).Slice()
+		return r.conn.DoRaw(ctx, args...).Result()
 	}
 	p := r.conn.Pipeline()
 	p.XAck(ctx, r.inbox, r.inc, r.seen...)
-	cmd := p.Do(ctx, args...)
+	cmd := redis.NewRawCmd(ctx, args...)
+	_ = p.Process(ctx, cmd) // queues it
 	r.seen = r.seen[:0]
 	_, _ = p.Exec(ctx) // each command keeps its own error
-	return cmd.Slice()
+	return cmd.Result()
 }

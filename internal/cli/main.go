@@ -50,6 +50,11 @@ const secondGrace = 300 * time.Millisecond
 // SIGINT or SIGTERM ends its context; a second one ends the process at once.
 func Main(run Program) int {
 	app.Quiet()
+	if os.Getenv("GOGC") == "" {
+		// What lives is small beside what passes through: collected at Go's default of 100 a
+		// busy worker spends a tenth of its time on it, to save some 10 MB.
+		debug.SetGCPercent(400)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

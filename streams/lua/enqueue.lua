@@ -1,36 +1,56 @@
--- Adds a batch of jobs to one partition, once per (producer, sequence).
+-- Adds batches of jobs to partitions of one shard, each once per (producer, sequence).
 -- KEYS[1] prefix of the shard
--- ARGV[1] partition, ARGV[2] producer id, ARGV[3] sequence, ARGV[4] memory in ms
--- ARGV[5] partitions of the queue as the producer knows it, ARGV[6..] type, key, payload, meta of each job
--- Returns {first id, count, 1 if this batch was there already}. The ids of a batch are
--- consecutive: first, then the same ms with rising seq, so (first, count) tells them all.
--- Errors: NOQUEUE, RECOUNTED (the queue was made anew with another number of partitions), STALE (a later batch of this producer was seen; this one was given up).
-local K, p = KEYS[1], ARGV[1]
-if redis.call('HEXISTS', K .. 'owner', p) == 0 then
-  return redis.error_reply('NOQUEUE partition ' .. p .. ' has no record')
+-- ARGV[1] producer id, ARGV[2] memory in ms, ARGV[3] partitions of the queue as the producer knows it,
+-- then for each batch: partition, sequence, number of jobs, and type, key, payload of each job
+-- Returns for each batch "<first id> <count> <1 if it was there already>", or why nothing of it was
+-- added: STALE (a later batch of this producer was seen; this one was given up), or what the
+-- server said. The ids of a batch are consecutive: first, then the same ms with rising seq, so
+-- (first, count) tells them all.
+-- Errors, with nothing added: NOQUEUE, RECOUNTED (the queue was made anew with another number of partitions).
+local K = KEYS[1]
+local parts, from, at = {}, {}, 4
+while at <= #ARGV do
+  parts[#parts + 1], from[#from + 1] = ARGV[at], at
+  at = at + 3 + 3 * tonumber(ARGV[at + 2])
 end
-if redis.call('HGET', K .. 'ring', 'partitions') ~= ARGV[5] then
+local owners = redis.call('HMGET', K .. 'owner', unpack(parts))
+for i, p in ipairs(parts) do
+  if not owners[i] then return redis.error_reply('NOQUEUE partition ' .. p .. ' has no record') end
+end
+if redis.call('HGET', K .. 'ring', 'partitions') ~= ARGV[3] then
   return redis.error_reply('RECOUNTED the queue was made anew with another number of partitions')
 end
-local memory = K .. 'producer:' .. ARGV[2]
-local last = redis.call('HGET', memory, p)
-if last then
-  local seq, id, n = string.match(last, '^(%d+) (%S+) (%d+)$')
-  if seq == ARGV[3] then return {id, tonumber(n), 1} end
-  if seq and tonumber(seq) > tonumber(ARGV[3]) then
-    return redis.error_reply('STALE sequence ' .. ARGV[3] .. ' after ' .. seq)
+local memory = K .. 'producer:' .. ARGV[1]
+local seen = redis.call('HMGET', memory, unpack(parts))
+
+-- One batch's answer, and whether it was added now.
+local function add(i)
+  local a = from[i]
+  local sequence, n = ARGV[a + 1], tonumber(ARGV[a + 2])
+  local seq, answer = string.match(seen[i] or '', '^(%d+) (.*)$')
+  if seq == sequence then return answer .. ' 1' end
+  if seq and tonumber(seq) > tonumber(sequence) then return 'STALE sequence ' .. sequence .. ' after ' .. seq end
+  local stream, first, id = K .. 'jobs:' .. parts[i], nil, '*'
+  for j = a + 3, a + 3 * n, 3 do
+    local added = redis.pcall('XADD', stream, id, 'type', ARGV[j], 'key', ARGV[j + 1], 'payload', ARGV[j + 2], 'meta', '')
+    if type(added) == 'table' then return added.err end
+    if not first then
+      first = added
+      id = string.match(added, '^(%d+)') .. '-*'
+    end
   end
+  return first .. ' ' .. ARGV[a + 2], true
 end
-local stream, first, rest = K .. 'jobs:' .. p, nil, '*'
-for i = 6, #ARGV, 4 do
-  local id = redis.call('XADD', stream, rest, 'type', ARGV[i], 'key', ARGV[i + 1],
-    'payload', ARGV[i + 2], 'meta', ARGV[i + 3])
-  if not first then
-    first = id
-    rest = string.match(id, '^(%d+)') .. '-*'
+
+local out, notes = {}, {}
+for i, p in ipairs(parts) do
+  local answer, added = add(i)
+  if added then
+    notes[#notes + 1], notes[#notes + 2] = p, ARGV[from[i] + 1] .. ' ' .. answer
+    answer = answer .. ' 0'
   end
+  out[i] = answer
 end
-local n = (#ARGV - 5) / 4
-redis.call('HSET', memory, p, ARGV[3] .. ' ' .. first .. ' ' .. string.format('%.0f', n))
-redis.call('PEXPIRE', memory, ARGV[4])
-return {first, n, 0}
+if #notes > 0 then redis.call('HSET', memory, unpack(notes)) end
+redis.call('PEXPIRE', memory, ARGV[2])
+return out

@@ -1,0 +1,91 @@
+package consumergroup
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"ringmaster/job"
+)
+
+// runContext is the context of one attempt: it ends with the handler timeout, with the
+// worker's session, or when the attempt is told to end. Timer and channel are made when
+// somebody asks for them: most handlers never do, and they would cost as much as all else
+// that is done for a job. Safe for concurrent use.
+type runContext struct {
+	base     context.Context //nolint:containedctx // it is a context
+	deadline time.Time       // set before the handler starts
+
+	mu     sync.Mutex
+	made   context.Context //nolint:containedctx // what answers once somebody has asked
+	cancel context.CancelCauseFunc
+	stop   context.CancelFunc // of the timer
+	ended  error              // why, if it ended before anybody asked
+}
+
+func newRunContext(base context.Context) *runContext { return &runContext{base: base} }
+
+// begin sets the deadline. It is called once, before anybody else has the context.
+func (c *runContext) begin(timeout time.Duration) { c.deadline = time.Now().Add(timeout) }
+
+// Deadline implements context.Context.
+func (c *runContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// Done implements context.Context.
+func (c *runContext) Done() <-chan struct{} { return c.make().Done() }
+
+// Err implements context.Context.
+func (c *runContext) Err() error { return c.make().Err() }
+
+// Value implements context.Context. The context that is made answers for itself, so that
+// context.Cause and contexts derived from this one find it.
+func (c *runContext) Value(key any) any { return c.make().Value(key) }
+
+func (c *runContext) make() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.made == nil {
+		var base context.Context
+		base, c.cancel = context.WithCancelCause(c.base)
+		c.made, c.stop = context.WithDeadlineCause(base, c.deadline, job.ErrTimeout)
+		if c.ended != nil {
+			c.cancel(c.ended)
+		}
+	}
+	return c.made
+}
+
+// end ends the context with a cause, unless it has ended.
+func (c *runContext) end(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		c.ended = cause
+	}
+	if c.made != nil {
+		c.cancel(cause)
+	}
+}
+
+// close says why the context has ended, nil if it had not, and ends it.
+func (c *runContext) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var cause error
+	switch {
+	case c.made != nil:
+		cause = context.Cause(c.made)
+		c.cancel(nil)
+		c.stop()
+	case c.ended != nil:
+		cause = c.ended
+	case c.base.Err() != nil:
+		cause = context.Cause(c.base)
+	case !time.Now().Before(c.deadline):
+		cause = job.ErrTimeout
+	}
+	if c.ended == nil {
+		c.ended = context.Canceled
+	}
+	return cause
+}

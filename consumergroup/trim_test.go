@@ -1,0 +1,54 @@
+package consumergroup
+
+import (
+	"errors"
+	"testing"
+
+	"ringmaster/job"
+)
+
+// A stream is trimmed with an end once enough has ended in it, and swept up otherwise.
+func TestTrimming(t *testing.T) {
+	b := newBench(t, nil)
+	sweep := func() int {
+		b.fake.trims = nil
+		b.s.sweep(t.Context())
+		return len(b.fake.trims)
+	}
+	if n := sweep(); n != 1 {
+		t.Fatalf("%d sweeps of a new tenure, want one for what a former owner left", n)
+	}
+	if n := sweep(); n != 0 {
+		t.Fatalf("%d sweeps where nothing has ended", n)
+	}
+	ends := func(n int) []ended {
+		var out []ended
+		for range n {
+			out = append(out, ended{it: &item{t: b.ten}, c: job.Completion{Outcome: job.Done}})
+		}
+		return out
+	}
+	if g := b.s.group(ends(trimAfter - 1)); len(g) != 1 || g[0].acks.Trim || len(g[0].acks.Completions) != trimAfter-1 {
+		t.Fatalf("%+v", g)
+	}
+	if g := b.s.group(ends(1)); len(g) != 1 || !g[0].acks.Trim {
+		t.Fatalf("%+v", g)
+	}
+	if n := sweep(); n != 0 {
+		t.Fatalf("%d sweeps of what was trimmed", n)
+	}
+	b.s.group(ends(1))
+	b.fake.trimErr = errors.New("no answer")
+	if n := sweep(); n != 1 {
+		t.Fatalf("%d sweeps, want 1", n)
+	}
+	b.fake.trimErr = nil
+	if n := sweep(); n != 1 {
+		t.Fatalf("%d sweeps after one that failed, want 1", n)
+	}
+	b.ten.over = true
+	b.s.group(ends(1))
+	if n := sweep(); n != 0 {
+		t.Fatalf("%d sweeps of a tenure that is over", n)
+	}
+}
