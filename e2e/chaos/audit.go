@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"ringmaster/internal/app"
 	"ringmaster/internal/ledger"
 	"ringmaster/job"
 	"ringmaster/streams"
@@ -24,6 +25,7 @@ type auditor struct {
 	control *streams.Subscriber
 	told    map[string]bool // findings of the rig itself are told once
 	planned uint64          // the highest ring epoch that had a plan
+	forgot  bool            // the journal may have lost entries too
 	resizes int             // plans; ring epochs do not tell, since a failover raises them further
 }
 
@@ -47,7 +49,10 @@ func (a *auditor) found(kind, format string, args ...any) {
 
 // Forgets announces that the server may have lost acknowledged writes since the last quiet
 // moment: what follows from that is counted apart, up to the next.
-func (r *Rig) Forgets() { r.audit.checker.Failover() }
+func (r *Rig) Forgets() {
+	r.audit.checker.Failover()
+	r.audit.forgot = true
+}
 
 // check reads on and judges everything. Nothing may be under way; idle says that all jobs
 // are done.
@@ -68,6 +73,21 @@ func (a *auditor) check(ctx context.Context, idle bool) error {
 		return err
 	}
 	a.checker.Settle(idle)
+	return a.verify(ctx, idle)
+}
+
+// verify asks the product's own audit, which must agree, also while everything is at work.
+func (a *auditor) verify(ctx context.Context, idle bool) error {
+	if a.forgot {
+		return nil
+	}
+	v, err := app.Verify(ctx, a.r.Store, queueName)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if v.Lost+v.CompletedTwice+v.OutOfOrder > 0 || (idle && v.Open > 0) {
+		a.found("verify", "the queue's own audit says %+v", v)
+	}
 	return nil
 }
 

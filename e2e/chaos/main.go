@@ -94,7 +94,7 @@ func chaos(args []string) int {
 
 func newRun(f *flags) (*Run, error) {
 	u := &Run{tier: f.tier, seed: f.seed, repeat: f.repeat, per: f.per, rate: f.rate, soak: f.soak, limit: f.limit, dir: f.dir, keep: f.keep, quiet: f.quiet,
-		began: time.Now(), ledger: ledger.NewReport(), results: map[int]*result{}, points: map[failpoint.Point]int{}, metrics: map[string][]time.Duration{}, rss: map[string][]sample{}, now: "start"}
+		began: time.Now(), ledger: ledger.NewReport(), results: map[int]*result{}, points: map[failpoint.Point]int{}, metrics: map[string][]time.Duration{}, losses: map[string]Losses{}, rss: map[string][]sample{}, now: "start"}
 	defaults, ok := tiers()[f.tier]
 	if !ok {
 		return nil, fmt.Errorf("no tier %q: pr, nightly or release", f.tier)

@@ -30,6 +30,14 @@ func (r *Report) page() string {
 	listed(line, "Anomalies", r.Findings, func(f finding) string { return fmt.Sprintf("%s (%s): %s", f.Kind, f.Where, f.Text) })
 	listed(line, "Void because", r.Voids, func(v string) string { return v })
 	counted(line, "Rolled back by announced failovers", l.RolledBack)
+	if len(r.Losses) > 0 {
+		line("## Losses\n\nWhere the server forgets what it had acknowledged, and nobody waited for copies, or somebody deletes it.\n\n| where | acknowledged | rolled back | lost before they had run | ran again |\n|---|--:|--:|--:|--:|")
+		for _, row := range slices.Sorted(maps.Keys(r.Losses)) {
+			l := r.Losses[row]
+			line("| %s | %d | %d | %d | %d |", row, l.Acknowledged, l.RolledBack, l.Lost, l.RanAgain)
+		}
+		line("")
+	}
 	line("## Recovery\n\n| what | n | p50 | p99 | max |\n|---|--:|--:|--:|--:|")
 	for _, name := range slices.Sorted(maps.Keys(r.Recovery)) {
 		t := r.Recovery[name]

@@ -100,6 +100,7 @@ func (r *Rig) reckon(ctx context.Context) (reckoning, error) {
 			k.rolledBack++
 		}
 	}
+	r.run.lost(k)
 	r.Logf("%d acknowledged, of these %d rolled back (%d before they had run); %d ran again; %d unknown", k.accepted, len(k.forgotten), len(k.lost), k.rolledBack, k.unknown)
 	return k, nil
 }

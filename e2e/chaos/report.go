@@ -31,6 +31,7 @@ type Report struct {
 	Voids    []string       `json:"voids"`
 	Ledger   ledger.Report  `json:"ledger"`
 
+	Losses     map[string]Losses `json:"losses"` // of rows in which the server forgets what it had acknowledged
 	Recovery   map[string]Times  `json:"recovery"`
 	Memory     map[string]Growth `json:"memory"`     // by kind of process
 	Goroutines int               `json:"goroutines"` // the most above a process's base at a quiet moment
@@ -54,6 +55,15 @@ type RowReport struct {
 	Tries  int    `json:"tries"`
 	Ms     int64  `json:"ms"` // with all that was waited for
 	Cannot string `json:"cannot,omitempty"`
+}
+
+// Losses are jobs of rings whose server forgot acknowledged writes, as their durability
+// allows, or where somebody deleted them.
+type Losses struct {
+	Acknowledged int `json:"acknowledged"` // to producers, in these rings
+	RolledBack   int `json:"rolled_back"`  // of these, the server does not know that they ended
+	Lost         int `json:"lost"`         // of these, no handler had ended them either
+	RanAgain     int `json:"ran_again"`
 }
 
 // Times are of recoveries, in milliseconds.
@@ -85,7 +95,7 @@ type Bounds struct {
 
 func (u *Run) report(ctx context.Context, rerun string) Report {
 	r := Report{Summary: u.summary(), Date: u.began.UTC().Format(time.RFC3339), Took: time.Since(u.began).Round(time.Second).String(), Seed: u.seed,
-		Commit: commit(ctx), Machine: machine(ctx), Rerun: rerun, Points: map[string]int{}, Findings: u.anomalies, Voids: u.voids, Ledger: u.ledger,
+		Commit: commit(ctx), Machine: machine(ctx), Rerun: rerun, Points: map[string]int{}, Findings: u.anomalies, Voids: u.voids, Ledger: u.ledger, Losses: u.losses,
 		Recovery: map[string]Times{}, Memory: u.growth(), Goroutines: u.grown[0], FDs: u.grown[1]}
 	for p, n := range u.points {
 		r.Points[string(p)] = n

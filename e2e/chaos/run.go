@@ -40,6 +40,7 @@ type Run struct {
 	points    map[failpoint.Point]int
 	anomalies []finding
 	voids     []string
+	losses    map[string]Losses // by row
 	metrics   map[string][]time.Duration
 	rss       map[string][]sample // by process
 	grown     [2]int              // most goroutines and descriptors above base
@@ -81,6 +82,18 @@ func (u *Run) hit(p failpoint.Point) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.points[p]++
+}
+
+// lost counts what a row's failover or deletion took.
+func (u *Run) lost(k reckoning) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	l := u.losses[u.now]
+	l.Acknowledged += k.accepted
+	l.RolledBack += len(k.forgotten)
+	l.Lost += len(k.lost)
+	l.RanAgain += k.rolledBack
+	u.losses[u.now] = l
 }
 
 func (u *Run) metric(name string, d time.Duration) {

@@ -84,6 +84,9 @@ func (r *Rig) round(ctx context.Context) error {
 		if err := r.atLeast(dispatcher, 1); err != nil {
 			return err
 		}
+		if err := r.audit.verify(ctx, false); err != nil {
+			r.Logf("%v", err) // the server may be away
+		}
 		if len(some) == 0 {
 			continue
 		}
