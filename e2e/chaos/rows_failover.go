@@ -25,7 +25,7 @@ func failoverRows() []Row {
 	return []Row{
 		{Number: 44, Name: "a replica is promoted; processes wait for it (D2)", Expect: "nothing acknowledged is lost, nothing ends twice; jobs run within two leases and 5 s", Ring: confirmed(), Run: promotes},
 		{Number: 45, Name: "a replica is promoted that was cut off for 2 s; nobody waits for it (D0)", Expect: "lost is only what was acknowledged meanwhile, and it is counted; what was rolled back runs again; nothing is stuck", Ring: async("key"), Run: promotesTheForgetful, Loss: true},
-		{Number: 46, Name: "a replica is promoted that does not know of the resize under way", Expect: "as 45; a resize is planned anew and ends", Ring: async("key"), Run: promotesDuringResize, Loss: true},
+		{Number: 46, Name: "a replica is promoted that does not know of the resize under way, in mode ring", Expect: "as 45; a resize is planned anew and ends", Ring: async("ring"), Run: promotesDuringResize, Loss: true},
 		{Number: 47, Name: "two primaries for 5 s, the former with a dispatcher, a worker and a producer; min-replicas-to-write 1", Expect: "the former refuses within 3 s; its worker is evicted at the other; lost is only what the former acknowledged meanwhile",
 			Ring: RingSpec{Name: "split", Server: replicated(2, "--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")}, Run: splitBrain, Loss: true},
 		{Number: 48, Name: "the replica is cut off; processes wait for it", Expect: "outcomes are unknown, none is ok; with the replica back jobs run", Ring: confirmed(), Run: replicaAway},
