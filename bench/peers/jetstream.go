@@ -82,8 +82,9 @@ func natsServer(ctx context.Context) (server, error) {
 
 // openJetStream has a work queue, whose messages go when they are acknowledged, in files;
 // asynchronous publishing with two batches under way; and one pull consumer that fetches
-// ahead, whose messages as many goroutines handle and acknowledge. Its limit of 1,000
-// messages without ack is raised to what may be under way.
+// 4,000 ahead instead of 500, whose messages as many goroutines as the others have handle
+// and acknowledge. The consumer's limit of 1,000 messages without ack is raised to what
+// may be under way.
 func openJetStream(ctx context.Context, at string) (system, error) {
 	conn, err := nats.Connect(at)
 	if err != nil {
@@ -112,7 +113,7 @@ func openJetStream(ctx context.Context, at string) (system, error) {
 			}
 		})
 	}
-	consuming, err := consumer.Consume(func(m jetstream.Msg) { ready <- m })
+	consuming, err := consumer.Consume(func(m jetstream.Msg) { ready <- m }, jetstream.PullMaxMessages(8*many))
 	if err != nil {
 		return system{}, err
 	}
