@@ -303,8 +303,8 @@ func (s *shard) setGate(part int, epoch uint64, open bool) {
 	if t == nil {
 		return
 	}
-	t.gate = open
 	s.w.deps.Log.Debug("gate", "partition", part, "epoch", epoch, "open", open)
+	t.gate = open
 	if open {
 		t.closedAt = time.Time{}
 		delete(s.closing, t)
