@@ -5,11 +5,12 @@
 -- phase each member replied to in the present ring epoch {member, phase, ...}, time {s, us}}
 local members = redis.call('HGETALL', K .. 'members')
 local left, replied = {}, {}
-local acks = K .. 'acks:' .. ring('epoch')
+local lists, replies = {}, redis.call('HGETALL', K .. 'acks:' .. ring('epoch'))
+for i = 1, #replies, 2 do lists[replies[i]] = replies[i + 1] end
 for i = 1, #members, 2 do
   left[#left + 1] = redis.call('PTTL', K .. 'alive:' .. members[i])
-  local list = redis.call('HGET', acks, members[i]) or ''
-  for phase = 3, 1, -1 do
+  local list = lists[members[i]]
+  for phase = list and 3 or 0, 1, -1 do
     if string.find(list, '"phase":' .. phase .. ',', 1, true) then
       replied[#replied + 1] = members[i]
       replied[#replied + 1] = phase
