@@ -56,6 +56,8 @@ func (s *shard) drop(a resize.DropPartition) {
 		return
 	}
 	delete(s.tenures, a.Part)
+	// Its gate closes with it, and may have been the last one that was open.
+	s.barrier = s.barrier || t.gate
 	s.w.abandon(t, a.Cancel)
 	if !a.Cancel && t.running > 0 {
 		if t.closedAt.IsZero() {
@@ -65,6 +67,7 @@ func (s *shard) drop(a resize.DropPartition) {
 	} else {
 		delete(s.closing, t)
 	}
+	s.runEnded(t)
 }
 
 // abandon ends a tenure's claim on everything that does not run. The lock is held.

@@ -1,6 +1,7 @@
 package consumergroup
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -87,5 +88,32 @@ func (b *bench) expectNothingLeft() {
 	if len(b.s.ends) != 0 || len(b.ten.items) != 0 || b.w.runs != 0 || b.w.heldBytes != 0 || len(b.s.closing) != 0 || len(b.s.started) != 0 {
 		b.t.Fatalf("left behind: ends %s, %d items, %d runs, %d bytes, %d closing, %d started",
 			ids(b.s.ends), len(b.ten.items), b.w.runs, b.w.heldBytes, len(b.s.closing), len(b.s.started))
+	}
+}
+
+// Partitions that are dropped with open gates leave nothing open either: a barrier may wait
+// for the worker to say so, once what ran has ended.
+func TestTheLastGateClosesWithItsPartition(t *testing.T) {
+	told := func(b *bench) bool {
+		return slices.ContainsFunc(b.s.events, func(ev resize.ParticipantEvent) bool { _, is := ev.(resize.RunsEnded); return is })
+	}
+	for _, lost := range []bool{true, false} {
+		b := newBench(t, nil)
+		b.arrive(entry(1, "k"))
+		it := b.mustStart(1)
+		b.s.drop(resize.DropPartition{Part: 0, Epoch: 1, Cancel: lost})
+		if told(b) {
+			t.Fatal("told while a job runs")
+		}
+		b.finish(it)
+		b.answer(job.Refused)
+		if !told(b) {
+			t.Fatalf("not told that nothing runs (lost: %v)", lost)
+		}
+	}
+	b := newBench(t, nil)
+	b.s.drop(resize.DropPartition{Part: 0, Epoch: 1, Cancel: true})
+	if !told(b) {
+		t.Fatal("not told where nothing ran")
 	}
 }

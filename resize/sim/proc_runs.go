@@ -67,6 +67,7 @@ func (k *proc) drop(a resize.DropPartition) {
 		return
 	}
 	k.parts[a.Part] = nil
+	k.barrier = k.barrier || l.gate
 	for _, it := range l.abandon(a.Cancel) {
 		k.began(it)
 		k.giveBack(it)
