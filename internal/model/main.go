@@ -128,6 +128,8 @@ func table(w io.Writer, results []result) {
 			note = "bitstate, " + r.coverage
 		case r.truncated:
 			note = "cut short"
+		case r.redundant:
+			note = "exhaustive: covered"
 		}
 		_, _ = fmt.Fprintf(w, "%-58s %12.0f %7d %9s %9s  %.100s\n", r.name, r.states, r.errors,
 			r.cpu.Round(100*time.Millisecond), r.wall.Round(100*time.Millisecond), note)
@@ -135,40 +137,52 @@ func table(w io.Writer, results []result) {
 }
 
 // summary is the last line, and whether all is well: no error, and no search cut short
-// that was to be exhaustive. Of mutants each must give an error.
+// that was to be exhaustive. Of mutants each must give an error, and a redundant one alone none.
 func summary(form string, results []result) (string, bool) {
+	if form == "mutants" {
+		return mutantSummary(results)
+	}
 	var states float64
 	found, truncated := 0, 0
-	missed := []string{}
 	ok := true
 	for _, r := range results {
 		states += r.states
 		found += r.errors
-		if r.errors == 0 {
-			missed = append(missed, r.name)
-		}
 		if r.truncated && r.errors == 0 {
 			truncated++
 			ok = ok && r.bitstate
 		}
 	}
-	var out any
-	if form == "mutants" {
-		ok = len(missed) == 0
-		out = struct {
-			Mutants int      `json:"mutants"`
-			Caught  int      `json:"caught"`
-			Missed  []string `json:"missed"`
-		}{len(results), len(results) - len(missed), missed}
-	} else {
-		ok = ok && found == 0
-		out = struct {
-			Configs   int   `json:"configs"`
-			States    int64 `json:"states"`
-			Errors    int   `json:"errors"`
-			Truncated int   `json:"truncated"`
-		}{len(results), int64(states), found, truncated}
+	line, err := json.Marshal(struct {
+		Configs   int   `json:"configs"`
+		States    int64 `json:"states"`
+		Errors    int   `json:"errors"`
+		Truncated int   `json:"truncated"`
+	}{len(results), int64(states), found, truncated})
+	return string(line), ok && found == 0 && err == nil
+}
+
+func mutantSummary(results []result) (string, bool) {
+	mutants, caught := 0, 0
+	missed := []string{}
+	for _, r := range results {
+		wanted := r.errors > 0
+		if r.redundant {
+			wanted = r.errors == 0 && !r.truncated
+		} else {
+			mutants++
+		}
+		switch {
+		case !wanted:
+			missed = append(missed, r.name)
+		case !r.redundant:
+			caught++
+		}
 	}
-	line, err := json.Marshal(out)
-	return string(line), ok && err == nil
+	line, err := json.Marshal(struct {
+		Mutants int      `json:"mutants"`
+		Caught  int      `json:"caught"`
+		Missed  []string `json:"missed"`
+	}{mutants, caught, missed})
+	return string(line), len(missed) == 0 && err == nil
 }

@@ -32,7 +32,12 @@
 #define FAIL   256  /* a handler fails: the job goes back */
 #define REVOKE 512  /* a permit of a live drainer is taken back */
 #define ROLL   1024 /* Redis is replaced by an older copy of itself */
+/* Until Redis was rolled back one fault is kept for that: without it the history is one of another search. */
+#if KINDS & ROLL
+#define MAY(k) (faults > (rolled -> 0 : 1) && (KINDS & (k)))
+#else
 #define MAY(k) (faults > 0 && (KINDS & (k)))
+#endif
 
 #define NJ 3
 #define NONE 15                                  /* nobody; as a holder: marked for reclaim */
@@ -60,24 +65,34 @@ byte news;                                       /* workers whose change number 
 byte lead[2];                                    /* dispatcher: 0 follower, 1 leads, 2 believes that it does */
 /* ---- outside of Redis ---- */
 byte inc[NW];                                    /* incarnation of a worker: worker + NW * how often it joined */
-byte dead, gone;                                 /* workers whose process is not there; that have left */
+byte dead, stops;                                /* workers whose process is not there; that leave */
 byte runs[NW * NJ];                               /* epochs under which a worker runs a job, as bits */
 byte done[NJ];
 byte ghost[NW];                                  /* 1 + partition of a read that was given up and is not executed yet */
 byte late, latej, latee;                         /* an ack on its way: 1 + incarnation, job, epoch */
 byte faults = FAULTS, moves = MOVES;
-bit weak;                                        /* a live run has lost its permit: it may overlap, and is refused */
+#if KINDS & (ACK | REVOKE)
+byte past[NW * NJ];                              /* of runs, those that may overlap: the permit was taken back, or only the ack is repeated */
+#define RUNNING(v,j) (runs[(v) * NJ + (j)] & ~past[(v) * NJ + (j)])
+#define PAST(v,j,es) past[(v) * NJ + (j)] = past[(v) * NJ + (j)] | (runs[(v) * NJ + (j)] & (es))
+#else
+#define RUNNING(v,j) runs[(v) * NJ + (j)]
+#define PAST(v,j,es) skip
+#endif
 byte fresh;                                      /* dispatchers whose plan was computed from the present ring epoch */
 #if KINDS & ROLL
 byte cut;                                        /* workers whose connections the roll-back ended */
 byte heard, back;                                /* workers that heard news since the copy; that know more than Redis does */
-#define ROLLED weak                              /* what completed since the copy is forgotten: order counts anew */
+bit kept, rolled;                                /* a copy is there; it has taken over */
+#define KEPT kept
+#define ROLLED rolled                            /* what completed since the copy is forgotten: order counts anew */
 #define HEAR heard = heard | B(w)
 /* Heartbeats show the new ring epoch to all. Where Redis never goes back, who lost no message
  * finds nothing new in the records, so the step is left out there. */
 #define OTHERS news = news | (B(NW) - 1)
 #define AHEAD (back & B(w))
 #else
+#define KEPT false
 #define ROLLED false
 #define HEAR skip
 #define OTHERS skip
@@ -100,9 +115,11 @@ byte heard, back;                                /* workers that heard news sinc
 #ifdef M_PERMIT_BY_NAME
 #define EPOCH(p) 1
 #define PEP(e) 1
+#define RUNSOF(e) 255
 #else
 #define EPOCH(p) ep[p]
 #define PEP(e) (e)
+#define RUNSOF(e) B(e)                           /* which runs a permit is for */
 #endif
 #define tell(box, i, p) if :: IN(i) -> box[(i) % NW] = box[(i) % NW] | B(p) :: else fi
 inline flip1(j, p, keep) {                /* holders() of part_flip */
@@ -158,6 +175,7 @@ inline ack(i, j, e, out) {                       /* out: 1 by the owner, 2 by a 
 #define DEAD(v) (dead & B(v))
 #define RUNE(j,e) (runs[w * NJ + (j)] & B(e))
 #define RUNS(p) (((te[p] && RUNE(0, te[p])) -> 1 : 0) | ((te[p] && RUNE(1, te[p])) -> 2 : 0) | ((te[p] && RUNE(2, te[p])) -> 4 : 0))
+#define stop (stops & B(w))
 #define IDLE (!runs[w * NJ] && !runs[w * NJ + 1] && !runs[w * NJ + 2])
 inline drop(p) {
   te[p] = 0; cur[p] = 0; kn = kn & ~PJ(p); blk = blk & ~PJ(p); snap = snap & ~PJ(p);
@@ -168,14 +186,19 @@ inline drop(p) {
 #else
 #define FORGET skip
 #endif
+inline clear(j, es) {                            /* runs end */
+#if KINDS & (ACK | REVOKE)
+  past[w * NJ + (j)] = past[w * NJ + (j)] & ~(es);
+#endif
+  runs[w * NJ + (j)] = runs[w * NJ + (j)] & ~(es) }
 inline forget() {                                /* all that an incarnation knows */
   drop(0);
 #if NP > 1
   drop(1); seen[1] = 0; m2[w * NP + 1] = 0;
 #endif
   seen[0] = 0; m2[w * NP] = 0; m1[w] = 0; md[w] = 0; mu[w] = 0; news = news & ~B(w);
-  runs[w * NJ] = 0; runs[w * NJ + 1] = 0; runs[w * NJ + 2] = 0;
-  FORGET; unk = 0; rd = 0; stop = 0; ghost[w] = 0 }
+  clear(0, runs[w * NJ]); clear(1, runs[w * NJ + 1]); clear(2, runs[w * NJ + 2]);
+  FORGET; unk = 0; rd = 0; stops = stops & ~B(w); ghost[w] = 0 }
 inline join() {
 #ifndef M_JOIN_BY_NAME
   inc[w] = inc[w] + NW; assert(inc[w] < 15);
@@ -260,16 +283,15 @@ inline records(p) {                              /* snapshotRead, for one partit
 inline rejoin() { forget(); join() }
 
 #define CANSTART(j) (!DEAD(w) && te[PART(j)] && (gate & B(PART(j))) && (kn & B(j)) && !(kn & BELOW(j)) && !(blk & KEYS(j)) && !(RUNS(PART(j)) & KEYS(j)))
-#define OTHER(v, k, j) (runs[(v) * NJ + (k)] && (KEYS(j) & B(k)) && st[k] != 2 && IN(inc[v]))
+#define OTHER(v, k, j) (RUNNING(v, k) && (KEYS(j) & B(k)) && IN(inc[v]))
 #if NW == 2
 #define SOMEONE(k, j) (OTHER(0, k, j) || OTHER(1, k, j))
 #else
 #define SOMEONE(k, j) (OTHER(0, k, j) || OTHER(1, k, j) || OTHER(2, k, j))
 #endif
 #define OVERLAP(j) (SOMEONE(0, j) || SOMEONE(1, j) || SOMEONE(2, j))
-inline clear(j, e) { runs[w * NJ + (j)] = runs[w * NJ + (j)] & ~B(e) }
 inline answered(j, e) {                          /* answered(): r is the store's answer */
-  clear(j, e);
+  clear(j, B(e));
   if
   :: r == 1 && te[PART(j)] == (e) -> kn = kn & ~B(j)
 #ifdef M_REFUSED_FREES
@@ -285,20 +307,20 @@ inline answered(j, e) {                          /* answered(): r is the store's
 
 #define JOBSTEPS(j) \
   :: d_step { CANSTART(j) -> /* step: start */ \
-       if :: IN(ME) && !weak -> assert(!OVERLAP(j)); assert(!(BELOW(j) & 1) || st[0] == 2) :: else fi; \
+       assert(ROLLED || !(BELOW(j) & 1) || st[0] == 2); assert(ROLLED || !IN(ME) || !OVERLAP(j)); \
        runs[w * NJ + j] = runs[w * NJ + j] | B(te[PART(j)]) } \
   :: d_step { runs[w * NJ + j] -> e = LOW(j); ack(ME, j, e, r); answered(j, e); r = 0; e = 0 } /* step: ack */ \
   :: d_step { runs[w * NJ + j] && HIGH(j) != LOW(j) -> e = HIGH(j); ack(ME, j, e, r); answered(j, e); r = 0; e = 0 } \
   :: d_step { runs[w * NJ + j] && MAY(ACK) -> faults--; e = LOW(j); ack(ME, j, e, r); UNANSWERED(j, e); r = 0; e = 0 } /* step: ack unanswered */ \
   :: d_step { runs[w * NJ + j] && MAY(ACK) && !late -> faults--; e = LOW(j); late = ME + 1; latej = j; latee = e; UNANSWERED(j, e); e = 0 } /* step: ack late */ \
-  :: d_step { runs[w * NJ + j] && MAY(FAIL) -> faults--; e = LOW(j); fail(j, e); e = 0 } /* step: fail */
+  :: d_step { (RUNNING(w, j) & B(LOW(j))) && MAY(FAIL) -> faults--; e = LOW(j); fail(j, e); e = 0 } /* step: fail */
 #ifdef M_UNANSWERED_FREES
 #define UNANSWERED(j, e) r = 1; answered(j, e)
 #else
-#define UNANSWERED(j, e) skip
+#define UNANSWERED(j, e) PAST(w, j, B(e))
 #endif
 inline fail(j, e) {                              /* the end Failed, or HandBack */
-  clear(j, e);
+  clear(j, B(e));
   if
   :: OWN(ME, PART(j), e) && HOLDS(ME, j, 0)      /* held on, to run again */
   :: !OWN(ME, PART(j), e) && HOLDS(ME, j, e) -> pc[j] = NONE; pe[j] = 0; tell(mu, owner[PART(j)], PART(j))
@@ -384,6 +406,13 @@ inline released(p) {                             /* the script; r: 1 flipped, 2 
 #else
 #define HEARD ((news & B(w)) || AHEAD)
 #endif
+#ifdef M_RESET_NO_LOOK
+#define LOOKATALL skip
+#elif NP == 1
+#define LOOKATALL look(0)
+#else
+#define LOOKATALL look(0); look(1)
+#endif
 #ifdef M_NO_KILL
 #define CUT skip
 #else
@@ -393,7 +422,7 @@ proctype Worker(byte w) {
   byte te[NP], seen[NP], cur[NP];                /* tenure (epoch), highest epoch heard of, 1 + where the next page begins */
   byte kn, blk, snap;                            /* jobs held; known permits; running set that a release names */
   byte gate, open, paged, closing, rel, unsure, again; /* by partition */
-  bit unk, rd, stop;                             /* a read's outcome is unknown; records are to be read; leaving */
+  bit unk, rd;                                   /* a read's outcome is unknown; records are to be read */
   byte x, r, e;
   d_step {                                       /* w0 owns partition 0, w1 partition 1: open, nothing read */
     if
@@ -408,12 +437,7 @@ end: do
   :: d_step { cut & B(w) -> cut = cut & ~B(w); unk = !DEAD(w) } /* step: connection lost */
 #endif
   :: d_step { !DEAD(w) && unk -> /* step: reset */
-       kn = kn | MERGE; unk = 0; CUT;
-       look(0);
-#if NP > 1
-       look(1)
-#endif
-     }
+       kn = kn | MERGE; unk = 0; CUT; LOOKATALL }
   :: d_step { !DEAD(w) && !unk && (rd || HEARD) && IN(ME) -> /* step: records */
        rd = 0; if :: AHEAD -> r = 1 :: !AHEAD && (news & B(w)) -> HEAR; news = news & ~B(w) :: else fi;
        if :: !r -> records(0) :: else fi;
@@ -432,7 +456,7 @@ end: do
        r = 1; x = ghost[w] - 1; took(x); x = 0; r = 0; ghost[w] = 0 }
   :: d_step { !DEAD(w) && IN(ME) && MAY(CRASH) -> faults--; forget(); dead = dead | B(w) } /* step: crash */
   :: d_step { !DEAD(w) && !stop && IN(ME) && MAY(LEAVE) -> /* step: leave */
-       faults--; leaving = leaving | B(ME); stop = 1;
+       faults--; leaving = leaving | B(ME); stops = stops | B(w);
        if :: te[0] -> closing = closing | 1; gate = gate & ~1 :: else fi;
 #if NP > 1
        if :: te[1] -> closing = closing | 2; gate = gate & ~2 :: else fi
@@ -465,7 +489,7 @@ inline target() {                                /* any member that is up, but t
   fi }
 #define LEADSTEPS(q) \
   :: atomic { lead[d] && !act && (!UP(plan[q]) || HEALTHY(q)) && SOMEUP(q) -> /* step: look */ \
-       p = q; target(); act = 1; fresh = fresh | B(d) } \
+       p = q; saw = plan[q]; target(); act = 1; fresh = fresh | B(d) } \
   :: d_step { lead[d] && !act && !IN(owner[q]) && owner[q] != plan[q] && UP(plan[q]) -> act = 2; p = q; to = plan[q]; e = ep[q] }
 #define ASUP(v, q) (UP(inc[v]) && inc[v] != plan[q])
 #if NW > 2
@@ -477,9 +501,9 @@ inline target() {                                /* any member that is up, but t
 inline revoke(j) { pc[j] = NONE; pe[j] = 0; tell(mu, owner[PART(j)], PART(j)) }
 #define REVOKESTEPS(j) \
   :: d_step { lead[d] == 1 && ORPHAN(j) -> revoke(j) } /* step: revoke */ \
-  :: d_step { lead[d] == 1 && PERMIT(j) && IN(pc[j]) && MAY(REVOKE) -> faults--; weak = 1; revoke(j) } /* step: revoke a live one */
-/* Each fault leaves one former incarnation at most, so as many are looked for. */
-#if FAULTS > 2
+  :: d_step { lead[d] == 1 && PERMIT(j) && IN(pc[j]) && MAY(REVOKE) -> faults--; PAST(pc[j] % NW, j, RUNSOF(pe[j])); revoke(j) } /* step: revoke a live one */
+/* Each fault leaves one former incarnation at most (a roll-back two), so as many are looked for. */
+#if FAULTS > 2 || (FAULTS > 1 && KINDS & ROLL)
 #define OLDEST(v) :: d_step { lead[d] == 1 && inc[v] >= 3 * NW && IN(inc[v] - 3 * NW) -> evict(inc[v] - 3 * NW) }
 #else
 #define OLDEST(v)
@@ -494,6 +518,7 @@ inline revoke(j) { pc[j] = NONE; pe[j] = 0; tell(mu, owner[PART(j)], PART(j)) }
 inline evict(i) { mem = mem & ~B(i); leaving = leaving & ~B(i) }
 proctype Disp(byte d) {
   byte act, p, to, e, x;                         /* what was decided: 1 plan, 2 steal; partition, target, epoch */
+  byte saw;                                      /* the planned owner that it was to replace */
 end: do
   :: d_step { lead[0] != 1 && lead[1] != 1 && lead[d] == 0 && (d == 0 || lead[0] != 0) -> lead[d] = 1 } /* step: lead */
   LEADSTEPS(0)
@@ -504,6 +529,7 @@ end: do
        if
        :: PLANOK && UP(to) && to != plan[p] && (!UP(plan[p]) || moves > 0 || MAY(MOVE)) ->
           if :: UP(plan[p]) && moves > 0 -> moves-- :: UP(plan[p]) && !moves -> faults-- :: else fi;
+          assert(plan[p] == saw);                /* I5 */
           plan[p] = to; fresh = 0;
           if
           :: owner[p] != to && IN(owner[p]) -> tell(m1, owner[p], p)
@@ -512,7 +538,7 @@ end: do
           OTHERS
        :: else
        fi;
-       fresh = fresh & ~B(d); act = 0; p = 0; to = 0 }
+       fresh = fresh & ~B(d); act = 0; p = 0; to = 0; saw = 0 }
   :: d_step { act == 2 -> /* step: steal */
        if :: STEALOK && owner[p] != to -> flip(p, to, 0) :: else fi;
        act = 0; p = 0; to = 0; e = 0 }
@@ -525,7 +551,7 @@ end: do
   EVICTSTEPS(2)
 #endif
   :: d_step { lead[d] == 1 && MAY(LEADER) -> faults--; lead[d] = 2 } /* step: lease ends */
-  :: d_step { lead[d] == 1 && MAY(LEADER) -> faults--; lead[d] = 0; fresh = fresh & ~B(d); act = 0; p = 0; to = 0; e = 0 }
+  :: d_step { lead[d] == 1 && MAY(LEADER) -> faults--; lead[d] = 0; fresh = fresh & ~B(d); act = 0; p = 0; to = 0; saw = 0; e = 0 }
   :: d_step { lead[d] == 2 && !act -> lead[d] = 0 } /* step: step down */
   od }
 
@@ -535,13 +561,20 @@ end: do
   :: d_step { MAY(HINT) && (md[v] | mu[v]) -> faults--; md[v] = 0; mu[v] = 0; news = news | B(v) } \
   :: d_step { MAY(HINT) && m2[v * NP] -> faults--; m2[v * NP] = 0; news = news | B(v) } \
   :: d_step { MAY(HINT) && m2[v * NP + NP - 1] -> faults--; m2[v * NP + NP - 1] = 0; news = news | B(v) }
-#define WAITS(v) ((m1[v] | md[v] | mu[v] | m2[v]) -> B(v) : 0) /* its inbox holds something; with one partition */
-#define DEAF(p) mem = mem & ~B(owner[p]); leaving = leaving & ~B(owner[p])
+#define WAITS(v) ((m1[v] | md[v] | mu[v] | m2[v * NP] | m2[v * NP + NP - 1]) -> B(v) : 0) /* its inbox holds something */
+#define EMPTY(v) m1[v] = 0; md[v] = 0; mu[v] = 0; m2[v * NP] = 0; m2[v * NP + NP - 1] = 0; ghost[v] = 0
+#define DEAF(p) (owner[p] != plan[p] && IN(owner[p]) && UP(plan[p]))
+#define COPYPART(p) kowner[p] = owner[p]; kep[p] = ep[p]; kplan[p] = plan[p]; knxt[p] = nxt[p]
+#define BACKPART(p) owner[p] = kowner[p]; ep[p] = kep[p]; plan[p] = kplan[p]; nxt[p] = knxt[p]; \
+       kowner[p] = 0; kep[p] = 0; kplan[p] = 0; knxt[p] = 0
+#define COPYJOB(j) kst[j] = st[j]; kpc[j] = pc[j]; kpe[j] = pe[j]
+#define BACKJOB(j) st[j] = kst[j]; pc[j] = kpc[j]; pe[j] = kpe[j]; done[j] = (st[j] == 2 -> 1 : 0); kst[j] = 0; kpc[j] = 0; kpe[j] = 0
+#define STOPS(v) (stops & B(v))
 #define MOVED(p) (owner[p] == plan[p] && IN(owner[p]))
 proctype World() {
   byte r;
 #if KINDS & ROLL
-  bit kept; byte knews; short kmem, kleaving; byte kowner[NP], kep[NP], kplan[NP], knxt[NP], kst[NJ], kpc[NJ], kpe[NJ];
+  byte knews; short kmem, kleaving; byte kowner[NP], kep[NP], kplan[NP], knxt[NP], kst[NJ], kpc[NJ], kpe[NJ];
 #endif
   do
   LOSESTEPS(0) /* step: lose */
@@ -551,27 +584,40 @@ proctype World() {
 #endif
   :: d_step { late -> ack(late - 1, latej, latee, r); r = 0; late = 0; latej = 0; latee = 0 } /* step: late ack */
   :: d_step { late -> late = 0; latej = 0; latee = 0 }
-  :: d_step { faults > 0 -> faults = 0 }         /* no more faults: what is at rest now must be well */
+  :: d_step { faults > 0 && !KEPT -> faults = 0 } /* no more faults: what is at rest now must be well */
 #if KINDS & ROLL
-  :: d_step { !kept && MAY(ROLL) -> kept = 1; heard = 0; knews = news | WAITS(0) | WAITS(1); /* step: copy */
-       kmem = mem; kleaving = leaving; kowner[0] = owner[0]; kep[0] = ep[0]; kplan[0] = plan[0]; knxt[0] = nxt[0];
-       kst[0] = st[0]; kst[1] = st[1]; kst[2] = st[2]; kpc[0] = pc[0]; kpc[1] = pc[1]; kpc[2] = pc[2];
-       kpe[0] = pe[0]; kpe[1] = pe[1]; kpe[2] = pe[2] }
-  :: d_step { kept && MAY(ROLL) -> faults--; kept = 0; weak = 1; /* step: roll back */ 
-       news = knews; knews = 0; m1[0] = 0; md[0] = 0; mu[0] = 0; m2[0] = 0; m1[1] = 0; md[1] = 0; mu[1] = 0; m2[1] = 0; ghost[0] = 0; ghost[1] = 0;
-       mem = kmem; leaving = kleaving; owner[0] = kowner[0]; ep[0] = kep[0]; plan[0] = kplan[0]; nxt[0] = knxt[0];
-       st[0] = kst[0]; st[1] = kst[1]; st[2] = kst[2]; pc[0] = kpc[0]; pc[1] = kpc[1]; pc[2] = kpc[2];
-       pe[0] = kpe[0]; pe[1] = kpe[1]; pe[2] = kpe[2];
-       done[0] = (st[0] == 2 -> 1 : 0); done[1] = (st[1] == 2 -> 1 : 0); done[2] = (st[2] == 2 -> 1 : 0);
-       cut = B(NW) - 1; back = heard; heard = 0; late = 0; latej = 0; latee = 0; fresh = 0;
-       kmem = 0; kleaving = 0; kowner[0] = 0; kep[0] = 0; kplan[0] = 0; knxt[0] = 0;
-       kst[0] = 0; kst[1] = 0; kst[2] = 0; kpc[0] = 0; kpc[1] = 0; kpc[2] = 0; kpe[0] = 0; kpe[1] = 0; kpe[2] = 0 }
+  :: d_step { !kept && !rolled && faults > 0 -> /* step: copy */
+       kept = 1; heard = 0; kmem = mem; kleaving = leaving; knews = news | WAITS(0) | WAITS(1);
+#if NW > 2
+       knews = knews | WAITS(2);
+#endif
+       COPYJOB(0); COPYJOB(1); COPYJOB(2); COPYPART(0);
+#if NP > 1
+       COPYPART(1)
+#endif
+     }
+  :: d_step { kept -> /* step: roll back */
+       faults--; kept = 0; rolled = 1;
+       mem = kmem; leaving = kleaving; news = knews; kmem = 0; kleaving = 0; knews = 0;
+       EMPTY(0); EMPTY(1);
+#if NW > 2
+       EMPTY(2);
+#endif
+       BACKJOB(0); BACKJOB(1); BACKJOB(2); BACKPART(0);
+#if NP > 1
+       BACKPART(1);
+#endif
+       cut = B(NW) - 1; back = heard; heard = 0; late = 0; latej = 0; latee = 0; fresh = 0 }
   :: timeout ->                                  /* step: evict a deaf one: nobody releases, and the release timeout ends */
      if
-     :: d_step { owner[0] != plan[0] && IN(owner[0]) && UP(plan[0]) -> DEAF(0) }
+     :: d_step { DEAF(0) -> evict(owner[0]) }
+     :: d_step { DEAF(NP - 1) -> evict(owner[NP - 1]) }
      :: d_step { PERMITS -> /* step: drain timeout */
           if :: PERMIT(0) -> revoke(0) :: else fi; if :: PERMIT(1) -> revoke(1) :: else fi; if :: PERMIT(2) -> revoke(2) :: else fi }
-     :: !PERMITS && (owner[0] == plan[0] || !IN(owner[0]) || !UP(plan[0])) -> break
+     :: d_step { stops -> /* step: left at the deadline */
+          if :: STOPS(0) -> evict(inc[0]) :: else fi; if :: STOPS(1) -> evict(inc[1]) :: else fi;
+          if :: NW > 2 && STOPS(NW - 1) -> evict(inc[NW - 1]) :: else fi }
+     :: !PERMITS && !stops && !DEAF(0) && !DEAF(NP - 1) -> break
      fi
 #else
   :: timeout -> break
