@@ -46,7 +46,7 @@ type Scaled struct {
 
 const scalePatience = 20 * time.Second
 
-// RunScale measures every ring on a server of its own.
+// RunScale measures every ring on a server of its own. With an error come the rings before.
 func RunScale(ctx context.Context, o Scale) ([]Scaled, error) {
 	var out []Scaled
 	for _, size := range o.Rings {
@@ -62,7 +62,7 @@ func RunScale(ctx context.Context, o Scale) ([]Scaled, error) {
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%d members, %d partitions: %w", size.Members, size.Partitions, err)
+			return out, fmt.Errorf("%d members, %d partitions: %w", size.Members, size.Partitions, err)
 		}
 		one.Noisy = used.others() > quiet
 		o.tell("%d members, %d partitions: %s; others took %.2f CPUs", size.Members, size.Partitions, used.took.Round(time.Millisecond), used.others())
