@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -88,7 +87,7 @@ func (o Recovery) runs(ctx context.Context, url string) ([]float64, error) {
 
 // run has a worker join and take jobs, kills it, and waits for the others.
 func (o Recovery) run(ctx context.Context, r *ringOf, c *crew, p *streams.Producer, n int) (time.Duration, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, recoveryPatience, errors.New("the time is over"))
+	ctx, cancel := context.WithTimeoutCause(ctx, recoveryPatience, errOver)
 	defer cancel()
 	name := "victim-" + strconv.Itoa(n)
 	victim, err := c.start(ctx, name, 2*o.Held)

@@ -18,6 +18,7 @@ type Scale struct {
 	Joins int           // of one more member, each of which leaves again
 	Rest  time.Duration // how long the ring is watched while nothing changes
 	Limit time.Duration // for each ring: no join begins later
+	All   time.Duration // for all of it: what does not come about on this machine is an error
 	Where
 }
 
@@ -26,7 +27,7 @@ type RingSize struct{ Members, Partitions int }
 
 // DefaultScale takes about 40 s.
 func DefaultScale() Scale {
-	return Scale{Joins: 5, Rest: 1500 * time.Millisecond, Limit: 5 * time.Second,
+	return Scale{Joins: 5, Rest: 1500 * time.Millisecond, Limit: 4 * time.Second, All: 42 * time.Second,
 		Rings: []RingSize{{10, 64}, {10, 4096}, {100, 64}, {100, 4096}, {1000, 64}, {1000, 4096}}}
 }
 
@@ -46,14 +47,18 @@ type Scaled struct {
 
 const scalePatience = 20 * time.Second
 
+var errOver = errors.New("the time is over")
+
 // RunScale measures every ring on a server of its own. With an error come the rings before.
 func RunScale(ctx context.Context, o Scale) ([]Scaled, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.All, errOver)
+	defer cancel()
 	var out []Scaled
 	for _, size := range o.Rings {
 		var one Scaled
 		var used usage
 		err := o.on(ctx, func(url string) (err error) {
-			ctx, cancel := context.WithTimeoutCause(ctx, scalePatience, errors.New("the time is over"))
+			ctx, cancel := context.WithTimeoutCause(ctx, scalePatience, errOver)
 			defer cancel()
 			used, err = timed(ctx, url, func() error {
 				one, err = o.ring(ctx, url, size)
