@@ -115,6 +115,10 @@ bench: ## Micro-benchmarks of codec, lanes, ring and acks, in the form of benchs
 # More flags for the program of `make bench-peers`: -rounds, -scale, -only, -postgres.
 PEERS_FLAGS ?=
 
+.PHONY: check-peers
+check-peers: ## Vet and test bench/peers, whose many dependencies are its own
+	cd bench/peers && $(GO) vet ./... && $(GO) test ./...
+
 .PHONY: bench-peers
 bench-peers: ## The same jobs through other job systems, in turn (River with RINGMASTER_BENCH_POSTGRES=url)
 	@scripts/install-test-deps
