@@ -63,11 +63,9 @@ func (s *shard) runAcker(ctx context.Context) {
 	}
 }
 
-// A stream is trimmed when enough has ended in it since the last time, and whatever is
-// left is swept up now and then: the low-water mark costs more to find than the ends of a
-// few jobs.
+// A stream is trimmed with the ends that make it possible: where somebody deletes a group, all
+// that is left in the stream runs again. What a former owner left is swept up.
 const (
-	trimAfter  = 128
 	sweepEvery = 250 * time.Millisecond
 	sweepPage  = 256 // partitions in one call
 )
@@ -182,10 +180,9 @@ func (s *shard) group(batch []ended) []ackGroup {
 		g.acks.Completions, g.items = completions[from:from:to], items[from:from:to]
 		from = to
 		g.acks.Pinned = g.t.above > 512
-		if g.t.untrimmed += g.size; g.t.untrimmed >= trimAfter {
-			g.acks.Trim = true
-			g.t.noteMark()
-		}
+		g.acks.Trim = true
+		g.t.untrimmed += g.size
+		g.t.noteMark()
 	}
 	for i := range batch {
 		g := &groups[at[batch[i].it.t]]

@@ -36,7 +36,7 @@ type tenure struct {
 	closedAt    time.Time // gate closed to hand over; zero: not
 	low         job.EntryID
 	above       int // ends above an unmoved low-water mark
-	untrimmed   int // ends since the stream was trimmed; 1 at first, for what a former owner left
+	untrimmed   int // ends since the stream was trimmed, and 1 at first, for what a former owner left
 }
 
 // lane is the FIFO of one key: one job runs at a time.

@@ -7,7 +7,7 @@ import (
 	"ringmaster/job"
 )
 
-// A stream is trimmed with an end once enough has ended in it, and swept up otherwise.
+// A stream is trimmed with the ends of its jobs; what a former owner left is swept up.
 func TestTrimming(t *testing.T) {
 	b := newBench(t, nil)
 	sweep := func() int {
@@ -28,16 +28,13 @@ func TestTrimming(t *testing.T) {
 		}
 		return out
 	}
-	if g := b.s.group(ends(trimAfter - 1)); len(g) != 1 || g[0].acks.Trim || len(g[0].acks.Completions) != trimAfter-1 {
-		t.Fatalf("%+v", g)
-	}
-	if g := b.s.group(ends(1)); len(g) != 1 || !g[0].acks.Trim {
+	if g := b.s.group(ends(3)); len(g) != 1 || !g[0].acks.Trim || len(g[0].acks.Completions) != 3 {
 		t.Fatalf("%+v", g)
 	}
 	if n := sweep(); n != 0 {
 		t.Fatalf("%d sweeps of what was trimmed", n)
 	}
-	b.s.group(ends(1))
+	b.ten.untrimmed = 1
 	b.fake.trimErr = errors.New("no answer")
 	if n := sweep(); n != 1 {
 		t.Fatalf("%d sweeps, want 1", n)
@@ -46,8 +43,7 @@ func TestTrimming(t *testing.T) {
 	if n := sweep(); n != 1 {
 		t.Fatalf("%d sweeps after one that failed, want 1", n)
 	}
-	b.ten.over = true
-	b.s.group(ends(1))
+	b.ten.over, b.ten.untrimmed = true, 1
 	if n := sweep(); n != 0 {
 		t.Fatalf("%d sweeps of a tenure that is over", n)
 	}
