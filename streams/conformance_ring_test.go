@@ -36,6 +36,8 @@ func TestReleaseIsKept(t *testing.T) {
 		must(c.t, errs[0])
 		c.expect("leaving", out[0], job.Released)
 		c.expect("nobody's", c.owner(0), "- 2")
+		told := c.control()
+		c.expect("told as a leave, which is no phase of the resize that has ended", told[len(told)-1].Type, resize.TypeLeave)
 		ids := c.add(1, "k")
 		d := c.join("d.1")
 		must(c.t, c.plan("key", d.inc))

@@ -94,8 +94,12 @@ local function flip(p, from, epoch, to, keep, crash)
   local data = '{"epoch":"' .. ring('epoch') .. '","sync_to":{"' .. p .. '":"' .. cut .. '"},"members":'
     .. quoted(redis.call('HKEYS', K .. 'members')) .. ',"part":' .. p .. ',"part_epoch":"' .. e
     .. '","from":"' .. from .. '","draining":' .. quoted(permits) .. ',"change":"' .. changed(to) .. '"}'
-  if to ~= '-' then tell(to, 'sync', '2', data) end
-  announce('sync', 'Master', '2', data)
+  if to == '-' then
+    announce('leave', from, '0', data) -- no part of a resize: that begins with the next plan
+  else
+    tell(to, 'sync', '2', data)
+    announce('sync', 'Master', '2', data)
+  end
   if redis.call('HGET', K .. 'plan', p) == to then settle(p) end
   return e, cut
 end
