@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ringmaster/internal/reexec"
 )
 
 // started tells that a worker process has begun a job.
@@ -50,7 +52,7 @@ func (c *crew) start(ctx context.Context, name string, concurrency int) (*proces
 	p := &process{cmd: exec.CommandContext(context.WithoutCancel(ctx), c.binary, WorkerCommand), ready: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd.Env = []string{"HOME=" + os.Getenv("HOME")}
 	p.cmd.Stderr = &p.stderr
-	p.cmd.SysProcAttr = ownGroup()
+	p.cmd.SysProcAttr = reexec.Group()
 	stdin, err1 := p.cmd.StdinPipe()
 	stdout, err2 := p.cmd.StdoutPipe()
 	if err := errors.Join(err1, err2, p.cmd.Start()); err != nil {

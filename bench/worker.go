@@ -1,10 +1,8 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,17 +11,14 @@ import (
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
+	"ringmaster/internal/reexec"
 	"ringmaster/job"
 )
 
 // WorkerCommand is the command by which the program starts itself again as a worker.
 const WorkerCommand = "bench-worker"
 
-// errNoParent ends a worker whose parent has gone.
-var errNoParent = errors.New("the benchmark has gone")
-
-// workerSpec arrives as the first line of a worker's standard input, so that no password
-// is in the list of processes; when that input ends, the worker ends too.
+// workerSpec tells a worker what to be.
 type workerSpec struct {
 	Redis       string `json:"redis"`
 	Name        string `json:"name"`
@@ -39,22 +34,12 @@ type task struct {
 // RunWorkerProcess is the body of the command WorkerCommand. It tells its parent when it
 // is ready and which jobs it starts, a line for each.
 func RunWorkerProcess(ctx context.Context, in io.Reader, out, log io.Writer) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	lines := bufio.NewReader(in)
-	first, err := lines.ReadBytes('\n')
-	if err != nil {
-		return job.Invalid("this command is for ringctl bench alone")
-	}
 	var spec workerSpec
-	if err := json.Unmarshal(first, &spec); err != nil {
-		return job.Invalid("this command is for ringctl bench alone: %v", err)
+	ctx, cancel, err := reexec.Settings(ctx, in, &spec)
+	if err != nil {
+		return err
 	}
-	// Ends with the input: not waited for, since a terminal's would outlive the command.
-	go func() {
-		_, _ = io.Copy(io.Discard, lines)
-		cancel(errNoParent)
-	}()
+	defer cancel()
 	var mu sync.Mutex
 	tell := func(word string, what any) {
 		mu.Lock()

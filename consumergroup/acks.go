@@ -32,8 +32,6 @@ func (s *shard) wakeAcker() {
 // the next, so batches grow with load and a lone end never waits for a timer.
 func (s *shard) runAcker(ctx context.Context) {
 	var spare []ended
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
 	for {
 		s.w.mu.Lock()
 		batch, reports := s.ends, s.reports
@@ -42,8 +40,6 @@ func (s *shard) runAcker(ctx context.Context) {
 		if spare = batch[:0]; len(batch) == 0 && len(reports) == 0 {
 			select {
 			case <-s.ackWake:
-			case <-sweep.C:
-				s.sweep(ctx)
 			case <-ctx.Done():
 				return
 			}
@@ -60,39 +56,6 @@ func (s *shard) runAcker(ctx context.Context) {
 			rest = rest[n:]
 		}
 		clear(batch)
-	}
-}
-
-// A stream is trimmed with the ends that make it possible: where somebody deletes a group, all
-// that is left in the stream runs again. What a former owner left is swept up.
-const (
-	sweepEvery = 250 * time.Millisecond
-	sweepPage  = 256 // partitions in one call
-)
-
-// sweep trims what was not trimmed with an end. It may fail: the next one makes up for it.
-func (s *shard) sweep(ctx context.Context) {
-	var all []*tenure
-	var ids []job.Tenure
-	s.w.mu.Lock()
-	for _, t := range s.tenures {
-		if t.untrimmed > 0 && !t.over {
-			all, ids = append(all, t), append(ids, t.Tenure)
-			t.noteMark()
-		}
-	}
-	s.w.mu.Unlock()
-	for len(all) > 0 {
-		n := min(len(all), sweepPage)
-		if err := s.session.member.Trim(ctx, s.number, ids[:n]); err != nil {
-			s.w.mu.Lock()
-			for _, t := range all {
-				t.untrimmed++
-			}
-			s.w.mu.Unlock()
-			return
-		}
-		all, ids = all[n:], ids[n:]
 	}
 }
 
@@ -180,9 +143,6 @@ func (s *shard) group(batch []ended) []ackGroup {
 		g.acks.Completions, g.items = completions[from:from:to], items[from:from:to]
 		from = to
 		g.acks.Pinned = g.t.above > 512
-		g.acks.Trim = true
-		g.t.untrimmed += g.size
-		g.t.noteMark()
 	}
 	for i := range batch {
 		g := &groups[at[batch[i].it.t]]
@@ -242,6 +202,7 @@ func (s *shard) applyAll(groups []ackGroup, answers [][]job.Answer) {
 		if fenced {
 			lost = append(lost, g.t.Tenure)
 		}
+		g.t.noteMark(len(g.items))
 		s.roomMade(g.t)
 	}
 	w.mu.Unlock()
@@ -340,17 +301,14 @@ func (w *Worker) parkedNow(it *item) {
 	it.t.shard.wantUnpark(l)
 }
 
-// noteMark begins to count anew what is not trimmed, and counts what has ended while one
-// old entry keeps the low-water mark where it is.
-func (t *tenure) noteMark() {
+// noteMark counts ends while one old entry keeps the low-water mark where it is.
+func (t *tenure) noteMark(n int) {
 	low := t.lastRead
 	for id := range t.items {
 		if id.Less(low) {
 			low = id
 		}
 	}
-	n := t.untrimmed
-	t.untrimmed = 0
 	if low != t.low {
 		t.low, t.above = low, 0
 		return

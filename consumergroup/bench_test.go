@@ -189,9 +189,6 @@ func ids(es []ended) string {
 
 // fakeServer answers what a test sets; everything else succeeds with nothing.
 type fakeServer struct {
-	trims   []job.Tenure
-	trimErr error
-
 	mu       sync.Mutex
 	unparks  []string // keys asked for
 	onUnpark func(key string, n int) job.UnparkPage
@@ -226,11 +223,6 @@ func (f *fakeServer) Poke(context.Context, int) error {
 	defer f.mu.Unlock()
 	f.pokes++
 	return nil
-}
-
-func (f *fakeServer) Trim(_ context.Context, _ int, ts []job.Tenure) error {
-	f.trims = append(f.trims, ts...)
-	return f.trimErr
 }
 
 func (f *fakeServer) Ack(context.Context, int, []job.PartitionAcks) ([][]job.Answer, error) {

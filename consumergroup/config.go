@@ -148,7 +148,6 @@ type Member interface {
 	Report(ctx context.Context, shard int, ringEpoch uint64, phase int, data string) error
 	Poke(ctx context.Context, shard int) error
 	Ack(ctx context.Context, shard int, batches []job.PartitionAcks) ([][]job.Answer, error)
-	Trim(ctx context.Context, shard int, tenures []job.Tenure) error
 	Mark(ctx context.Context, t job.Tenure, id job.EntryID, record string) error
 	Heal(ctx context.Context, parts []int) ([]string, error)
 }

@@ -17,7 +17,6 @@ type tenure struct {
 	reading bool // new jobs may be read
 	over    bool // dropped or released: nothing of it starts any more
 	lost    bool // dropped: its runs are not ours to finish either
-	shedAt  time.Time
 	leftOut bool // a read is under way without it, because its window was full
 	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
 
@@ -36,7 +35,6 @@ type tenure struct {
 	closedAt    time.Time // gate closed to hand over; zero: not
 	low         job.EntryID
 	above       int // ends above an unmoved low-water mark
-	untrimmed   int // ends since the stream was trimmed, and 1 at first, for what a former owner left
 }
 
 // lane is the FIFO of one key: one job runs at a time.
@@ -87,7 +85,7 @@ type item struct {
 }
 
 func newTenure(s *shard, t job.Tenure) *tenure {
-	return &tenure{Tenure: t, shard: s, generation: s.generation, untrimmed: 1, items: map[job.EntryID]*item{}, lanes: map[string]*lane{},
+	return &tenure{Tenure: t, shard: s, generation: s.generation, items: map[job.EntryID]*item{}, lanes: map[string]*lane{},
 		permits: map[job.EntryID]string{}, blocked: map[string]int{}}
 }
 

@@ -57,16 +57,9 @@ func (w *Worker) park(it *item) {
 	w.end(it, job.Completion{Outcome: job.Parked})
 }
 
-// shedEvery: full windows are the rule under load, and to look through one is not free.
-const shedEvery = 5 * time.Millisecond
-
 // shed makes room in a full window: what waits behind a held key may have come before
 // the key was held. First the long queues, then all but the head of each.
 func (w *Worker) shed(t *tenure, now time.Time) {
-	if now.Sub(t.shedAt) < shedEvery {
-		return
-	}
-	t.shedAt = now
 	for _, it := range t.items {
 		if it.state == parking {
 			return // room is on its way

@@ -214,7 +214,6 @@ func (w *Worker) putBack(it *item) {
 	w.ceased(it)
 	it.state, it.ctx = waiting, nil
 	if it.t.leftOut {
-		it.t.shedAt = time.Time{}
 		it.t.shard.wakeReader() // the key may be held up from now on: see shed
 	}
 	defer it.t.shard.runEnded(it.t)

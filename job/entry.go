@@ -139,10 +139,10 @@ const (
 type PartitionAcks struct {
 	Partition int
 	Epoch     uint64
-	// Trim asks to remove from the stream what lies below the low-water mark. Pinned asks to
-	// delete each acked entry too, because an old pending one keeps that mark down.
-	Trim, Pinned bool
-	Completions  []Completion
+	// Pinned asks to delete each acked entry, because an old pending one keeps the
+	// low-water mark down.
+	Pinned      bool
+	Completions []Completion
 }
 
 // DeadLetter is a job that will not run again by itself.

@@ -96,7 +96,7 @@ func TestUnconfirmedIsUnknown(t *testing.T) {
 			}
 		}
 	}
-	end := []job.PartitionAcks{{Partition: part, Epoch: 1, Trim: true, Completions: []job.Completion{done(ids[0])}}}
+	end := []job.PartitionAcks{{Partition: part, Epoch: 1, Completions: []job.Completion{done(ids[0])}}}
 	for range 2 {
 		if _, err := a.member.Ack(c.ctx, 0, end); !errors.Is(err, job.ErrUnconfirmed) {
 			t.Errorf("ack while the replica is frozen: %v", err)

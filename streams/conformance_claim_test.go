@@ -97,7 +97,7 @@ func TestPinnedDeletesWhatIsAcked(t *testing.T) {
 		a.read(0)
 		failed := done(ids[3])
 		failed.Outcome, failed.Data = job.Failed, "1|0|0||e"
-		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, Trim: true, Pinned: true,
+		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, Pinned: true,
 			Completions: []job.Completion{done(ids[1]), kept(ids[2]), failed}}})
 		must(c.t, err)
 		c.expect("answers", answers, [][]job.Answer{{job.ByOwner, job.ByOwner, job.ByOwner}})
@@ -105,29 +105,6 @@ func TestPinnedDeletesWhatIsAcked(t *testing.T) {
 		own, err := a.readers[0].History(c.ctx, 0)
 		must(c.t, err)
 		c.expect("still pending", idsOf(own), []job.EntryID{ids[0], ids[3], ids[4], ids[5]})
-	})
-}
-
-// A stream is trimmed by its owner of the present epoch, up to what is pending.
-func TestTrimIsFenced(t *testing.T) {
-	eachCrew(t, Queue{}, func(c *crew) {
-		a, b := c.give(c.join("a.1")), c.join("b.1")
-		ids := c.add(4, "k")
-		a.read(0)
-		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, Completions: []job.Completion{done(ids[0]), done(ids[1])}}})
-		must(c.t, err)
-		c.expect("answers", answers, [][]job.Answer{{job.ByOwner, job.ByOwner}})
-		for _, try := range []struct {
-			m     *Member
-			epoch uint64
-			left  int
-		}{{b.member, 1, 4}, {a.member, 2, 4}, {a.member, 1, 2}} {
-			must(c.t, try.m.Trim(c.ctx, 0, []job.Tenure{{Partition: 0, Epoch: try.epoch}}))
-			c.expect("entries", c.xlen(0), try.left)
-		}
-		c.expect("ack", a.ack(0, 1, done(ids[2]), done(ids[3])), "OO")
-		must(c.t, a.member.Trim(c.ctx, 0, []job.Tenure{{Partition: 0, Epoch: 1}}))
-		c.expect("entries", c.xlen(0), 0)
 	})
 }
 
@@ -204,7 +181,7 @@ func TestLateCallParksNothing(t *testing.T) {
 		must(c.t, err)
 		c.expect("back", idsOf(page.Entries), ids[1:])
 		a.member.calls.Store(0)
-		batch := []job.PartitionAcks{{Partition: 0, Epoch: 1, Trim: true, Completions: []job.Completion{park(ids[1], "k")}}}
+		batch := []job.PartitionAcks{{Partition: 0, Epoch: 1, Completions: []job.Completion{park(ids[1], "k")}}}
 		if _, err := a.member.Ack(c.ctx, 0, batch); err == nil || !strings.Contains(err.Error(), "LATE") {
 			c.t.Fatalf("the first call: %v", err)
 		}

@@ -202,7 +202,7 @@ func kept(id job.EntryID) job.Completion {
 // ack ends runs of one tenure; the answers are letters, in order.
 func (h *hand) ack(p int, epoch uint64, cs ...job.Completion) string {
 	h.t.Helper()
-	a, err := h.member.Ack(h.ctx, p%h.q.Shards, []job.PartitionAcks{{Partition: p, Epoch: epoch, Trim: true, Completions: cs}})
+	a, err := h.member.Ack(h.ctx, p%h.q.Shards, []job.PartitionAcks{{Partition: p, Epoch: epoch, Completions: cs}})
 	must(h.t, err)
 	out := ""
 	for _, x := range a[0] {

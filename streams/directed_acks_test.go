@@ -18,7 +18,7 @@ func TestLostAckRepeatedHasItsEffectsOnce(t *testing.T) {
 		a.ack(0, 1) // so that the server knows the script
 		buried := done(ids[1])
 		buried.Outcome, buried.Data = job.Buried, `{"error":"e"}`
-		batch := []job.PartitionAcks{{Partition: 0, Epoch: 1, Trim: true, Completions: []job.Completion{kept(ids[0]), buried, done(ids[2])}}}
+		batch := []job.PartitionAcks{{Partition: 0, Epoch: 1, Completions: []job.Completion{kept(ids[0]), buried, done(ids[2])}}}
 		rule := proxy.LoseReply(c.sha(&c.s.scripts.ack), 1)
 		if _, err := a.member.Ack(c.ctx, 0, batch); !errors.Is(err, job.ErrOutcomeUnknown) {
 			c.t.Fatalf("ack: %v", err)
@@ -47,8 +47,8 @@ func TestAckAnswersAreInTheCallersOrder(t *testing.T) {
 		failed.Outcome, failed.Data = job.Failed, "1|0|0||e"
 		nobody := kept(job.EntryID{Ms: 1, Seq: 1})
 		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{
-			{Partition: 1 - part, Epoch: 1, Trim: true, Completions: []job.Completion{nobody}},
-			{Partition: part, Epoch: 1, Trim: true, Completions: []job.Completion{done(ids[0]), nobody, kept(ids[1]), done(ids[2]), nobody, done(ids[3]), failed}},
+			{Partition: 1 - part, Epoch: 1, Completions: []job.Completion{nobody}},
+			{Partition: part, Epoch: 1, Completions: []job.Completion{done(ids[0]), nobody, kept(ids[1]), done(ids[2]), nobody, done(ids[3]), failed}},
 			{Partition: part, Epoch: 7, Completions: []job.Completion{done(ids[5]), nobody, kept(ids[0])}},
 		})
 		must(c.t, err)
@@ -74,7 +74,7 @@ func TestAckOfManyIDs(t *testing.T) {
 			for _, id := range ids[1:] {
 				cs = append(cs, done(id))
 			}
-			answers := must1(a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, Trim: true, Pinned: pinned, Completions: cs}}))(c.t)
+			answers := must1(a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, Pinned: pinned, Completions: cs}}))(c.t)
 			c.expect("answers", strings.Count(string(rune(answers[0][0])), "O")*len(answers[0]), 2999)
 			want := int64(3000) // the first one holds the mark down
 			if pinned {
@@ -218,8 +218,8 @@ func TestJobStreamOfAnotherType(t *testing.T) {
 			c.t.Errorf("enqueue: %v", errs)
 		}
 		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{
-			{Partition: bad, Epoch: 1, Trim: true, Completions: []job.Completion{done(ids[0]), kept(ids[0])}},
-			{Partition: good, Epoch: 1, Trim: true, Completions: []job.Completion{done(ids[0]), kept(ids[1])}},
+			{Partition: bad, Epoch: 1, Completions: []job.Completion{done(ids[0]), kept(ids[0])}},
+			{Partition: good, Epoch: 1, Completions: []job.Completion{done(ids[0]), kept(ids[1])}},
 		})
 		must(c.t, err)
 		c.expect("answers", answers, [][]job.Answer{{job.NotPending, job.NotPending}, {job.ByOwner, job.ByOwner}})

@@ -133,6 +133,15 @@ func (e *serverError) Error() string {
 }
 func (e *serverError) Unwrap() []error { return []error{e.kind, e.err} }
 
+// answerError is an answer of the server that go-redis did not read as an error: what a
+// script says of one part of a call, or a reply that was taken raw.
+type answerError string
+
+func (e answerError) Error() string { return string(e) }
+
+// RedisError makes it a redis.Error: the server answered.
+func (answerError) RedisError() {}
+
 // errStale: the producer gave this batch up and went on with a later one.
 var errStale = errors.New("stale producer sequence")
 

@@ -115,7 +115,7 @@ func (sc *scene) read(id job.ID) {
 func (sc *scene) end(id job.ID, c job.Completion) {
 	sc.t.Helper()
 	c.Partition, c.Epoch, c.ID = id.Partition, 1, id.Entry
-	a, err := sc.member.Ack(sc.ctx, id.Partition%sc.q.Shards, []job.PartitionAcks{{Partition: id.Partition, Epoch: 1, Trim: true, Completions: []job.Completion{c}}})
+	a, err := sc.member.Ack(sc.ctx, id.Partition%sc.q.Shards, []job.PartitionAcks{{Partition: id.Partition, Epoch: 1, Completions: []job.Completion{c}}})
 	must(sc.t, err)
 	if a[0][0] != job.ByOwner {
 		sc.t.Fatalf("ack of %s: %c", id, a[0][0])

@@ -217,17 +217,6 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	return out, nil
 }
 
-// Trim removes from the streams of partitions of one shard what lies below their low-water
-// marks, where the incarnation owns them at these epochs. Nobody waits for copies of that.
-func (m *Member) Trim(ctx context.Context, shard int, tenures []job.Tenure) error {
-	args := append(make([]any, 0, 1+2*len(tenures)), m.info.Incarnation)
-	for _, t := range tenures {
-		args = append(args, t.Partition, epochText(t.Epoch))
-	}
-	_, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.trim, m.s.shard(m.q, shard), args...)
-	return err
-}
-
 // holdsBack reports whether jobs are to stay: their entries are the same when they run
 // again, so a call that was given up must not find them.
 func holdsBack(b job.PartitionAcks) bool {
@@ -249,14 +238,11 @@ func buries(batches []job.PartitionAcks) bool {
 // ackArgs adds the arguments of one partition. ids has room for all ends: what has no value
 // of its own is passed by pointer, as a string in an interface is copied to the heap.
 func (m *Member) ackArgs(args []any, ids []string, b *job.PartitionAcks) ([]any, []string) {
-	tidy := ""
-	switch {
-	case b.Pinned:
-		tidy = "D"
-	case b.Trim:
-		tidy = "T"
+	pinned := ""
+	if b.Pinned {
+		pinned = "1"
 	}
-	args = append(args, epochText(b.Epoch), tidy)
+	args = append(args, epochText(b.Epoch), pinned)
 	count := len(args)
 	args = append(args, 0)
 	plain := 0

@@ -241,15 +241,6 @@ func (b *outBatch) added(answer string) (job.EntryID, error) {
 	return first, nil
 }
 
-// answerError is what a script says of one part of a call, as the server would say it of
-// the whole.
-type answerError string
-
-func (e answerError) Error() string { return string(e) }
-
-// RedisError makes it a redis.Error: the server answered.
-func (answerError) RedisError() {}
-
 // settle ends a batch, or leaves it to be sent again. It reports false for the latter.
 func (p *Producer) settle(b *outBatch, err error, answer string) bool {
 	var first job.EntryID

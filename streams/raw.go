@@ -75,11 +75,11 @@ func (r *reply) bulk() string {
 // batch reads the reply to XREADGROUP.
 func (r *Reader) batch(raw []byte) (job.ReadBatch, error) {
 	var b job.ReadBatch
-	if len(raw) > 0 && (raw[0] == '-' || raw[0] == '!') {
-		return b, answerError(errorText(string(raw)))
-	}
 	if len(raw) == 0 {
 		return b, errForm
+	}
+	if raw[0] == '-' || raw[0] == '!' {
+		return b, answerError(errorText(string(raw)))
 	}
 	w := reply{rest: unsafe.String(unsafe.SliceData(raw), len(raw))} // nobody writes to raw any more
 	n := w.array()

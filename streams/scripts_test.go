@@ -196,7 +196,6 @@ func exercise(c *crew) {
 			end.Outcome, end.Data = job.Buried, asJSON(job.DeadLetter{ID: full.String(), Partition: n, Type: "t", Key: key[n], Payload: []byte("1")})
 			c.expect("bury", a.ack(n, 1, end), "O")
 		}
-		must(c.t, a.member.Trim(c.ctx, n%c.q.Shards, []job.Tenure{{Partition: n, Epoch: 1}}))
 	}
 	dead := must1(c.s.DeadLetters(c.ctx, "q", 100))(c.t)
 	for i, d := range dead {

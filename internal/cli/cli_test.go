@@ -96,7 +96,7 @@ func TestWrongUsageIsExitCode2AndSaysWhatIsMeant(t *testing.T) {
 		{Ringctl, "demo --jobs 1", "--jobs"},
 		{Ringctl, "demo --keys=-1", "--keys"},
 		{Ringctl, "demo --dir /does/not/exist", "/does/not/exist"},
-		{Ringctl, "demo-worker", "for ringctl demo alone"},
+		{Ringctl, "demo-worker", "for ringctl alone"},
 		{Ringctl, "queue ls --redis http://host", "redis://"},
 		{Ringctl, "queue ls --redis redis://", "host"},
 		{Ringctl, "queue ls --redis redis://h:0", "port"},

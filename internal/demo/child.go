@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"ringmaster/internal/reexec"
 )
 
 const (
@@ -94,7 +96,7 @@ func (c *crew) launch(kind, name string) (*child, error) {
 	ch.cmd = exec.Command(c.binary, kind)
 	ch.cmd.Env = []string{"HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.Getenv("TMPDIR")}
 	ch.cmd.Stderr = log
-	ch.cmd.SysProcAttr = ownGroup() // Ctrl-C at the terminal is for this process alone
+	ch.cmd.SysProcAttr = reexec.Group() // Ctrl-C at the terminal is for this process alone
 	stdin, err1 := ch.cmd.StdinPipe()
 	stdout, err2 := ch.cmd.StdoutPipe()
 	if err := errors.Join(err1, err2); err != nil {

@@ -1,9 +1,7 @@
 package demo
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +12,7 @@ import (
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
-	"ringmaster/job"
+	"ringmaster/internal/reexec"
 )
 
 // Names of the commands by which the demo's program starts itself again.
@@ -32,12 +30,7 @@ const (
 	concurrency = 16
 )
 
-// errNoParent ends a process of the demo whose parent has gone.
-var errNoParent = errors.New("the demo has gone")
-
-// spec tells a process of the demo what to be. It arrives as the first line of its
-// standard input, so that no password is in the list of processes; when that input ends,
-// the parent has gone and the process ends too.
+// spec tells a process of the demo what to be.
 type spec struct {
 	Redis     string        `json:"redis"`
 	RedisMode string        `json:"redis_mode"`
@@ -108,21 +101,11 @@ func RunWorkerProcess(ctx context.Context, in io.Reader, out, log io.Writer) err
 }
 
 func runProcess(ctx context.Context, in io.Reader, out, log io.Writer, body func(context.Context, *process) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	lines := bufio.NewReader(in)
-	first, err := lines.ReadBytes('\n')
-	if err != nil {
-		return job.Invalid("this command is for ringctl demo alone")
-	}
 	p := &process{out: out, log: slog.New(slog.NewTextHandler(log, nil))}
-	if err := json.Unmarshal(first, &p.spec); err != nil {
-		return job.Invalid("this command is for ringctl demo alone: %v", err)
+	ctx, cancel, err := reexec.Settings(ctx, in, &p.spec)
+	if err != nil {
+		return err
 	}
-	// Ends with the input: not waited for, since a terminal's would outlive the command.
-	go func() {
-		_, _ = io.Copy(io.Discard, lines)
-		cancel(errNoParent)
-	}()
+	defer cancel()
 	return body(ctx, p)
 }

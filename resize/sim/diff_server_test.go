@@ -303,7 +303,7 @@ func (x *serverSide) ack(o op) string {
 		attempts, crashes := retryOf(record)
 		c.Outcome, c.Data = job.Failed, fmt.Sprintf("%d|7|%d||e", attempts+1, crashes)
 	}
-	answers, err := x.member(o.inc).Ack(x.ctx, 0, []job.PartitionAcks{{Partition: o.p, Epoch: o.epoch, Trim: true, Completions: []job.Completion{c}}})
+	answers, err := x.member(o.inc).Ack(x.ctx, 0, []job.PartitionAcks{{Partition: o.p, Epoch: o.epoch, Completions: []job.Completion{c}}})
 	x.must(err)
 	return map[job.Answer]string{job.ByOwner: "OWNER", job.ByDrainer: "DRAINER", job.NotPending: "DUP", job.Gone: "GONE", job.Refused: "FENCED"}[answers[0][0]]
 }

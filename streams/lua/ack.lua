@@ -1,11 +1,11 @@
 -- Ends runs: the only way a job completes, fails, dies or is parked.
--- uses: protocol trim
+-- uses: protocol
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal,
 -- ARGV[4] number of the call, rising, or '' if it does no harm to be executed late
--- ARGV[5] number of partitions, then these; then for each of them: epoch, 'T' to trim the stream, 'D' to delete
--- what is acked too, or '', number of plain ids, these ids, number of other ends, and for each of those: outcome,
--- id, attempt, key, type, data, '1' if it has a retry record
+-- ARGV[5] number of partitions, then these; then for each of them: epoch, '1' to delete what is acked, number
+-- of plain ids, these ids, number of other ends, and for each of those: outcome, id, attempt, key, type, data, '1' if
+-- it has a retry record
 -- Returns a string for each partition, one letter for each id in order:
 -- O done by the owner, D done by a drainer, F pending for another; pending for nobody: U if the
 -- caller owns the partition, G if not. On U, G and F nothing is written. A plain end by the
@@ -82,6 +82,27 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   return drainer and 'D' or 'O'
 end
 
+-- The low-water mark: nothing below it is pending or parked, and everything below it was
+-- handed out. The group says what was: what the caller has read is not asked, since a server
+-- that went back in time has handed out less.
+local function trim(p, stream)
+  local pend = redis.pcall('XPENDING', stream, me)
+  if pend.err then return end
+  local mark = pend[2]
+  if pend[1] == 0 then
+    local last = delivered(stream, me)
+    if not last then return end
+    local ms, seq = string.match(last, '^(%d+)-(%d+)$')
+    mark = #seq < 16 and ms .. '-' .. string.format('%.0f', tonumber(seq) + 1) or last
+  end
+  local parked = redis.call('ZRANGE', K .. 'parked:' .. p, 0, 0, 'WITHSCORES')
+  if parked[2] then
+    local first = string.format('%.0f', tonumber(parked[2])) .. '-0'
+    if below(first, mark) then mark = first end
+  end
+  redis.call('XTRIM', stream, 'MINID', '=', mark)
+end
+
 -- What a repeated call parked may have come back since: parked once more by the first one, it
 -- would be in two places, and run twice.
 if call ~= '' and member(me) then
@@ -93,9 +114,9 @@ if call ~= '' and member(me) then
 end
 
 local out = {}
-local records = count > 0 and redis.call('HMGET', K .. 'owner', unpack(ARGV, 6, 5 + count))
+local records = redis.call('HMGET', K .. 'owner', unpack(ARGV, 6, 5 + count))
 for i = 1, count do
-  local p, epoch, tidy, n = ARGV[5 + i], next_arg(), next_arg(), tonumber(next_arg())
+  local p, epoch, pinned, n = ARGV[5 + i], next_arg(), next_arg(), tonumber(next_arg())
   local stream = K .. 'jobs:' .. p
   local own = records[i] == me .. ' ' .. epoch
   local owner, oe
@@ -108,7 +129,7 @@ for i = 1, count do
       if type(acked) == 'table' then letter = 'U' end
     end
     letters[1] = string.rep(letter, n)
-    if letter == 'O' and tidy == 'D' then gone = {unpack(ARGV, at, at + n - 1)} end
+    if letter == 'O' and pinned == '1' then gone = {unpack(ARGV, at, at + n - 1)} end
     at = at + n
   else
     for _ = 1, n do
@@ -131,13 +152,13 @@ for i = 1, count do
       if l == 'O' and (o.outcome == 'C' or o.outcome == 'X') then gone[#gone + 1] = o.id end
     end
   end
-  if own and tidy ~= '' then
-    if tidy == 'D' then
+  if own then
+    if pinned == '1' then
       for first = 1, #gone, 1000 do
         redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
       end
     end
-    trim(me, p, stream)
+    trim(p, stream)
   end
   out[i] = table.concat(letters)
 end

@@ -1,9 +1,0 @@
-//go:build !linux
-
-package demo
-
-import "syscall"
-
-// ownGroup keeps the terminal's signals from a process. It ends by itself when its
-// standard input does.
-func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
