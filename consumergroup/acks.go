@@ -5,12 +5,13 @@ import (
 	"errors"
 	"time"
 
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 )
 
 // ended is a run whose end waits for the store's answer.
 type ended struct {
-	it *item
+	it *lanes.Item
 	c  job.Completion
 }
 
@@ -113,18 +114,18 @@ func (s *shard) flush(ctx context.Context, batch []ended) {
 }
 
 type ackGroup struct {
-	t     *tenure
+	t     *lanes.Tenure
 	size  int
 	acks  job.PartitionAcks
-	items []*item
+	items []*lanes.Item
 }
 
 // group sorts a batch by tenure.
 func (s *shard) group(batch []ended) []ackGroup {
 	var groups []ackGroup
-	at := map[*tenure]int{}
+	at := map[*lanes.Tenure]int{}
 	for i := range batch {
-		t := batch[i].it.t
+		t := batch[i].it.Tenure
 		n, ok := at[t]
 		if !ok {
 			n = len(groups)
@@ -133,7 +134,7 @@ func (s *shard) group(batch []ended) []ackGroup {
 		}
 		groups[n].size++
 	}
-	completions, items := make([]job.Completion, len(batch)), make([]*item, len(batch))
+	completions, items := make([]job.Completion, len(batch)), make([]*lanes.Item, len(batch))
 	from := 0
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
@@ -142,10 +143,10 @@ func (s *shard) group(batch []ended) []ackGroup {
 		to := from + g.size
 		g.acks.Completions, g.items = completions[from:from:to], items[from:from:to]
 		from = to
-		g.acks.Pinned = g.t.above > 512
+		g.acks.Pinned = g.t.Pinned()
 	}
 	for i := range batch {
-		g := &groups[at[batch[i].it.t]]
+		g := &groups[at[batch[i].it.Tenure]]
 		g.acks.Completions = append(g.acks.Completions, batch[i].c)
 		g.items = append(g.items, batch[i].it)
 	}
@@ -166,9 +167,7 @@ func (s *shard) flushGroups(ctx context.Context, groups []ackGroup) bool {
 	defer s.merge.Leave()
 	s.w.mu.Lock()
 	for i := range groups {
-		for _, it := range groups[i].items {
-			it.flight = true
-		}
+		s.lanes.Sent(groups[i].items)
 	}
 	s.w.mu.Unlock()
 	var answers [][]job.Answer
@@ -197,121 +196,15 @@ func (s *shard) applyAll(groups []ackGroup, answers [][]job.Answer) {
 		g := &groups[i]
 		fenced := false
 		for k, it := range g.items {
-			fenced = w.answered(it, &g.acks.Completions[k], answers[i][k], now) || fenced
+			fenced = s.lanes.Answered(it, &g.acks.Completions[k], answers[i][k], now) || fenced
 		}
 		if fenced {
 			lost = append(lost, g.t.Tenure)
 		}
-		g.t.noteMark(len(g.items))
-		s.roomMade(g.t)
+		s.lanes.Settled(g.t, len(g.items))
 	}
 	w.mu.Unlock()
 	for _, t := range lost {
 		s.fenced(t)
 	}
-}
-
-// answered applies the store's answer to one end. It reports true if the answer shows
-// that a tenure believed to be ours is not. The worker's lock is held.
-func (w *Worker) answered(it *item, c *job.Completion, a job.Answer, now time.Time) bool {
-	t := it.t
-	it.flight = false
-	switch a {
-	case job.Refused, job.Gone, job.ByDrainer:
-		// A refused end frees nothing here: the key's next job is another owner's.
-		// Applied under a permit: the partition moved; its items are nobody's here any more.
-		w.dropItem(it)
-		return !t.over
-	case job.ByOwner, job.NotPending:
-	}
-	if t.over {
-		if a == job.ByOwner && (c.Outcome == job.Failed || c.Outcome == job.HandBack) {
-			w.giveBack(it) // the end came before the hand-over, its answer after
-		} else {
-			w.dropItem(it)
-		}
-		return false
-	}
-	back := a == job.ByOwner && (c.Outcome == job.Failed || c.Outcome == job.HandBack)
-	// A server that went back in time, as by a failover, hands out again what was read. An
-	// end that came there before that found nothing pending, and the entry would stay.
-	if it.again && !back {
-		it.again = false
-		w.end(it, *c)
-		return false
-	}
-	it.again = false
-	switch {
-	case c.Outcome == job.Parked:
-		w.parkedNow(it)
-	case c.Outcome == job.Failed && a == job.ByOwner:
-		it.entry.Retry = c.Data
-		w.putBack(it)
-	case c.Outcome == job.HandBack && a == job.ByOwner:
-		w.putBack(it)
-	default:
-		w.free(it, now)
-	}
-	return false
-}
-
-// dropItem forgets an item without freeing its key.
-func (w *Worker) dropItem(it *item) {
-	if it.state == running || it.state == ending {
-		w.ceased(it)
-	}
-	if it.t.items[it.entry.ID] == it {
-		delete(it.t.items, it.entry.ID)
-		w.heldBytes -= len(it.entry.Payload)
-	}
-	it.t.shard.runEnded(it.t)
-}
-
-// free ends an item for good and lets its key go on.
-func (w *Worker) free(it *item, now time.Time) {
-	t, l := it.t, it.lane
-	w.dropItem(it)
-	if l == nil {
-		return
-	}
-	l.busy = nil
-	w.dispatch(t, l, now)
-	t.shard.wantUnpark(l)
-	t.tidy(l)
-}
-
-// parkedNow: the job waits in the store.
-func (w *Worker) parkedNow(it *item) {
-	l := it.lane
-	delete(it.t.items, it.entry.ID)
-	w.heldBytes -= len(it.entry.Payload)
-	p := l.parked
-	p.left++
-	for i, id := range p.flight {
-		if id == it.entry.ID {
-			p.flight = append(p.flight[:i], p.flight[i+1:]...)
-			break
-		}
-	}
-	if l.stalled && len(p.flight) == 0 {
-		l.stalled, l.wanted = false, false
-		it.t.stalled--
-		it.t.shard.wakeReader()
-	}
-	it.t.shard.wantUnpark(l)
-}
-
-// noteMark counts ends while one old entry keeps the low-water mark where it is.
-func (t *tenure) noteMark(n int) {
-	low := t.lastRead
-	for id := range t.items {
-		if id.Less(low) {
-			low = id
-		}
-	}
-	if low != t.low {
-		t.low, t.above = low, 0
-		return
-	}
-	t.above += n
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -91,13 +89,6 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction)
 	return events, nil
 }
 
-func (s *shard) tenure(part int, epoch uint64) *tenure {
-	if t := s.tenures[part]; t != nil && t.Epoch == epoch {
-		return t
-	}
-	return nil
-}
-
 // claim takes over pages of pending jobs.
 func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.ParticipantEvent {
 	if len(as) == 0 {
@@ -106,18 +97,9 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 	tenures, cursors := make([]job.Tenure, len(as)), make([]string, len(as))
 	s.w.mu.Lock()
 	for i, a := range as {
-		t := s.tenure(a.Part, a.Epoch)
-		if t == nil {
-			t = newTenure(s, job.Tenure{Partition: a.Part, Epoch: a.Epoch})
-			s.tenures[a.Part] = t
-		}
-		if a.First {
-			t.cursor = ""
-		}
-		tenures[i], cursors[i] = t.Tenure, t.cursor
-		if t.cursor == "" && t.passes == 0 && len(t.items) == 0 {
-			cursors[i] = job.ClaimAll
-		}
+		t, cursor := s.lanes.Claim(a.Part, a.Epoch, a.First)
+		t.Generation = max(t.Generation, s.generation)
+		tenures[i], cursors[i] = t.Tenure, cursor
 	}
 	s.w.mu.Unlock()
 	pages, errs := s.reader.Claim(ctx, tenures, cursors, claimPageSize)
@@ -139,67 +121,14 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 	return events
 }
 
-// claimed takes a page in and reports whether the pass goes on.
+// claimed takes a page in and reports whether the claim goes on.
 func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	t := s.tenure(a.Part, a.Epoch)
-	if t == nil {
-		return false
-	}
-	now := time.Now()
-	t.generation = max(t.generation, page.Generation)
 	if page.Lost > 0 {
 		s.w.deps.Log.Error("jobs are lost: somebody deleted pending entries", "partition", a.Part, "lost", page.Lost)
 	}
-	if t.passes == 0 {
-		for _, k := range page.Parked {
-			l := t.lane(k.Key)
-			if l.parked == nil {
-				l.parked = &parked{first: k.First, left: 1}
-			}
-		}
-	}
-	left := s.takePage(t, t.cursor, page, now)
-	t.cursor = page.Cursor
-	if !lastPage(page) {
-		return true
-	}
-	if left {
-		t.cursor = ""
-		return true
-	}
-	t.passes++
-	for _, l := range t.lanes {
-		s.wantUnpark(l)
-	}
-	return false
-}
-
-func lastPage(page *job.ClaimPage) bool { return page.Cursor == "0-0" || page.Cursor == "" }
-
-// takePage takes in what a page brought that was asked for from a cursor on: permits
-// first, so that no key starts beside a former owner's run. It reports whether another
-// pass must tell what became of a permit. The lock is held.
-func (s *shard) takePage(t *tenure, cursor string, page *job.ClaimPage, now time.Time) bool {
-	if t.lastRead.Less(page.LastDelivered) {
-		t.lastRead = page.LastDelivered
-	}
-	freed := maps.Clone(t.blocked)
-	from, _ := job.ParseEntryID(cursor)
-	to := job.EntryID{Ms: math.MaxUint64, Seq: math.MaxUint64}
-	if !lastPage(page) {
-		to, _ = job.ParseEntryID(page.Cursor)
-	}
-	left := t.setPermits(page.Permits, from, to)
-	s.w.arrive(t, page.Entries, now)
-	for key := range freed {
-		if l := t.lanes[key]; l != nil && t.blocked[key] == 0 {
-			s.w.dispatch(t, l, now)
-			s.wantUnpark(l)
-		}
-	}
-	return left
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.lanes.Claimed(a.Part, a.Epoch, page, time.Now())
 }
 
 // unblock: somebody says that former owners finished jobs. The messages are hints; the
@@ -209,7 +138,7 @@ func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.Parti
 	var tenures []job.Tenure
 	s.w.mu.Lock()
 	for _, a := range as {
-		if t := s.tenure(a.Part, a.Epoch); t != nil && !slices.Contains(tenures, t.Tenure) {
+		if t := s.lanes.Find(a.Part, a.Epoch); t != nil && !slices.Contains(tenures, t.Tenure) {
 			tenures = append(tenures, t.Tenure)
 		}
 	}
@@ -228,7 +157,7 @@ func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.Parti
 			s.fenced(k)
 		default:
 			s.w.mu.Lock()
-			if t := s.tenure(k.Partition, k.Epoch); t != nil && s.takePage(t, "", &pages[i], time.Now()) {
+			if s.lanes.Looked(k.Partition, k.Epoch, &pages[i], time.Now()) {
 				events = append(events, lookAgain(k))
 			}
 			s.w.mu.Unlock()
@@ -272,12 +201,7 @@ func (s *shard) snapshotEvents(snap job.Snapshot) []resize.ParticipantEvent {
 		ev.Owned[o.Partition], ev.Plan[o.Partition] = o.Epoch, o.Planned
 	}
 	s.w.mu.Lock()
-	parts := make([]job.Tenure, 0, len(s.tenures))
-	for _, t := range s.tenures {
-		if t.passes > 0 && len(t.permits) > 0 {
-			parts = append(parts, t.Tenure)
-		}
-	}
+	parts := s.lanes.Blocked()
 	s.w.mu.Unlock()
 	events := []resize.ParticipantEvent{ev}
 	// A lost hint about a drainer would block its key for ever: look again.
@@ -295,46 +219,23 @@ func ringState(b job.Beat) resize.RingState {
 	return resize.RingState{Epoch: b.RingEpoch, Phase: resize.Phase(b.Phase), Mode: mode, Change: b.Change}
 }
 
-// setGate opens or closes a gate. Closing is one step with knowing what runs.
+// setGate opens or closes a gate.
 func (s *shard) setGate(part int, epoch uint64, open bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	t := s.tenure(part, epoch)
-	if t == nil {
-		return
-	}
 	s.w.deps.Log.Debug("gate", "partition", part, "epoch", epoch, "open", open)
-	t.gate = open
-	if open {
-		t.closedAt = time.Time{}
-		delete(s.closing, t)
-		s.opened = append(s.opened, t)
-		return
-	}
-	t.closedAt = time.Now()
-	s.closing[t] = true
-	s.barrier = true
-	s.runEnded(t)
+	s.lanes.SetGate(part, epoch, open, time.Now())
 }
 
-// startOpened dispatches what the gates that were opened let through, all together: the
-// first partition to open would otherwise take every executor before the second one does.
+// startOpened starts what was waiting behind gates that were opened.
 func (s *shard) startOpened() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	now := time.Now()
-	for _, t := range s.opened {
-		if t.gate {
-			s.w.dispatchAll(t, now)
-		}
-	}
-	s.opened = nil
+	s.lanes.StartOpened(time.Now())
 }
 
 func (s *shard) startReading(part int, epoch uint64) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	if t := s.tenure(part, epoch); t != nil {
-		t.reading = true
-	}
+	s.lanes.StartReading(part, epoch)
 }

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
@@ -22,7 +21,7 @@ type bench struct {
 	t    testing.TB
 	w    *Worker
 	s    *shard
-	ten  *tenure
+	ten  *lanes.Tenure
 	fake *fakeServer
 }
 
@@ -40,16 +39,16 @@ func newBench(t testing.TB, tune func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	w.renewLease(time.Now().Add(time.Hour))
-	w.partitions = 1
 	ctx, cancel := context.WithCancelCause(context.Background())
 	t.Cleanup(func() { cancel(nil) })
 	n := &session{w: w, inc: "w.1", member: f, work: ctx, end: cancel}
-	s := &shard{w: w, session: n, reader: f, brain: resize.NewParticipant(), ackWake: make(chan struct{}, 1), pokes: make(chan struct{}, 1),
-		tenures: map[int]*tenure{}, closing: map[*tenure]bool{}}
+	s := &shard{w: w, session: n, reader: f, brain: resize.NewParticipant(), ackWake: make(chan struct{}, 1), pokes: make(chan struct{}, 1)}
+	s.lanes = lanes.NewShard(w.pool, s)
 	n.shards = []*shard{s}
-	ten := newTenure(s, job.Tenure{Partition: 0, Epoch: 1})
-	ten.gate, ten.reading = true, true
-	s.tenures[0] = ten
+	ten, _ := s.lanes.Claim(0, 1, true)
+	s.lanes.SetGate(0, 1, true, time.Now())
+	s.lanes.StartReading(0, 1)
+	s.lanes.StartOpened(time.Now())
 	return &bench{t: t, w: w, s: s, ten: ten, fake: f}
 }
 
@@ -57,8 +56,8 @@ func newBench(t testing.TB, tune func(*Config)) *bench {
 // "alone" and "guilty" as what they say.
 type plainPolicy struct{}
 
-func (plainPolicy) Before(record string) Prior {
-	p := Prior{Attempts: 1}
+func (plainPolicy) Before(record string) lanes.Prior {
+	p := lanes.Prior{Attempts: 1}
 	switch record {
 	case "wait":
 		p.NotBefore = time.Now().Add(time.Hour)
@@ -80,57 +79,28 @@ func entry(n int, key string) job.Entry {
 	return job.Entry{ID: eid(n), Type: "t", Key: key, Payload: json.RawMessage("null")}
 }
 
-func waitingEntry(n int, key string) job.Entry {
-	e := entry(n, key)
-	e.Retry = "wait"
-	return e
-}
-
 func (b *bench) arrive(es ...job.Entry) {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
-	b.w.arrive(b.ten, es, time.Now())
+	b.s.lanes.Arrive(0, es, time.Now())
 }
 
-// start takes the next job that may run, nil if none may. It says done to an executor
-// that would wait, which is how next comes back.
-func (b *bench) start() *item {
+// start takes the next job that may run, nil if none may.
+func (b *bench) start() *lanes.Item {
 	b.t.Helper()
 	if !b.w.leaseValidNow() {
 		b.t.Fatal("the bench has no lease: nothing can start")
 	}
-	got := make(chan *item, 1)
-	go func() { got <- b.w.next(nil, job.Completion{}) }()
-	for {
-		select {
-		case it := <-got:
-			return it
-		default:
-		}
-		b.w.mu.Lock()
-		b.w.done = b.mustWait()
-		b.w.idle.Broadcast()
-		b.w.mu.Unlock()
-		if b.w.done {
-			it := <-got
-			b.w.done = false
-			return it
-		}
-		runtime.Gosched()
-	}
-}
-
-// mustWait reports whether nothing in the ready lists may start now. The lock is held.
-func (b *bench) mustWait() bool {
-	it := b.w.head()
-	return it == nil || b.w.alone != nil || it.prior.Alone && b.w.runs > 0
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	return b.w.start(time.Now())
 }
 
 // mustStart takes the next job and says which it has to be.
-func (b *bench) mustStart(n int) *item {
+func (b *bench) mustStart(n int) *lanes.Item {
 	b.t.Helper()
 	it := b.start()
-	if it == nil || it.entry.ID != eid(n) {
+	if it == nil || it.Entry.ID != eid(n) {
 		b.t.Fatalf("started %v, want job %d", describe(it), n)
 	}
 	return it
@@ -143,22 +113,22 @@ func (b *bench) mustNotStart() {
 	}
 }
 
-func describe(it *item) string {
+func describe(it *lanes.Item) string {
 	if it == nil {
 		return "nothing"
 	}
-	return fmt.Sprintf("job %d of key %q", it.entry.ID.Ms, it.entry.Key)
+	return fmt.Sprintf("job %d of key %q", it.Entry.ID.Ms, it.Entry.Key)
 }
 
-// finish ends a run that succeeded, without an answer yet.
 // run makes one attempt at a job that was started.
-func (b *bench) run(it *item) {
+func (b *bench) run(it *lanes.Item) {
 	if c, ended := b.w.run(it); ended {
 		b.w.finish(it, c)
 	}
 }
 
-func (b *bench) finish(it *item) { b.w.finish(it, job.Completion{Outcome: job.Done}) }
+// finish ends a run that succeeded, without an answer yet.
+func (b *bench) finish(it *lanes.Item) { b.w.finish(it, job.Completion{Outcome: job.Done}) }
 
 // answer gives one answer to all ends that wait, and returns them.
 func (b *bench) answer(a job.Answer) []ended {
@@ -167,6 +137,11 @@ func (b *bench) answer(a job.Answer) []ended {
 	b.s.ends = nil
 	b.w.mu.Unlock()
 	groups := b.s.group(batch)
+	b.w.mu.Lock()
+	for _, g := range groups {
+		b.s.lanes.Sent(g.items)
+	}
+	b.w.mu.Unlock()
 	all := make([][]job.Answer, len(groups))
 	for i, g := range groups {
 		for range g.items {
@@ -177,27 +152,16 @@ func (b *bench) answer(a job.Answer) []ended {
 	return batch
 }
 
-func (b *bench) complete(it *item) { b.finish(it); b.answer(job.ByOwner) }
-
-func ids(es []ended) string {
-	var out []string
-	for _, e := range es {
-		out = append(out, fmt.Sprintf("%c%d", e.c.Outcome, e.c.ID.Ms))
-	}
-	return strings.Join(out, " ")
-}
+func (b *bench) complete(it *lanes.Item) { b.finish(it); b.answer(job.ByOwner) }
 
 // fakeServer answers what a test sets; everything else succeeds with nothing.
 type fakeServer struct {
-	mu       sync.Mutex
-	unparks  []string // keys asked for
-	onUnpark func(key string, n int) job.UnparkPage
-	markErr  error
-	marks    []string
-	onRead   func(parts []int) (job.ReadBatch, error)
-	claims   []job.ClaimPage
-	history  []job.Entry
-	pokes    int
+	mu      sync.Mutex
+	markErr error
+	marks   []string
+	onRead  func(parts []int) (job.ReadBatch, error)
+	history []job.Entry
+	pokes   int
 }
 
 func (f *fakeServer) Prepare(context.Context) (int, error)           { return 1, nil }
@@ -242,21 +206,13 @@ func (f *fakeServer) Read(_ context.Context, parts []int, _ int, _ time.Duration
 }
 
 func (f *fakeServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int) ([]job.ClaimPage, []error) {
-	page := job.ClaimPage{Cursor: "0-0"}
-	if len(f.claims) > 0 {
-		page, f.claims = f.claims[0], f.claims[1:]
-	}
-	return []job.ClaimPage{page}, make([]error, len(ts))
+	return []job.ClaimPage{{Cursor: "0-0"}}, make([]error, len(ts))
 }
 
 func (f *fakeServer) Release(_ context.Context, ts []job.Tenure, _ [][]job.EntryID, _ bool) ([]job.ReleaseOutcome, []error) {
 	return make([]job.ReleaseOutcome, len(ts)), make([]error, len(ts))
 }
 
-func (f *fakeServer) Unpark(_ context.Context, _ job.Tenure, key string, n int) (job.UnparkPage, error) {
-	f.unparks = append(f.unparks, key)
-	if f.onUnpark == nil {
-		return job.UnparkPage{}, nil
-	}
-	return f.onUnpark(key, n), nil
+func (f *fakeServer) Unpark(context.Context, job.Tenure, string, int) (job.UnparkPage, error) {
+	return job.UnparkPage{}, nil
 }

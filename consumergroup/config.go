@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 )
 
@@ -91,20 +92,9 @@ func (c Config) margin() time.Duration {
 // Policy decides about jobs with a history.
 type Policy interface {
 	// Before reads a retry record ("": none) when the job is about to be held.
-	Before(record string) Prior
+	Before(record string) lanes.Prior
 	// After decides what a failed attempt leads to. now is the wall clock.
 	After(f Failure, now time.Time) Decision
-}
-
-// Prior is what a job's past asks for.
-type Prior struct {
-	Attempts  int       // counted so far
-	Crashes   int       // of workers that held it
-	NotBefore time.Time // zero: at once
-	Mark      string    // record to write before the start; "": none
-	Alone     bool      // nothing else may run in this worker meanwhile
-	Guilty    bool      // do not run: it goes to the dead letters
-	Error     string    // of the last failed attempt
 }
 
 // Failure is an attempt that did not complete.

@@ -55,8 +55,8 @@ func (c *runContext) make() context.Context {
 	return c.made
 }
 
-// end ends the context with a cause, unless it has ended.
-func (c *runContext) end(cause error) {
+// End ends the context with a cause, unless it has ended. It implements lanes.Run.
+func (c *runContext) End(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended == nil {

@@ -19,7 +19,7 @@ func TestRunContext(t *testing.T) {
 		end   func(c *runContext, base context.CancelCauseFunc)
 	}{
 		{"nothing happens", nil, func(*runContext, context.CancelCauseFunc) {}},
-		{"it is told to end", job.ErrMoved, func(c *runContext, _ context.CancelCauseFunc) { c.end(job.ErrMoved); c.end(job.ErrLost) }},
+		{"it is told to end", job.ErrMoved, func(c *runContext, _ context.CancelCauseFunc) { c.End(job.ErrMoved); c.End(job.ErrLost) }},
 		{"the session ends", lost, func(_ *runContext, end context.CancelCauseFunc) { end(lost) }},
 		{"the time is over", job.ErrTimeout, func(*runContext, context.CancelCauseFunc) { <-time.After(time.Second) }},
 	} {
@@ -75,7 +75,7 @@ func TestRunContextHasChildren(t *testing.T) {
 	ctx.begin(time.Minute)
 	child, cancel := context.WithTimeout(ctx, time.Hour)
 	defer cancel()
-	ctx.end(job.ErrLost)
+	ctx.End(job.ErrLost)
 	<-child.Done()
 	if got := context.Cause(child); !errors.Is(got, job.ErrLost) {
 		t.Errorf("the child's cause is %v", got)

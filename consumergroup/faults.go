@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ringmaster/job"
@@ -54,7 +55,7 @@ func (s *shard) reset(ctx context.Context) error {
 func (s *shard) lookAtAll() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	for _, t := range s.tenures {
+	for _, t := range s.lanes.Tenures() {
 		s.events = append(s.events, lookAgain(t.Tenure))
 	}
 }
@@ -78,10 +79,7 @@ func (s *shard) compareNumbers(ctx context.Context) error {
 // does not know of. No end may be in flight meanwhile: its job would look new.
 func (s *shard) mergeHistory(ctx context.Context) error {
 	s.w.mu.Lock()
-	parts := make([]*tenure, 0, len(s.tenures))
-	for _, t := range s.tenures {
-		parts = append(parts, t)
-	}
+	parts := slices.Clone(s.lanes.Tenures())
 	s.w.mu.Unlock()
 	if len(parts) == 0 {
 		return nil
@@ -99,9 +97,7 @@ func (s *shard) mergeHistory(ctx context.Context) error {
 			return fmt.Errorf("merge own pending list: %w", err)
 		}
 		s.w.mu.Lock()
-		if s.tenures[t.Partition] == t {
-			s.w.arrive(t, entries, time.Now())
-		}
+		s.lanes.Merge(t, entries, time.Now())
 		s.w.mu.Unlock()
 	}
 	return nil
@@ -137,9 +133,9 @@ func (s *shard) groupGone(ctx context.Context) error {
 		return nil
 	}
 	s.w.mu.Lock()
-	parts := make([]int, 0, len(s.tenures))
-	for p := range s.tenures {
-		parts = append(parts, p)
+	var parts []int
+	for _, t := range s.lanes.Tenures() {
+		parts = append(parts, t.Partition)
 	}
 	s.w.mu.Unlock()
 	mended, err := s.session.member.Heal(ctx, parts)
@@ -180,9 +176,7 @@ func (s *shard) quarantine(ctx context.Context) error {
 		found = true
 		s.w.deps.Log.Error("partition cannot be read: left out for 5 s, the others go on", "partition", p, "error", err)
 		s.w.mu.Lock()
-		if t := s.tenures[p]; t != nil {
-			t.brokenUntil = time.Now().Add(5 * time.Second)
-		}
+		s.lanes.LeaveOut(p, time.Now().Add(5*time.Second))
 		s.w.mu.Unlock()
 	}
 	if !found && !sleep(ctx, 200*time.Millisecond) {
@@ -193,22 +187,7 @@ func (s *shard) quarantine(ctx context.Context) error {
 
 // drainTimers ends the contexts of runs that keep a moved or moving partition too long.
 func (s *shard) drainTimers() {
-	limit := s.w.cfg.DrainTimeout - s.w.cfg.grace()
-	now := time.Now()
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	for t := range s.closing {
-		if t.closedAt.IsZero() || now.Sub(t.closedAt) < limit {
-			continue
-		}
-		t.closedAt = time.Time{}
-		for _, it := range t.items {
-			if it.ctx != nil {
-				it.ctx.end(job.ErrMoved)
-			}
-		}
-		if !t.over {
-			s.events = append(s.events, resize.DrainTimedOut{Part: t.Partition, Epoch: t.Epoch})
-		}
-	}
+	s.lanes.Overdue(time.Now(), s.w.cfg.DrainTimeout-s.w.cfg.grace())
 }

@@ -3,7 +3,7 @@ package consumergroup
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"ringmaster/job"
@@ -19,9 +19,7 @@ func (s *shard) release(ctx context.Context, as []resize.ReleasePartition) []res
 	s.w.mu.Lock()
 	for i, a := range as {
 		tenures[i] = job.Tenure{Partition: a.Part, Epoch: a.Epoch}
-		if t := s.tenure(a.Part, a.Epoch); t != nil {
-			running[i] = t.runningIDs()
-		}
+		running[i] = s.lanes.Naming(a.Part, a.Epoch)
 	}
 	s.w.mu.Unlock()
 	outcomes, errs := s.reader.Release(ctx, tenures, running, s.session.alone())
@@ -51,45 +49,7 @@ func (s *shard) release(ctx context.Context, as []resize.ReleasePartition) []res
 func (s *shard) drop(a resize.DropPartition) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	t := s.tenure(a.Part, a.Epoch)
-	if t == nil {
-		return
-	}
-	delete(s.tenures, a.Part)
-	// Its gate closes with it, and may have been the last one that was open.
-	s.barrier = s.barrier || t.gate
-	s.w.abandon(t, a.Cancel)
-	if !a.Cancel && t.running > 0 {
-		if t.closedAt.IsZero() {
-			t.closedAt = time.Now()
-		}
-		s.closing[t] = true
-	} else {
-		delete(s.closing, t)
-	}
-	s.runEnded(t)
-}
-
-// abandon ends a tenure's claim on everything that does not run. The lock is held.
-func (w *Worker) abandon(t *tenure, cancelRuns bool) {
-	t.over, t.lost, t.gate, t.reading = true, cancelRuns, false, false
-	for id, it := range t.items {
-		switch it.state {
-		case running, ending:
-			if cancelRuns && it.ctx != nil {
-				it.ctx.end(job.ErrLost)
-			}
-		default:
-			if it.permit && it.state != parking {
-				w.began(it) // its attempt ended while the hand-over was under way
-				w.giveBack(it)
-				continue
-			}
-			delete(t.items, id)
-			w.heldBytes -= len(it.entry.Payload)
-		}
-	}
-	t.lanes = map[string]*lane{}
+	s.lanes.Drop(a.Part, a.Epoch, a.Cancel, time.Now())
 }
 
 func (s *shard) report(a resize.Report) {
@@ -105,17 +65,9 @@ func (s *shard) report(a resize.Report) {
 
 // currentJobs are the last ids handed out, by partition, as JSON members.
 func (s *shard) currentJobs() string {
-	parts := make([]int, 0, len(s.tenures))
-	for p := range s.tenures {
-		parts = append(parts, p)
+	var out []string
+	for _, t := range s.lanes.Tenures() {
+		out = append(out, fmt.Sprintf(`"%d":"%s"`, t.Partition, t.LastRead))
 	}
-	slices.Sort(parts)
-	out := ""
-	for i, p := range parts {
-		if i > 0 {
-			out += ","
-		}
-		out += fmt.Sprintf(`"%d":"%s"`, p, s.tenures[p].lastRead)
-	}
-	return out
+	return strings.Join(out, ",")
 }

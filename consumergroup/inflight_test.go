@@ -179,8 +179,7 @@ func TestUnansweredHandoversAreUnknown(t *testing.T) {
 // permits that are left are looked at again.
 func TestALostHintAboutADrainerIsFoundAgain(t *testing.T) {
 	b := newBench(t, nil)
-	b.ten.passes = 1
-	b.ten.block(eid(1), "a")
+	b.block(1, "a")
 	events := b.s.snapshotEvents(job.Snapshot{Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1, Planned: "w.1"}}})
 	for _, ev := range events {
 		if m, ok := ev.(resize.MessageReceived); ok && m.Message.Type == resize.TypeUndrained && m.Message.Part == 0 && m.Message.PartEpoch == 1 {

@@ -4,59 +4,17 @@ import (
 	"context"
 	"reflect"
 	"testing"
+	"time"
 
 	"ringmaster/job"
 	"ringmaster/resize"
 )
 
-// claimOne asks for one page and returns what came of it.
-func (b *bench) claimOne(first bool) resize.ClaimAnswered {
-	b.t.Helper()
-	evs := b.s.claim(b.t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: first}})
-	return evs[0].(resize.ClaimAnswered)
-}
-
-// A run under a permit fails while the gainer is between two pages: its job is pending
-// again, behind the cursor. Its successors, claimed already, must wait for it.
-func TestAPermitThatEndsBehindTheCursorHoldsItsKey(t *testing.T) {
-	b := newBench(t, nil)
-	b.fake.claims = []job.ClaimPage{
-		{Cursor: "3-0", Entries: []job.Entry{entry(2, "a")}, Permits: []job.Permit{{ID: eid(1), Holder: "x@1", Key: "a"}}},
-		{Cursor: "0-0", Entries: []job.Entry{entry(4, "b")}},
-		{Cursor: "0-0", Entries: []job.Entry{entry(1, "a")}},
-	}
-	if a := b.claimOne(true); !a.More {
-		t.Fatal("the first page ended the pass")
-	}
-	if a := b.claimOne(false); !a.More {
-		t.Fatal("the pass ended, though it cannot tell what became of the permit")
-	}
-	b.complete(b.mustStart(4))
-	b.mustNotStart()
-	if a := b.claimOne(false); a.More {
-		t.Fatal("the pass that covers the permit did not end")
-	}
-	b.complete(b.mustStart(1))
-	b.complete(b.mustStart(2))
-}
-
-// More permits are revoked at once than a page holds: what is beyond the page is not
-// claimed yet, so its keys stay blocked.
-func TestPermitsBeyondThePageHoldTheirKeys(t *testing.T) {
-	b := newBench(t, nil)
-	b.ten.block(eid(1), "a")
-	b.ten.block(eid(3), "b")
-	b.arrive(entry(2, "a"), entry(4, "b"))
-	b.fake.claims = []job.ClaimPage{{Cursor: "2-0", Entries: []job.Entry{entry(1, "a")}}, {Cursor: "0-0", Entries: []job.Entry{entry(3, "b")}}}
-	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}}); len(evs) != 1 {
-		t.Fatalf("%d events, want one that looks again", len(evs))
-	}
-	b.complete(b.mustStart(1))
-	b.complete(b.mustStart(2))
-	b.mustNotStart()
-	b.claimOne(true)
-	b.complete(b.mustStart(3))
-	b.complete(b.mustStart(4))
+// block lets a former owner run a job.
+func (b *bench) block(n int, key string) {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.s.lanes.Claimed(0, 1, &job.ClaimPage{Cursor: "0-0", Permits: []job.Permit{{ID: eid(n), Holder: "x@1", Key: key}}}, time.Now())
 }
 
 // silent answers no claim.
@@ -74,7 +32,7 @@ func (silent) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int) ([]jo
 // another follows.
 func TestALookAtADrainerWithoutAnAnswerIsRepeated(t *testing.T) {
 	b := newBench(t, nil)
-	b.ten.block(eid(1), "a")
+	b.block(1, "a")
 	b.s.reader = silent{b.fake}
 	evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}})
 	if len(evs) != 1 || !b.s.unsure {

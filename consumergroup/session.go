@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
@@ -104,8 +104,8 @@ func (n *session) join(ctx context.Context, info job.MemberInfo) (func(), error)
 	for i := range count {
 		s := &shard{w: w, session: n, number: i, generation: joined[i].Generation, reader: w.deps.Store.Reader(i, n.inc),
 			brain: resize.NewParticipant(), ackWake: make(chan struct{}, 1), pokes: make(chan struct{}, 1),
-			tenures: map[int]*tenure{}, closing: map[*tenure]bool{}}
-		w.partitions = joined[i].Partitions
+		}
+		s.lanes = lanes.NewShard(w.pool, s)
 		mode, err := resize.ParseMode(joined[i].Mode)
 		if err != nil {
 			mode = resize.ModeKey
@@ -163,12 +163,7 @@ func (n *session) forgetEnds() {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	for _, s := range n.shards {
-		s.over = true
-		for _, it := range slices.Clone(s.started) {
-			if it.state == ending {
-				n.w.dropItem(it)
-			}
-		}
+		s.lanes.Stop()
 	}
 }
 
@@ -183,10 +178,7 @@ func (n *session) abandonAll(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range n.shards {
-		for p, t := range s.tenures {
-			w.abandon(t, true)
-			delete(s.tenures, p)
-		}
+		s.lanes.AbandonAll()
 	}
 }
 
@@ -305,9 +297,9 @@ func (n *session) empty() bool {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	for _, s := range n.shards {
-		if len(s.tenures) > 0 || len(s.ends) > 0 || len(s.closing) > 0 {
+		if !s.lanes.Empty() || len(s.ends) > 0 {
 			return false
 		}
 	}
-	return n.w.runs == 0
+	return n.w.pool.Runs() == 0
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
@@ -23,25 +24,18 @@ type shard struct {
 
 	ackWake chan struct{} // capacity 1
 
-	tenures map[int]*tenure
-	started []*item // runs whose end is not answered, of any tenure; each knows its place
-	over    bool    // the session has ended: nobody asks the store any more
+	lanes   *lanes.Shard
 	events  []resize.ParticipantEvent
 	ends    []ended
 	reports []report
-	unpark  []*lane
-	unparkT []*tenure
 	heard   time.Time // when the reader last had an answer
 	blocked bool      // the reader is in a blocking read
 	woken   bool      // something came up since it last looked
 	poked   bool      // and a poke is on its way
 
-	opened  []*tenure        // gates opened in this step, not dispatched yet
-	closing map[*tenure]bool // gates closed, waiting for runs to end
-	barrier bool             // all gates were closed: tell when nothing runs
-	unsure  bool             // reader goroutine only: the last read's outcome is unknown
-	gone    int              // reader goroutine only: consecutive reads that found a group gone
-	pokes   chan struct{}    // capacity 1: asks the poker to write a poke
+	unsure bool          // reader goroutine only: the last read's outcome is unknown
+	gone   int           // reader goroutine only: consecutive reads that found a group gone
+	pokes  chan struct{} // capacity 1: asks the poker to write a poke
 }
 
 // post hands the reader an event and wakes it.
@@ -91,70 +85,14 @@ func (s *shard) runPoker(ctx context.Context) {
 	}
 }
 
-// roomMade wakes the reader if a partition that was left out of the read has room again.
-// The worker's lock is held.
-func (s *shard) roomMade(t *tenure) {
-	if t.leftOut && len(t.items) <= s.window(len(s.tenures))/2 && s.w.heldBytes < s.w.cfg.HeldBytes {
-		t.leftOut = false
-		s.wakeReader()
-	}
-}
-
-// wantUnpark asks the reader for parked jobs once few of the key are left here. The
-// worker's lock is held.
-func (s *shard) wantUnpark(l *lane) {
-	p := l.parked
-	if p == nil || l.wanted || len(l.queue) > s.w.cfg.ParkBeyond/2 {
-		return
-	}
-	t := s.tenureOf(l)
-	if t == nil || (p.left == 0 && len(p.flight) > 0) {
-		return
-	}
-	if p.left == 0 {
-		l.parked = nil
-		return
-	}
-	if now := time.Now(); t.held(l, now) && len(l.queue) > 0 {
-		return
-	}
-	l.wanted = true
-	s.unpark = append(s.unpark, l)
-	s.unparkT = append(s.unparkT, t)
+// Tell implements lanes.Host: an event for the participant. The worker's lock is held.
+func (s *shard) Tell(ev resize.ParticipantEvent) {
+	s.events = append(s.events, ev)
 	s.wakeReader()
 }
 
-func (s *shard) tenureOf(l *lane) *tenure {
-	t := s.tenures[job.PartitionOf(l.key, s.w.partitions)]
-	if t == nil || t.lanes[l.key] != l {
-		return nil
-	}
-	return t
-}
-
-// runEnded tells the reader what it waits for while gates are closed. The worker's lock is held.
-func (s *shard) runEnded(t *tenure) {
-	if s.closing[t] && t.running == 0 {
-		delete(s.closing, t)
-		s.events = append(s.events, resize.PartitionIdle{Part: t.Partition, Epoch: t.Epoch})
-		s.wakeReader()
-	}
-	if s.barrier && s.nothingRuns() {
-		s.barrier = false
-		s.events = append(s.events, resize.RunsEnded{})
-		s.wakeReader()
-	}
-}
-
-// nothingRuns reports whether all gates are closed and nothing runs in this worker.
-func (s *shard) nothingRuns() bool {
-	for _, t := range s.tenures {
-		if t.gate {
-			return false
-		}
-	}
-	return s.w.runs == 0
-}
+// Wake implements lanes.Host.
+func (s *shard) Wake() { s.wakeReader() }
 
 // run is the reader: it ends with the session, or with an error that ends it.
 func (s *shard) run(ctx context.Context) error {
@@ -216,7 +154,7 @@ func (s *shard) deafFor(now time.Time) time.Duration {
 func (s *shard) startBlocking() bool {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	if s.woken || len(s.events) > 0 || len(s.unpark) > 0 {
+	if s.woken || len(s.events) > 0 || s.lanes.UnparkWanted() {
 		s.woken = false
 		return false
 	}
@@ -227,51 +165,15 @@ func (s *shard) startBlocking() bool {
 func (s *shard) endBlocking() {
 	s.w.mu.Lock()
 	s.blocked, s.poked = false, false
-	for _, t := range s.tenures {
-		t.leftOut = false
-	}
+	s.lanes.ReadEnded()
 	s.w.mu.Unlock()
 }
-
-// window is how many entries of one partition may be held: what is held must be moved
-// when the partition is, so with many partitions each holds less.
-func (s *shard) window(open int) int {
-	return max(min(s.w.cfg.Window, s.w.cfg.ReadBudget/max(open, 1)), min(s.w.cfg.Window, minWindow))
-}
-
-// minWindow is more than can be under way for one partition between two reads.
-const minWindow = 32
 
 // toRead chooses the partitions with room, and how much to ask of each.
 func (s *shard) toRead() ([]int, int) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	open := 0
-	for _, t := range s.tenures {
-		if t.reading && t.gate {
-			open++
-		}
-	}
-	if open == 0 {
-		return nil, 1
-	}
-	now := time.Now()
-	window := s.window(open)
-	count := max(1, min(128, s.w.cfg.ReadBudget/open, window/2))
-	full := s.w.heldBytes >= s.w.cfg.HeldBytes
-	parts := make([]int, 0, open)
-	for _, t := range s.tenures {
-		if !t.reading || !t.gate || t.brokenUntil.After(now) {
-			continue
-		}
-		if full || t.stalled > 0 || window-len(t.items) < count {
-			t.leftOut = true
-			s.w.shed(t, now)
-			continue
-		}
-		parts = append(parts, t.Partition)
-	}
-	return parts, count
+	return s.lanes.ToRead(time.Now())
 }
 
 // take hands new jobs to their lanes.
@@ -280,9 +182,7 @@ func (s *shard) take(jobs []job.PartitionEntries) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	for _, pe := range jobs {
-		if t := s.tenures[pe.Partition]; t != nil {
-			s.w.arrive(t, pe.Entries, now)
-		}
+		s.lanes.Arrive(pe.Partition, pe.Entries, now)
 	}
 }
 
@@ -333,64 +233,29 @@ func (s *shard) handleEvents(ctx context.Context) error {
 func (s *shard) stillIdle() bool {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	s.barrier = !s.nothingRuns()
-	return !s.barrier
+	return s.lanes.StillIdle()
 }
 
 // unparkWanted brings parked jobs back for the keys that ran low.
 func (s *shard) unparkWanted(ctx context.Context) error {
 	s.w.mu.Lock()
-	lanes, tenures := s.unpark, s.unparkT
-	s.unpark, s.unparkT = nil, nil
+	wanted := s.lanes.Unparks()
 	s.w.mu.Unlock()
-	for i, l := range lanes {
-		t := tenures[i]
-		if s.stall(t, l) {
-			continue
-		}
-		page, err := s.reader.Unpark(ctx, t.Tenure, l.key, s.w.cfg.ParkBeyond)
+	for i, l := range wanted {
+		page, err := s.reader.Unpark(ctx, l.Tenure.Tenure, l.Key, s.w.cfg.ParkBeyond)
 		if err != nil {
 			s.w.mu.Lock()
-			l.wanted = false
-			s.unpark, s.unparkT = append(s.unpark, lanes[i:]...), append(s.unparkT, tenures[i:]...)
+			s.lanes.UnparkFailed(wanted[i:])
 			s.w.mu.Unlock()
 			return s.readFailed(ctx, err)
 		}
 		if page.Fenced {
-			s.fenced(t.Tenure)
+			s.fenced(l.Tenure.Tenure)
 			continue
 		}
-		s.unparked(t, l, page)
+		s.w.mu.Lock()
+		s.lanes.Unparked(l, page, time.Now())
+		s.w.mu.Unlock()
 	}
 	return nil
-}
-
-// stall puts a lane off whose last jobs are not parked yet. Only the reader parks jobs,
-// so none can set out while it unparks.
-func (s *shard) stall(t *tenure, l *lane) bool {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	if l.stalled || l.parked == nil || len(l.parked.flight) == 0 {
-		return l.stalled
-	}
-	l.stalled = true
-	t.stalled++
-	return true
-}
-
-func (s *shard) unparked(t *tenure, l *lane, page job.UnparkPage) {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	l.wanted = false
-	p := l.parked
-	if t.over || p == nil {
-		return
-	}
-	p.left = page.Left
-	p.first = page.First
-	if page.Left == 0 {
-		l.parked = nil
-	}
-	s.w.arrive(t, page.Entries, time.Now())
-	t.tidy(l)
 }

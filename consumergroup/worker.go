@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"ringmaster/consumergroup/lanes"
 )
 
 // Worker runs the jobs of one queue. Make it with New, run it once with Run.
@@ -13,14 +15,9 @@ type Worker struct {
 	cfg  Config
 	deps Deps
 
-	mu         sync.Mutex    // guards everything below, and all lanes; see the package comment
-	idle       *sync.Cond    // something may be ready
-	ready      fifo[*tenure] // those with ready items, each once
-	alarms     alarms
-	alone      *item // a suspect that runs alone
-	runs       int   // started and not answered
-	heldBytes  int
-	partitions int
+	mu         sync.Mutex // guards everything below, and all lanes; see the package comment
+	idle       *sync.Cond // something may be ready
+	pool       *lanes.Pool
 	done       bool
 	leaseUntil time.Time
 	leaseWall  time.Time // the same by the wall clock
@@ -41,6 +38,8 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, deps: deps, alarmSet: make(chan struct{}, 1), drained: make(chan struct{})}
 	w.idle = sync.NewCond(&w.mu)
+	w.pool = lanes.NewPool(lanes.Limits{Window: cfg.Window, ReadBudget: cfg.ReadBudget, HeldBytes: cfg.HeldBytes, ParkBeyond: cfg.ParkBeyond},
+		deps.Policy.Before, crew{w})
 	return w, nil
 }
 
@@ -137,13 +136,12 @@ func (w *Worker) renewLease(sent time.Time) {
 
 // leaseValid reports whether jobs may start. The lock is held. Both clocks must agree:
 // the monotonic one stands still while a machine is suspended.
-func (w *Worker) leaseValid() bool {
-	now := time.Now()
+func (w *Worker) leaseValid(now time.Time) bool {
 	return now.Before(w.leaseUntil) && now.Round(0).Before(w.leaseWall)
 }
 
 func (w *Worker) leaseValidNow() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.leaseValid()
+	return w.leaseValid(time.Now())
 }

@@ -14,6 +14,7 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/consumergroup"
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 	"ringmaster/recovery"
 	"ringmaster/streams"
@@ -78,13 +79,13 @@ type Policy struct {
 }
 
 // Before implements consumergroup.Policy.
-func (p Policy) Before(record string) consumergroup.Prior {
+func (p Policy) Before(record string) lanes.Prior {
 	r, err := recovery.Parse(record)
 	if err != nil {
 		// Written by hand: as if there were none.
-		return consumergroup.Prior{}
+		return lanes.Prior{}
 	}
-	prior := consumergroup.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Error: r.Error}
+	prior := lanes.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Error: r.Error}
 	switch p.Poison.Suspect(r) {
 	case recovery.MarkStarted:
 		r.Mark = recovery.Started

@@ -31,6 +31,8 @@ func TestEachRuleFinds(t *testing.T) {
 		{"log/slog", "resize/a.go", `import "log/slog"`, "is pure"},
 		{"sync/atomic", "ring/a.go", `import "sync/atomic"`, "is pure"},
 		{"rand v2 is chance too", "ring/a.go", `import "math/rand/v2"`, "is pure"},
+		{"a clock is asked", "consumergroup/lanes/a.go", `import "time"; func f() { _ = time.Now() }`, "time.Now"},
+		{"given times, and no lock", "consumergroup/lanes/a.go", `import "sync"`, "is pure"},
 		{"rand v1", "internal/x/a_test.go", `import "math/rand"`, "math/rand/v2"},
 		{"viper", "internal/x/a.go", `import "github.com/spf13/viper"`, "only [configs] may"},
 		{"go-redis", "recovery/a.go", `import "github.com/redis/go-redis/v9"`, "only [streams "},
@@ -53,6 +55,7 @@ func TestAllowed(t *testing.T) {
 	tests := []struct{ name, file, src string }{
 		{"table", "dispatch/a.go", `import "ringmaster/resize"`},
 		{"wiring", "cmd/worker/a.go", `import ("ringmaster/streams"; "ringmaster/resize/runner"; "github.com/redis/go-redis/v9")`},
+		{"given times", "consumergroup/lanes/a.go", `import "time"; func f(t time.Time) time.Time { return t.Add(time.Second) }`},
 		{"root package", "a.go", `import "ringmaster/streams"`},
 		{"test files import anything", "recovery/a_test.go", `import ("ringmaster/streams"; "github.com/redis/go-redis/v9")`},
 		{"similar names", "ring/a.go", `import ("strings"; "netlib.example/x")`},

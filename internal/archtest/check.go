@@ -88,8 +88,11 @@ func checkFile(name string, src []byte) ([]string, error) {
 			problems = append(problems, fmt.Sprintf("%s: imports %s; %s", name, imported, reason))
 		}
 	}
-	if test {
+	switch {
+	case test:
 		problems = append(problems, sleeps(name, file)...)
+	case slices.Contains(clockless, path.Dir(name)):
+		problems = append(problems, clocks(name, file)...)
 	}
 	return problems, nil
 }
@@ -110,6 +113,9 @@ func forbidden(pkg, imported string) string {
 		}
 		return ""
 	}
+	if slices.Contains(clockless, pkg) && imported != "time" && under(imported, impure...) {
+		return pkg + " is pure: it is given times, and has no I/O, locks, log or chance of its own"
+	}
 	if slices.Contains(pure, pkg) && under(imported, impure...) {
 		return pkg + " is pure: it gets time as ticks and has no I/O, locks, log or chance of its own"
 	}
@@ -119,6 +125,20 @@ func forbidden(pkg, imported string) string {
 		}
 	}
 	return ""
+}
+
+// clocks finds calls that ask a clock.
+func clocks(name string, file *ast.File) []string {
+	var problems []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(clock, sel.Sel.Name) {
+			if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" {
+				problems = append(problems, name+": time."+sel.Sel.Name+"; this package is given the time")
+			}
+		}
+		return true
+	})
+	return problems
 }
 
 // sleeps finds time.Sleep in a test outside the bubble of a synctest.Test,

@@ -7,18 +7,19 @@ import "strings"
 // imports lists, for each package that is not wiring, the packages of this
 // module that it may import. A package that appears nowhere is an error.
 var imports = map[string][]string{
-	"configs":          {"job"},
-	"consumergroup":    {"job", "resize", "internal/failpoint"},
-	"dashboard":        {"job", "ring", "resize"},
-	"dispatch":         {"job", "ring", "resize"},
-	"job":              {},
-	"recovery":         {"job"},
-	"resize":           {"ring"},
-	"resize/runner":    {"resize", "ring", "internal/failpoint"},
-	"resize/sim":       {"resize", "ring", "recovery"},
-	"resize/sim/sweep": {"resize/sim"},
-	"ring":             {},
-	"streams":          {"job", "internal/failpoint"},
+	"configs":             {"job"},
+	"consumergroup":       {"job", "resize", "consumergroup/lanes", "internal/failpoint"},
+	"consumergroup/lanes": {"job", "resize"},
+	"dashboard":           {"job", "ring", "resize"},
+	"dispatch":            {"job", "ring", "resize"},
+	"job":                 {},
+	"recovery":            {"job"},
+	"resize":              {"ring"},
+	"resize/runner":       {"resize", "ring", "internal/failpoint"},
+	"resize/sim":          {"job", "resize", "ring", "recovery", "consumergroup/lanes"},
+	"resize/sim/sweep":    {"resize/sim"},
+	"ring":                {},
+	"streams":             {"job", "internal/failpoint"},
 }
 
 // wiring joins the others and may import all of them, except that nothing
@@ -28,6 +29,13 @@ var wiring = []string{".", "cmd", "internal", "e2e", "bench"}
 // pure packages get time as ticks and answers as values: the same input gives
 // the same output, in a test as in production.
 var pure = []string{"resize", "ring"}
+
+// clockless packages are pure too, but are given times: they use the types of package
+// time and none of its functions that ask a clock or wait for it.
+var clockless = []string{"consumergroup/lanes"}
+
+// clock is what asks a clock, or waits for it.
+var clock = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
 
 // impure is what no pure package imports, with everything below it.
 var impure = []string{"context", "net", "os", "time", "log", "sync", "math/rand"}

@@ -1,28 +1,19 @@
-package consumergroup
+package lanes
 
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"ringmaster/job"
 	"ringmaster/resize"
 )
 
-// fail ends a run with a failed attempt that is not answered yet.
-func (b *bench) fail(it *item) {
-	it.prior = Prior{Attempts: 1, NotBefore: time.Now().Add(time.Hour)}
-	b.w.finish(it, job.Completion{Outcome: job.Failed, Data: "wait"})
-}
-
 // release names what runs and drops the partition, with between in between.
 func (b *bench) release(between func()) {
-	b.w.mu.Lock()
 	b.ten.gate = false
-	b.ten.runningIDs()
-	b.w.mu.Unlock()
+	b.s.Naming(0, 1)
 	between()
-	b.s.drop(resize.DropPartition{Part: 0, Epoch: 1})
+	b.s.Drop(0, 1, false, b.now)
 }
 
 // TestAPermitNobodyWillUseIsGivenBack: an attempt fails while its partition is handed
@@ -46,15 +37,14 @@ func TestAPermitNobodyWillUseIsGivenBack(t *testing.T) {
 		}
 		b.expectHandBack()
 	})
-	t.Run("mark refused after the drop", func(t *testing.T) {
+	t.Run("not started after all, after the drop", func(t *testing.T) {
 		b := newBench(t, nil)
 		suspect := entry(1, "k")
 		suspect.Retry = "alone"
 		b.arrive(suspect)
 		it := b.mustStart(1)
 		b.release(func() {})
-		b.fake.markErr = job.ErrFenced
-		b.run(it)
+		b.p.PutBack(it, b.now)
 		b.expectHandBack()
 	})
 	t.Run("not for what was not named", func(t *testing.T) {
@@ -85,9 +75,9 @@ func (b *bench) expectHandBack() {
 
 func (b *bench) expectNothingLeft() {
 	b.t.Helper()
-	if len(b.s.ends) != 0 || len(b.ten.items) != 0 || b.w.runs != 0 || b.w.heldBytes != 0 || len(b.s.closing) != 0 || len(b.s.started) != 0 {
+	if len(b.ends) != 0 || len(b.ten.items) != 0 || b.p.runs != 0 || b.p.bytes != 0 || len(b.s.closing) != 0 || len(b.s.started) != 0 {
 		b.t.Fatalf("left behind: ends %s, %d items, %d runs, %d bytes, %d closing, %d started",
-			ids(b.s.ends), len(b.ten.items), b.w.runs, b.w.heldBytes, len(b.s.closing), len(b.s.started))
+			ids(b.ends), len(b.ten.items), b.p.runs, b.p.bytes, len(b.s.closing), len(b.s.started))
 	}
 }
 
@@ -95,13 +85,13 @@ func (b *bench) expectNothingLeft() {
 // for the worker to say so, once what ran has ended.
 func TestTheLastGateClosesWithItsPartition(t *testing.T) {
 	told := func(b *bench) bool {
-		return slices.ContainsFunc(b.s.events, func(ev resize.ParticipantEvent) bool { _, is := ev.(resize.RunsEnded); return is })
+		return slices.ContainsFunc(b.events, func(ev resize.ParticipantEvent) bool { _, is := ev.(resize.RunsEnded); return is })
 	}
 	for _, lost := range []bool{true, false} {
 		b := newBench(t, nil)
 		b.arrive(entry(1, "k"))
 		it := b.mustStart(1)
-		b.s.drop(resize.DropPartition{Part: 0, Epoch: 1, Cancel: lost})
+		b.s.Drop(0, 1, lost, b.now)
 		if told(b) {
 			t.Fatal("told while a job runs")
 		}
@@ -112,7 +102,7 @@ func TestTheLastGateClosesWithItsPartition(t *testing.T) {
 		}
 	}
 	b := newBench(t, nil)
-	b.s.drop(resize.DropPartition{Part: 0, Epoch: 1, Cancel: true})
+	b.s.Drop(0, 1, true, b.now)
 	if !told(b) {
 		t.Fatal("not told where nothing ran")
 	}

@@ -1,4 +1,4 @@
-package consumergroup
+package lanes
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"ringmaster/job"
 )
 
-func smallPark(c *Config) { c.ParkBeyond, c.Window, c.ReadBudget = 2, 8, 4 }
+func smallPark(c *Limits) { c.ParkBeyond, c.Window, c.ReadBudget = 2, 8, 4 }
 
 func TestJobsBehindAHeldKeyAreParked(t *testing.T) {
 	b := newBench(t, smallPark)
@@ -23,21 +23,19 @@ func TestJobsBehindAHeldKeyAreParked(t *testing.T) {
 	b.mustNotStart()
 }
 
-// readerTurn does what the reader does before a read.
-func (b *bench) readerTurn() {
+// readerTurn does what the reader does before a read, with what the store has set aside.
+func (b *bench) readerTurn(unpark func(n int) job.UnparkPage) {
 	b.t.Helper()
-	if err := b.s.unparkWanted(b.t.Context()); err != nil {
-		b.t.Fatal(err)
+	for _, l := range b.s.Unparks() {
+		b.s.Unparked(l, unpark(b.p.limits.ParkBeyond), b.now)
 	}
 }
 
 func (b *bench) wakeAll() {
-	b.w.mu.Lock()
-	defer b.w.mu.Unlock()
 	for _, it := range b.ten.items {
-		it.prior.NotBefore = time.Time{}
+		it.Prior.NotBefore = time.Time{}
 	}
-	b.w.dispatchAll(b.ten, time.Now())
+	b.p.dispatchAll(b.ten, b.now)
 }
 
 func TestParkedJobsComeBackInOrder(t *testing.T) {
@@ -50,7 +48,7 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 			store = append(store, int(e.c.ID.Ms))
 		}
 	}
-	b.fake.onUnpark = func(_ string, n int) job.UnparkPage {
+	unpark := func(n int) job.UnparkPage {
 		var page job.UnparkPage
 		for _, id := range store[:min(n, len(store))] {
 			page.Entries = append(page.Entries, entry(id, "k"))
@@ -67,11 +65,11 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		for _, e := range b.answer(job.ByOwner) {
 			store = append(store, int(e.c.ID.Ms))
 		}
-		b.readerTurn()
+		b.readerTurn(unpark)
 	}
 	for n := 11; n <= 20; n++ {
 		b.complete(b.mustStart(n))
-		b.readerTurn()
+		b.readerTurn(unpark)
 	}
 	if len(b.ten.items) != 0 || len(b.ten.lanes) != 0 {
 		t.Fatalf("left behind: %d items, %d lanes", len(b.ten.items), len(b.ten.lanes))
@@ -84,34 +82,31 @@ func TestNothingIsUnparkedWhileItsKeyIsBeingParked(t *testing.T) {
 	b.answer(job.ByOwner) // 3 is parked
 	b.arrive(entry(4, "k"))
 	// 4 is on its way: the store may have parked it already, the answer is not here.
-	b.w.mu.Lock()
-	onTheWay := b.s.ends
-	b.s.ends = nil
-	b.w.mu.Unlock()
-	b.fake.onUnpark = func(string, int) job.UnparkPage {
+	onTheWay := b.send()
+	unparks := 0
+	unpark := func(int) job.UnparkPage {
+		unparks++
 		return job.UnparkPage{Entries: []job.Entry{entry(3, "k"), entry(4, "k")}}
 	}
 	b.wakeAll()
 	b.complete(b.mustStart(1))
 	b.complete(b.mustStart(2))
-	b.readerTurn()
-	if len(b.fake.unparks) != 0 {
+	b.readerTurn(unpark)
+	if unparks != 0 {
 		t.Error("unparked while a job of the key is on its way there")
 	}
-	if parts, _ := b.s.toRead(); len(parts) != 0 {
+	if parts := b.toRead(); len(parts) != 0 {
 		t.Error("more is read while the key waits for its last jobs to be parked: it may wait for ever")
 	}
-	b.w.mu.Lock()
-	b.s.ends, b.s.woken = onTheWay, false
-	b.w.mu.Unlock()
-	b.answer(job.ByOwner)
-	if !b.s.woken {
+	b.wakes = 0
+	b.reply(onTheWay, job.ByOwner)
+	if b.wakes == 0 {
 		t.Error("the reader is not told that it may unpark now")
 	}
-	b.readerTurn()
+	b.readerTurn(unpark)
 	b.complete(b.mustStart(3))
 	b.complete(b.mustStart(4))
-	if parts, _ := b.s.toRead(); len(parts) != 1 {
+	if parts := b.toRead(); len(parts) != 1 {
 		t.Error("the partition is not read any more")
 	}
 }
@@ -122,21 +117,20 @@ func TestAFullWindowShedsWhatWaitsBehindAHeldKey(t *testing.T) {
 		b.arrive(entry(n, "k")) // no reason yet to park anything
 	}
 	it := b.mustStart(1)
-	if parts, _ := b.s.toRead(); len(parts) != 0 || len(b.s.ends) != 0 {
-		t.Fatalf("a full window: reads %v, parks %s", parts, ids(b.s.ends))
+	if parts := b.toRead(); len(parts) != 0 || len(b.ends) != 0 {
+		t.Fatalf("a full window: reads %v, parks %s", parts, ids(b.ends))
 	}
-	b.s.blocked, b.s.woken = true, false
-	it.prior = Prior{NotBefore: time.Now().Add(time.Hour)}
-	b.w.finish(it, job.Completion{Outcome: job.Failed, Data: "wait"})
+	b.wakes = 0
+	b.fail(it)
 	b.answer(job.ByOwner)
-	if len(b.s.pokes) != 1 {
+	if b.wakes == 0 {
 		t.Error("the reader blocks on, although the key is held up and its window full")
 	}
-	b.s.toRead()
+	b.toRead()
 	if got := ids(b.answer(job.ByOwner)); got != "P3 P4 P5 P6 P7 P8" {
 		t.Fatalf("parked %q", got)
 	}
-	if parts, _ := b.s.toRead(); fmt.Sprint(parts) != "[0]" {
+	if parts := b.toRead(); fmt.Sprint(parts) != "[0]" {
 		t.Fatal("the partition is still left out")
 	}
 	b.arrive(entry(9, "b"), entry(10, "k"))
@@ -152,11 +146,11 @@ func TestAFullWindowOfManyHeldKeysKeepsTheirHeads(t *testing.T) {
 		key := fmt.Sprint("k", n)
 		b.arrive(waitingEntry(2*n-1, key), entry(2*n, key))
 	}
-	b.s.toRead()
+	b.toRead()
 	if got := len(b.answer(job.ByOwner)); got != 4 {
 		t.Fatalf("%d jobs parked, want the 4 that are no heads", got)
 	}
-	if parts, _ := b.s.toRead(); len(parts) != 1 {
+	if parts := b.toRead(); len(parts) != 1 {
 		t.Fatal("the partition is still left out")
 	}
 }
@@ -166,23 +160,21 @@ func TestAPartitionWithRoomAgainWakesTheReader(t *testing.T) {
 	for n := 1; n <= 8; n++ {
 		b.arrive(entry(n, ""))
 	}
-	if parts, _ := b.s.toRead(); len(parts) != 0 {
+	if parts := b.toRead(); len(parts) != 0 {
 		t.Fatal("a full window is read into")
 	}
-	if !b.s.startBlocking() {
-		t.Fatal("nothing to wait for")
-	}
+	b.wakes = 0
 	for n := 1; n <= 4; n++ {
-		if len(b.s.pokes) != 0 {
+		if b.wakes != 0 {
 			t.Fatalf("woken with room for %d", n-1)
 		}
 		b.complete(b.mustStart(n))
 	}
-	if len(b.s.pokes) != 1 {
+	if b.wakes != 1 {
 		t.Fatal("the reader is not woken: it would wait for the block time")
 	}
-	b.s.endBlocking()
-	if parts, _ := b.s.toRead(); len(parts) != 1 {
+	b.s.ReadEnded()
+	if parts := b.toRead(); len(parts) != 1 {
 		t.Fatal("the partition is not read again")
 	}
 }

@@ -1,4 +1,4 @@
-package consumergroup
+package lanes
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ func BenchmarkLanes(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			w := newBench(b, func(c *Config) { c.ParkBeyond = jobs })
+			w := newBench(b, func(c *Limits) { c.ParkBeyond = jobs })
 			entries := make([]job.Entry, jobs)
 			for i := range entries {
 				entries[i] = entry(i+1, "")
@@ -43,8 +43,9 @@ func BenchmarkLanes(b *testing.B) {
 func (b *bench) runAll(jobs int) {
 	for jobs > 0 {
 		n := 0
-		for ; !b.mustWait(); n++ {
-			b.finish(b.w.next(nil, job.Completion{}))
+		for it := b.p.Next(b.now); it != nil; it = b.p.Next(b.now) {
+			b.finish(it)
+			n++
 		}
 		if n == 0 {
 			b.t.Fatalf("%d jobs cannot start", jobs)

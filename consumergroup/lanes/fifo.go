@@ -1,0 +1,25 @@
+package lanes
+
+// fifo is a queue that does not let its memory grow.
+type fifo[T any] struct {
+	items []T
+	head  int
+}
+
+func (f *fifo[T]) empty() bool { return f.head == len(f.items) }
+func (f *fifo[T]) push(x T)    { f.items = append(f.items, x) }
+func (f *fifo[T]) peek() T     { return f.items[f.head] }
+
+func (f *fifo[T]) pop() T {
+	var zero T
+	x := f.items[f.head]
+	f.items[f.head] = zero
+	if f.head++; f.head == len(f.items) {
+		f.items, f.head = f.items[:0], 0
+	} else if f.head > 1024 && f.head*2 > len(f.items) {
+		n := copy(f.items, f.items[f.head:])
+		clear(f.items[n:])
+		f.items, f.head = f.items[:n], 0
+	}
+	return x
+}

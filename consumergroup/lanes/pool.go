@@ -1,0 +1,263 @@
+package lanes
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"ringmaster/job"
+)
+
+// Limits are how much a worker holds.
+type Limits struct {
+	Window     int // entries held of one partition at most
+	ReadBudget int // entries one read may bring, and all partitions may hold, at most
+	HeldBytes  int // payload bytes held before reading pauses
+	ParkBeyond int // jobs that may wait behind a blocked key before the rest is parked
+}
+
+// Crew is who runs the jobs. Its methods are called from within the calls to the pool and
+// its shards, and may not call back.
+type Crew interface {
+	Ready() // one more job may start
+	Quiet() // nothing runs, or a job that ran alone has ended: look again
+	Alarm() // an alarm was set that is earlier than all others
+}
+
+// Pool is all that one worker holds.
+type Pool struct {
+	limits Limits
+	before func(record string) Prior
+	crew   Crew
+
+	ready  fifo[*Tenure] // those with ready items, each once
+	alarms alarms
+	alone  *Item // a suspect that runs alone
+	runs   int   // started and not answered
+	bytes  int   // of payloads held
+}
+
+// NewPool makes a pool that holds nothing. before reads a retry record ("" is not asked for).
+func NewPool(limits Limits, before func(record string) Prior, crew Crew) *Pool {
+	return &Pool{limits: limits, before: before, crew: crew}
+}
+
+// Runs is how many jobs were started whose end is not answered.
+func (p *Pool) Runs() int { return p.runs }
+
+// Next starts the next job, if one may start now, and nil otherwise. Partitions take
+// turns, so that one with much to do does not keep the others waiting. The alone rule: a
+// suspect runs when nothing else does, and nothing starts beside it.
+func (p *Pool) Next(now time.Time) *Item {
+	for !p.ready.empty() {
+		t := p.ready.peek()
+		it := t.ready.peek()
+		if p.alone != nil || (it.Prior.Alone && p.runs > 0) {
+			return nil
+		}
+		p.ready.pop()
+		t.ready.pop()
+		if !t.ready.empty() {
+			p.ready.push(t)
+		}
+		if it.state != ready {
+			continue
+		}
+		if !t.gate || t.over {
+			it.state = waiting
+			continue
+		}
+		// A smaller id of the key may have arrived since.
+		if l := it.lane; l != nil {
+			if l.busy != nil || l.queue[0] != it || t.blocked[l.Key] > 0 {
+				it.state = waiting
+				p.dispatch(l, now)
+				continue
+			}
+			if l.queue = l.queue[1:]; len(l.queue) == 0 {
+				l.queue = l.few[:0]
+			}
+			l.busy = it
+		}
+		it.state, it.since = running, now
+		p.began(it)
+		if it.Prior.Alone {
+			p.alone = it
+		}
+		return it
+	}
+	return nil
+}
+
+// began counts a run; ceased ends the count.
+func (p *Pool) began(it *Item) {
+	it.Tenure.running++
+	p.runs++
+	s := it.Tenure.Shard
+	it.slot = len(s.started)
+	s.started = append(s.started, it)
+}
+
+func (p *Pool) ceased(it *Item) {
+	it.Tenure.running--
+	p.runs--
+	s := it.Tenure.Shard
+	last := s.started[len(s.started)-1]
+	s.started[it.slot], last.slot = last, it.slot
+	s.started[len(s.started)-1] = nil
+	s.started = s.started[:len(s.started)-1]
+	if p.alone == it {
+		p.alone = nil
+	}
+	if p.runs == 0 {
+		p.crew.Quiet()
+	}
+}
+
+// arrive takes entries into a tenure, in id order: claimed and new ones come through the
+// same door. What is held already is left alone.
+func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
+	for i := range entries {
+		e := &entries[i]
+		if it := t.items[e.ID]; it != nil {
+			it.again = it.flight
+			continue
+		}
+		if t.LastRead.Less(e.ID) {
+			t.LastRead = e.ID
+		}
+		it := &Item{Tenure: t, Entry: *e}
+		t.items[e.ID] = it
+		p.bytes += len(e.Payload)
+		if e.Broken != "" {
+			it.state = ending
+			p.began(it)
+			t.Shard.end(it, t.Shard.host.Broken(it))
+			continue
+		}
+		if e.Retry != "" {
+			it.Prior = p.before(e.Retry)
+		}
+		if e.Key == "" {
+			p.offer(it, now)
+			continue
+		}
+		it.lane = t.lane(e.Key)
+		if it.lane.setAside(e.ID, p.limits.ParkBeyond, now) {
+			p.park(it)
+			continue
+		}
+		it.lane.insert(it)
+		p.dispatch(it.lane, now)
+	}
+}
+
+// dispatch offers the head of a lane, if it may start.
+func (p *Pool) dispatch(l *Lane, now time.Time) {
+	if l.busy != nil || len(l.queue) == 0 || l.Tenure.blocked[l.Key] > 0 {
+		return
+	}
+	if head := l.queue[0]; head.state == waiting {
+		p.offer(head, now)
+	}
+}
+
+// dispatchAll offers all that may start in a tenure, the oldest first.
+func (p *Pool) dispatchAll(t *Tenure, now time.Time) {
+	var first []*Item
+	for _, l := range t.lanes {
+		if len(l.queue) > 0 {
+			first = append(first, l.queue[0])
+		}
+	}
+	for _, it := range t.items {
+		if it.lane == nil && it.state == waiting {
+			first = append(first, it)
+		}
+	}
+	slices.SortFunc(first, byID)
+	for _, it := range first {
+		p.awake(it, now)
+	}
+}
+
+// awake offers a waiting item if it is its turn.
+func (p *Pool) awake(it *Item, now time.Time) {
+	if it.lane != nil {
+		p.dispatch(it.lane, now)
+	} else {
+		p.offer(it, now)
+	}
+}
+
+// offer puts an item into the ready list, or sets an alarm for it.
+func (p *Pool) offer(it *Item, now time.Time) {
+	t := it.Tenure
+	if !t.gate || t.over {
+		return
+	}
+	if it.Prior.NotBefore.After(now) {
+		heap.Push(&p.alarms, alarm{it.Prior.NotBefore, it})
+		if p.alarms[0].item == it {
+			p.crew.Alarm()
+		}
+		return
+	}
+	it.state = ready
+	if t.ready.empty() {
+		p.ready.push(t)
+	}
+	t.ready.push(it)
+	p.crew.Ready()
+}
+
+// Ring offers the jobs whose backoff is over. It returns when the next one's is; false if
+// there is none.
+func (p *Pool) Ring(now time.Time) (time.Time, bool) {
+	for len(p.alarms) > 0 && !p.alarms[0].at.After(now) {
+		it := heap.Pop(&p.alarms).(alarm).item
+		if it.state == waiting && it.Tenure.items[it.Entry.ID] == it {
+			p.awake(it, now)
+		}
+	}
+	if len(p.alarms) == 0 {
+		return time.Time{}, false
+	}
+	return p.alarms[0].at, true
+}
+
+// drop forgets an item without freeing its key.
+func (p *Pool) drop(it *Item) {
+	if it.state == running || it.state == ending {
+		p.ceased(it)
+	}
+	p.forget(it)
+	it.Tenure.Shard.runEnded(it.Tenure)
+}
+
+func (p *Pool) forget(it *Item) {
+	if it.Tenure.items[it.Entry.ID] == it {
+		delete(it.Tenure.items, it.Entry.ID)
+		p.bytes -= len(it.Entry.Payload)
+	}
+}
+
+// alarm wakes a job whose backoff ends.
+type alarm struct {
+	at   time.Time
+	item *Item
+}
+
+type alarms []alarm
+
+func (a alarms) Len() int           { return len(a) }
+func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
+func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) }
+func (a *alarms) Pop() any {
+	old := *a
+	x := old[len(old)-1]
+	old[len(old)-1] = alarm{}
+	*a = old[:len(old)-1]
+	return x
+}

@@ -1,0 +1,216 @@
+package lanes
+
+import (
+	"slices"
+	"time"
+
+	"ringmaster/job"
+)
+
+// Tenure is a partition this incarnation owns, or did: runs that outlive it refer to it.
+type Tenure struct {
+	job.Tenure
+	Shard      *Shard
+	Generation uint64      // of the step that claimed it first
+	LastRead   job.EntryID // the last entry that was handed out, as far as is known here
+
+	gate    bool // jobs may start
+	reading bool // new jobs may be read
+	over    bool // dropped or released: nothing of it starts any more
+	lost    bool // dropped: its runs are not ours to finish either
+	leftOut bool // a read is under way without it, because its window was full
+	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
+
+	items   map[job.EntryID]*Item // all that is held: waiting, running, unanswered
+	lanes   map[string]*Lane
+	ready   fifo[*Item]
+	permits map[job.EntryID]string // entries former owners still run -> key
+	blocked map[string]int         // key -> permits
+	running int                    // started and not answered
+
+	cursor string // of the claim under way
+	passes int    // finished claims
+
+	brokenUntil time.Time // the stream cannot be read: left out until then
+	closedAt    time.Time // gate closed to hand over; zero: not
+	low         job.EntryID
+	above       int // ends above an unmoved low-water mark
+}
+
+// Lane is the FIFO of one key: one job runs at a time.
+type Lane struct {
+	Tenure *Tenure
+	Key    string
+	queue  []*Item  // waiting, by id; the head may be ready
+	few    [2]*Item // where the queue begins: most are short
+	busy   *Item    // running or unanswered
+	parked *parked  // jobs of the key that are set aside, nil if none
+	wanted bool     // to be unparked by the reader
+	// stalled: wanted, but jobs of the key are on the way to be parked. Unparked before the
+	// answer is here they would be known as both.
+	stalled bool
+}
+
+// parked is what is known of the set-aside jobs of a key: all have ids of at least first.
+type parked struct {
+	first  job.EntryID
+	left   int           // in the store
+	flight []job.EntryID // on the way there
+}
+
+type state uint8
+
+const (
+	waiting state = iota
+	ready         // in its tenure's ready list
+	running
+	ending  // its end is on the way to the store
+	parking // as ending: on the way to be set aside
+)
+
+// Run is an attempt under way. End tells it that nobody waits for it any more, and why.
+type Run interface{ End(cause error) }
+
+// Item is one job held by the worker.
+type Item struct {
+	Tenure  *Tenure
+	Entry   job.Entry
+	Prior   Prior
+	Attempt int       // the one under way, from 1; 0 before the first
+	Run     Run       // nil unless it runs
+	Fence   job.Fence // of Run
+
+	lane   *Lane // nil: unkeyed
+	state  state
+	since  time.Time // of running
+	slot   int       // in its shard's list of runs
+	flight bool      // its end was sent and is not answered
+	again  bool      // it was delivered once more meanwhile: the end may have come before
+	permit bool      // a release named it as running: its entry may be under this incarnation's permit
+}
+
+// Runs reports whether a handler is at work on it.
+func (it *Item) Runs() bool { return it.state == running }
+
+// Prior is what a job's past asks for.
+type Prior struct {
+	Attempts  int       // counted so far
+	Crashes   int       // of workers that held it
+	NotBefore time.Time // zero: at once
+	Mark      string    // record to write before the start; "": none
+	Alone     bool      // nothing else may run in this worker meanwhile
+	Guilty    bool      // do not run: it goes to the dead letters
+	Error     string    // of the last failed attempt
+}
+
+func newTenure(s *Shard, t job.Tenure) *Tenure {
+	return &Tenure{Tenure: t, Shard: s, items: map[job.EntryID]*Item{}, lanes: map[string]*Lane{},
+		permits: map[job.EntryID]string{}, blocked: map[string]int{}}
+}
+
+// Lost reports whether even its runs are not ours to finish any more.
+func (t *Tenure) Lost() bool { return t.lost }
+
+// Gate reports whether jobs of it may start.
+func (t *Tenure) Gate() bool { return t.gate }
+
+// Pinned reports whether one old entry keeps the low-water mark where it is, so that
+// looking for it with every batch of ends would be in vain.
+func (t *Tenure) Pinned() bool { return t.above > 512 }
+
+func (t *Tenure) lane(key string) *Lane {
+	l := t.lanes[key]
+	if l == nil {
+		l = &Lane{Tenure: t, Key: key}
+		l.queue = l.few[:0]
+		t.lanes[key] = l
+	}
+	return l
+}
+
+// tidy forgets a lane that holds nothing.
+func (t *Tenure) tidy(l *Lane) {
+	if l != nil && l.busy == nil && len(l.queue) == 0 && l.parked == nil {
+		delete(t.lanes, l.Key)
+	}
+}
+
+// insert keeps the queue in id order. New jobs go to the end; claimed ones may not.
+func (l *Lane) insert(it *Item) {
+	n := len(l.queue)
+	if n == 0 || l.queue[n-1].Entry.ID.Less(it.Entry.ID) {
+		l.queue = append(l.queue, it)
+		return
+	}
+	i, _ := slices.BinarySearchFunc(l.queue, it, byID)
+	l.queue = slices.Insert(l.queue, i, it)
+}
+
+func byID(a, b *Item) int { return a.Entry.ID.Compare(b.Entry.ID) }
+
+// held reports whether the key is held up: by a backoff, a former owner's run, or a run
+// that takes long.
+func (l *Lane) held(now time.Time) bool {
+	if l.Tenure.blocked[l.Key] > 0 {
+		return true
+	}
+	if l.busy != nil {
+		return l.busy.state == running && now.Sub(l.busy.since) > time.Second
+	}
+	return len(l.queue) > 0 && l.queue[0].Prior.NotBefore.After(now)
+}
+
+// named are the entries a release must name. It notes which they are.
+func (t *Tenure) named() []job.EntryID {
+	var ids []job.EntryID
+	for id, it := range t.items {
+		if it.permit = it.state == running || it.state == ending; it.permit {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, job.EntryID.Compare)
+	return ids
+}
+
+// setPermits replaces what is known of former owners' runs, as a page told it that covers
+// the ids in [from, to). A run whose permit is gone may have failed: its job comes back
+// with the page that covers it, and until then its key stays blocked. It reports whether
+// such a permit is left.
+func (t *Tenure) setPermits(ps []job.Permit, from, to job.EntryID) bool {
+	known := t.permits
+	t.permits = make(map[job.EntryID]string, len(ps))
+	clear(t.blocked)
+	for _, p := range ps {
+		t.block(p.ID, p.Key)
+	}
+	left := false
+	for id, key := range known {
+		if _, still := t.permits[id]; !still && (id.Less(from) || !id.Less(to)) {
+			t.block(id, key)
+			left = true
+		}
+	}
+	return left
+}
+
+func (t *Tenure) block(id job.EntryID, key string) {
+	t.permits[id] = key
+	if key != "" {
+		t.blocked[key]++
+	}
+}
+
+// noteMark counts ends while one old entry keeps the low-water mark where it is.
+func (t *Tenure) noteMark(n int) {
+	low := t.LastRead
+	for id := range t.items {
+		if id.Less(low) {
+			low = id
+		}
+	}
+	if low != t.low {
+		t.low, t.above = low, 0
+		return
+	}
+	t.above += n
+}
