@@ -1,6 +1,11 @@
 package sim
 
-import "slices"
+import (
+	"slices"
+
+	"ringmaster/consumergroup/lanes"
+	"ringmaster/job"
+)
 
 // audit knows what was promised, outside of the store: which jobs were acknowledged to
 // their producers, and which promises a failover took back.
@@ -21,59 +26,71 @@ type audit struct {
 	broken    bool   // the permanent fault has happened
 }
 
-// started checks a start. A worker that owns the partition never runs a job before all
+// mayStart checks a start. A worker that owns the partition never runs a job before all
 // earlier ones of its key have ended, nor one that has ended, nor one that another holds.
 // One that was robbed and does not know can finish nothing. A tenure older than a
 // failover is not believed: its epoch may have been given out twice.
-func (a *audit) mayStart(e *engine, k *proc, it *item) {
-	l := it.l
-	if l.era != a.failovers || !e.store.owns(k.inc, l.part, l.epoch) {
+func (a *audit) mayStart(e *engine, k *proc, it *lanes.Item) {
+	t, n := it.Tenure, numberOf(it)
+	if !a.believed(e, k, t) {
 		return
 	}
-	part := e.store.parts[l.part]
-	me := part.at(it.n)
+	part := e.store.parts[t.Partition]
+	me := part.at(n)
 	if me.acked > 0 {
-		e.fail("%s starts %d/%d, which has ended", k.inc, l.part, it.n)
+		e.fail("%s starts %d/%d, which has ended", k.inc, t.Partition, n)
 	}
 	if me.held != (holder{inc: k.inc}) {
-		e.fail("%s starts %d/%d, which is pending for %q", k.inc, l.part, it.n, me.held)
+		e.fail("%s starts %d/%d, which is pending for %q", k.inc, t.Partition, n, me.held)
 	}
-	for n := 1; n < it.n; n++ {
-		if before := part.at(n); before.key == me.key && before.acked == 0 && !a.ended[before.serial] {
-			e.fail("%s starts %d/%d of key %s before %d has ended", k.inc, l.part, it.n, me.key, n)
+	for i := 1; i < n; i++ {
+		if before := part.at(i); before.key == me.key && before.acked == 0 && !a.ended[before.serial] {
+			e.fail("%s starts %d/%d of key %s before %d has ended", k.inc, t.Partition, n, me.key, i)
 		}
 	}
 }
 
-func (a *audit) started(e *engine, k *proc, it *item) {
+// believed: what is done under a tenure counts.
+func (a *audit) believed(e *engine, k *proc, t *lanes.Tenure) bool {
+	return k.of(t).era == a.failovers && e.store.owns(k.inc, t.Partition, t.Epoch)
+}
+
+func (a *audit) started(e *engine, k *proc, it *lanes.Item) {
 	a.mayStart(e, k, it)
 	a.alone(e, k, it)
-	if slices.Contains(it.l.refused, it.key) {
-		e.fail("%s starts %d/%d of key %s behind a job whose end was refused", k.inc, it.l.part, it.n, it.key)
+	part, n := it.Tenure.Partition, numberOf(it)
+	k.of(it.Tenure).robbed[n] = !e.store.owns(k.inc, part, it.Tenure.Epoch)
+	if slices.Contains(k.of(it.Tenure).refused, it.Entry.Key) {
+		e.fail("%s starts %d/%d of key %s behind a job whose end was refused", k.inc, part, n, it.Entry.Key)
 	}
 	if e.now >= k.lease {
-		e.fail("%s starts %d/%d when its lease is over", k.inc, it.l.part, it.n)
+		e.fail("%s starts %d/%d when its lease is over", k.inc, part, n)
 	}
-	if k.stopping > 0 && !it.l.gate {
-		e.fail("%s starts %d/%d behind a closed gate", k.inc, it.l.part, it.n)
+	if k.stopping > 0 && !it.Tenure.Gate() {
+		e.fail("%s starts %d/%d behind a closed gate", k.inc, part, n)
+	}
+	for _, other := range k.lanes.Started() {
+		if other != it && other.Runs() && (it.Prior.Alone || other.Prior.Alone) {
+			e.fail("%s starts %d/%d beside %d, and one of them is a suspect", k.inc, part, n, numberOf(other))
+		}
 	}
 }
 
 // alone checks that no key runs at two members at once. A run whose permit was revoked,
 // or that was cancelled, may go on beside its successor: nobody waits for it.
-func (a *audit) alone(e *engine, k *proc, it *item) {
-	if it.l.era != a.failovers || !e.store.owns(k.inc, it.l.part, it.l.epoch) {
+func (a *audit) alone(e *engine, k *proc, it *lanes.Item) {
+	part := it.Tenure.Partition
+	if !a.believed(e, k, it.Tenure) {
 		return
 	}
 	for _, other := range e.workers {
 		if other == k || other.inc == "" || e.store.members[other.inc] == nil {
 			continue
 		}
-		for _, run := range other.active {
-			l := run.l
-			if l.part == it.l.part && run.key == it.key && run.phase == running && l.era == a.failovers && !l.lost &&
-				!a.revoked[holdOf{l.part, run.n, other.inc}] {
-				e.fail("%s starts %d/%d of key %s while %s runs %d", k.inc, l.part, it.n, it.key, other.inc, run.n)
+		for _, run := range other.lanes.Started() {
+			if t := run.Tenure; t.Partition == part && run.Entry.Key == it.Entry.Key && run.Runs() && other.of(t).era == a.failovers && !t.Lost() &&
+				!a.revoked[holdOf{part, numberOf(run), other.inc}] {
+				e.fail("%s starts %d/%d of key %s while %s runs %d", k.inc, part, numberOf(it), it.Entry.Key, other.inc, numberOf(run))
 			}
 		}
 	}
@@ -85,33 +102,47 @@ type holdOf struct {
 	inc     string
 }
 
+// answers are those of the store's script.
+var answers = map[string]job.Answer{"OWNER": job.ByOwner, "DRAINER": job.ByDrainer, "DUP": job.NotPending, "GONE": job.Gone, "FENCED": job.Refused}
+
 // end performs an ack and checks who may end a job, and in which order.
-func (a *audit) end(e *engine, inc string, it *item, epoch uint64, how end, notBefore int64) string {
-	s := e.store
-	part := s.parts[it.l.part]
-	if it.n > len(part.entries) {
-		return "GONE" // a failover forgot it
+func (a *audit) end(e *engine, k *proc, inc string, f ended, epoch uint64) job.Answer {
+	s, p, n := e.store, f.c.Partition, numberOf(f.it)
+	part := s.parts[p]
+	if n > len(part.entries) {
+		return job.Gone // a failover forgot it
 	}
-	before := *part.at(it.n)
-	answer := s.ack(inc, it.l.part, epoch, it.n, how, notBefore)
-	after := part.at(it.n)
+	before := *part.at(n)
+	answer := s.ack(inc, p, epoch, n, f.c.Outcome, notBefore(f.c))
+	after := part.at(n)
 	if after.acked > before.acked {
-		if it.l.era == a.failovers && before.held != (holder{inc: inc}) && before.held != (holder{inc, epoch}) {
-			e.fail("%s ended %d/%d, which was pending for %q", inc, it.l.part, it.n, before.held)
+		if k.of(f.it.Tenure).era == a.failovers && before.held != (holder{inc: inc}) && before.held != (holder{inc, epoch}) {
+			e.fail("%s ended %d/%d, which was pending for %q", inc, p, n, before.held)
 		}
-		for n := 1; n < it.n; n++ {
-			if other := part.at(n); other.key == after.key && other.acked == 0 && !a.ended[other.serial] {
-				e.fail("%d/%d of key %s ends before %d", it.l.part, it.n, after.key, n)
+		for i := 1; i < n; i++ {
+			if other := part.at(i); other.key == after.key && other.acked == 0 && !a.ended[other.serial] {
+				e.fail("%d/%d of key %s ends before %d", p, n, after.key, i)
 			}
 		}
 	}
-	if (answer == "OWNER" || answer == "DRAINER") && (how == endDone || how == endDead) {
+	if known := k.of(f.it.Tenure); answer == "DRAINER" && known.era == a.failovers && known.robbed[n] {
+		e.fail("%s ended %d/%d under a permit, and started it when the partition was another's", inc, p, n)
+	}
+	if (answer == "OWNER" || answer == "DRAINER") && (f.c.Outcome == job.Done || f.c.Outcome == job.Buried) {
 		a.ended[after.serial] = true
 	}
-	if s.owns(inc, it.l.part, epoch) {
-		s.trim(it.l.part, min(it.l.lastRead, len(part.entries)))
+	if s.owns(inc, p, epoch) {
+		s.trim(p, min(int(f.it.Tenure.LastRead.Ms), len(part.entries)))
 	}
-	return answer
+	return answers[answer]
+}
+
+// notBefore is when a failed job may be tried again.
+func notBefore(c job.Completion) int64 {
+	if c.Outcome != job.Failed {
+		return 0
+	}
+	return before(c.Data).NotBefore.UnixMilli()
 }
 
 // owners checks that the epoch of a partition rises whenever its owner changes.

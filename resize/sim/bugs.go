@@ -27,13 +27,15 @@ const (
 	BugFailoverUnnoticed     // a worker goes on when another server has taken the old one's place
 	BugDeafBeats             // a worker whose reader hears nothing renews its lease
 	BugLookLost              // a look at what blocks a key is not repeated when its answer is lost
+	BugTrimParked            // the low-water mark forgets jobs that are set aside
+	BugLateParks             // a late call parks what came back since
 	bugs
 )
 
 var bugNames = [...]string{
 	"none", "flip-drops", "flip-resurrects", "marks-ack", "steal-member", "unfenced-ack", "trim-drainers",
 	"trim-unread", "enqueue-twice", "refused-frees", "unanswered-frees", "stale-permits", "merge-in-flight", "no-merge",
-	"drainers-key", "old-connection", "lost-hint", "lease-ignored", "read-early", "epoch-ignored", "failover-unnoticed", "deaf-beats", "look-lost",
+	"drainers-key", "old-connection", "lost-hint", "lease-ignored", "read-early", "epoch-ignored", "failover-unnoticed", "deaf-beats", "look-lost", "trim-parked", "late-parks",
 }
 
 // String is the bug's name on the command line.

@@ -163,7 +163,7 @@ func (m *modelSide) ack(o op) string {
 	part := m.s.parts[o.p]
 	e := part.at(o.n)
 	own := m.s.owns(o.inc, o.p, o.epoch)
-	how := map[string]end{"plain": endDone, "result": endDone, "dead": endDead, "failed": endFailed, "back": endBack}[o.how]
+	how := map[string]job.Outcome{"plain": job.Done, "result": job.Done, "dead": job.Buried, "failed": job.Failed, "back": job.HandBack}[o.how]
 	if o.how == "plain" && e.acked == 0 && (e.attempts > 0 || e.crashes > 0) {
 		o.how = "result" // it ends its retry record too
 	}

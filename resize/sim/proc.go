@@ -1,9 +1,11 @@
 package sim
 
 import (
-	"slices"
 	"strconv"
+	"time"
 
+	"ringmaster/consumergroup/lanes"
+	"ringmaster/job"
 	"ringmaster/resize"
 )
 
@@ -38,13 +40,18 @@ type proc struct {
 	waits   bool // and cannot be, since one is under way
 	gone    int
 
-	parts    []*lanes // by partition, nil: not held
-	active   []*item  // runs whose end is not answered, of former tenures too
-	ended    []*item
-	flight   []*item
+	pool     *lanes.Pool
+	lanes    *lanes.Shard
+	known    map[*lanes.Tenure]*known
+	listed   map[int][]job.EntryID // what ran when a gate closed: used by a bug alone
+	atWork   int                   // handlers
+	ended    []ended
+	flight   []ended
 	reports  []resize.Report
-	runs     int
-	barrier  bool
+	waking   bool // the reader is about to be woken
+	flushing bool // the acker is
+	alarm    int  // counts the alarms that were set
+	calls    int  // of the acker that leave jobs unfinished
 	lease    int64
 	expired  bool
 	heard    int64 // when the reader last had an answer
@@ -67,8 +74,8 @@ func (k *proc) start() {
 		k.reader.deaf = 1 << 40
 	}
 	k.events, k.todo, k.again, k.ended, k.flight, k.reports = nil, nil, nil, nil, nil, nil
-	k.busy, k.unsure, k.merging, k.waits, k.barrier, k.expired, k.gone = false, false, false, false, false, false, 0
-	k.parts, k.active, k.runs, k.stopping = make([]*lanes, len(k.e.store.parts)), nil, 0, 0
+	k.busy, k.unsure, k.merging, k.waits, k.expired, k.gone, k.stopping = false, false, false, false, false, 0, 0
+	k.hold()
 	k.join()
 }
 
@@ -189,7 +196,7 @@ func (k *proc) stop() {
 
 func (k *proc) watchStop() {
 	e := k.e
-	if k.holds() || k.runs > 0 || len(k.flight) > 0 {
+	if !k.lanes.Empty() || k.pool.Runs() > 0 || len(k.ended)+len(k.flight) > 0 {
 		if e.now-k.stopping < drainLimit {
 			e.after(&k.node, 100, k.watchStop)
 			return
@@ -229,12 +236,11 @@ func (k *proc) turn() {
 	if k.busy || k.inc == "" {
 		return
 	}
-	k.drainTimers()
+	k.lanes.Overdue(k.e.time(), drainLimit*time.Millisecond)
 	for len(k.events) > 0 {
 		ev := k.events[0]
 		k.events = k.events[1:]
-		if _, is := ev.(resize.RunsEnded); is && !k.nothingRuns() {
-			k.barrier = true
+		if _, is := ev.(resize.RunsEnded); is && !k.lanes.StillIdle() {
 			continue
 		}
 		if k.step(ev); k.inc == "" {
@@ -255,6 +261,7 @@ func (k *proc) turn() {
 	case len(k.again) > 0:
 		k.todo, k.again = k.again, nil
 		k.turn()
+	case k.lanes.UnparkWanted() && k.unpark():
 	default:
 		k.read()
 	}
@@ -277,6 +284,8 @@ func (k *proc) step(ev resize.ParticipantEvent) {
 			return
 		}
 	}
+	k.lanes.StartOpened(k.e.time())
+	k.dispatch()
 }
 
 func (k *proc) local(a resize.ParticipantAction) {
@@ -288,11 +297,9 @@ func (k *proc) local(a resize.ParticipantAction) {
 	case resize.CloseGate:
 		k.gate(a.Part, a.Epoch, false)
 	case resize.StartReading:
-		if l := k.at(a.Part, a.Epoch); l != nil {
-			l.reads = true
-		}
+		k.lanes.StartReading(a.Part, a.Epoch)
 	case resize.DropPartition:
-		k.drop(a)
+		k.lanes.Drop(a.Part, a.Epoch, a.Cancel, k.e.time())
 	case resize.Report:
 		k.reports = append(k.reports, a)
 		k.flush()
@@ -301,17 +308,6 @@ func (k *proc) local(a resize.ParticipantAction) {
 	default:
 		k.todo = append(k.todo, a)
 	}
-}
-
-func (k *proc) at(part int, epoch uint64) *lanes {
-	if l := k.parts[part]; l != nil && l.epoch == epoch {
-		return l
-	}
-	return nil
-}
-
-func (k *proc) holds() bool {
-	return slices.ContainsFunc(k.parts, func(l *lanes) bool { return l != nil })
 }
 
 // ask sends a request of the reader, which waits for the answer.

@@ -1,6 +1,12 @@
 package sim
 
-import "ringmaster/resize"
+import (
+	"slices"
+
+	"ringmaster/consumergroup/lanes"
+	"ringmaster/job"
+	"ringmaster/resize"
+)
 
 // request performs an action that the server answers.
 func (k *proc) request(a resize.ParticipantAction) {
@@ -28,9 +34,9 @@ func (k *proc) request(a resize.ParticipantAction) {
 		k.claim(a)
 	case resize.ReleasePartition:
 		answer := resize.ReleaseAnswered{Part: a.Part, Epoch: a.Epoch, Outcome: resize.ReleaseUnknown}
-		var runs []int
-		if l := k.at(a.Part, a.Epoch); l != nil {
-			runs = l.runs(k.e.store.bug)
+		runs := numbers(k.lanes.Naming(a.Part, a.Epoch))
+		if k.e.store.bug == BugStalePermits {
+			runs = numbers(k.listed[a.Part])
 		}
 		alone := k.stopping > 0 && k.e.now-k.stopping > 1000
 		out := resize.ReleaseUnknown
@@ -41,85 +47,96 @@ func (k *proc) request(a resize.ParticipantAction) {
 			k.events = append(k.events, answer)
 		})
 	case resize.Unblock:
-		if l := k.at(a.Part, a.Epoch); l != nil {
-			k.page("unblock", l, 0, func(_ page, answered bool) {
-				if !answered && k.e.store.bug != BugLookLost {
-					k.again = append(k.again, a)
-				}
-			})
-		}
+		k.look(a)
 	}
 }
 
-// page is what a claim brings.
-type page struct {
-	ids      []int
-	entries  []entry
-	next     int
-	permits  map[int]string
-	lastRead int
-	fenced   bool
+func numbers(ids []job.EntryID) []int {
+	var out []int
+	for _, id := range ids {
+		out = append(out, int(id.Ms))
+	}
+	return out
 }
 
-// page asks for one page of marked entries, and takes it in.
-func (k *proc) page(what string, l *lanes, cursor int, then func(page, bool)) {
-	var p page
-	k.ask(what, func() {
-		var ok bool
-		s := k.e.store
-		p = page{}
-		if p.ids, p.next, ok = s.claim(k.inc, l.part, l.epoch, cursor, pageSize); !ok {
-			p.fenced = true
-			return
-		}
-		part := s.parts[l.part]
-		for _, n := range p.ids {
-			p.entries = append(p.entries, *part.at(n))
-		}
-		p.permits, p.lastRead = map[int]string{}, part.delivered
-		for _, n := range s.drainers(l.part) {
-			p.permits[n] = part.at(n).key
-		}
-	}, func(answered bool) {
-		switch {
-		case answered && !p.fenced:
-			l.lastRead, l.permits = max(l.lastRead, p.lastRead), p.permits
-			for i, n := range p.ids {
-				l.arrive(n, &p.entries[i])
-			}
-			k.dispatch()
-		case answered && what == "unblock":
-			k.events = append(k.events, resize.PartitionFenced{Part: l.part, Epoch: l.epoch})
+// page asks for one page of marked entries.
+func (k *proc) page(what string, part int, epoch uint64, cursor string, then func(page *job.ClaimPage, answered bool)) {
+	var p *job.ClaimPage
+	k.ask(what, func() { p = k.e.store.claimPage(k.inc, part, epoch, cursor, pageSize) }, func(answered bool) {
+		if answered && k.e.store.bug == BugDrainersKey {
+			p.Permits = nil
 		}
 		then(p, answered)
+		k.dispatch()
 	})
 }
 
+// look: former owners may be done with jobs whose keys wait here.
+func (k *proc) look(a resize.Unblock) {
+	if k.lanes.Find(a.Part, a.Epoch) == nil {
+		return
+	}
+	k.page("unblock", a.Part, a.Epoch, "", func(p *job.ClaimPage, answered bool) {
+		switch {
+		case !answered && k.e.store.bug == BugLookLost:
+		case !answered:
+			k.events = append(k.events, lookAgain(a.Part, a.Epoch))
+		case p.Fenced:
+			k.events = append(k.events, resize.PartitionFenced{Part: a.Part, Epoch: a.Epoch})
+		case k.lanes.Looked(a.Part, a.Epoch, p, k.e.time()):
+			k.events = append(k.events, lookAgain(a.Part, a.Epoch))
+		}
+	})
+}
+
+// lookAgain has a partition's pending jobs claimed once more, as a message would.
+func lookAgain(part int, epoch uint64) resize.ParticipantEvent {
+	return resize.MessageReceived{Message: resize.Message{Type: resize.TypeUndrained, Name: resize.Master, Part: part, PartEpoch: epoch}}
+}
+
 func (k *proc) claim(a resize.ClaimPartition) {
-	l := k.at(a.Part, a.Epoch)
-	if l == nil {
-		l = &lanes{part: a.Part, epoch: a.Epoch, era: k.e.audit.failovers}
-		k.parts[a.Part] = l
-	}
-	if a.First {
-		l.cursor = 0
-	}
+	t, cursor := k.lanes.Claim(a.Part, a.Epoch, a.First)
+	k.of(t)
 	if k.e.store.bug == BugReadEarly {
-		l.reads = true
+		k.lanes.StartReading(a.Part, a.Epoch)
 	}
-	k.page("claim", l, l.cursor, func(p page, answered bool) {
+	k.page("claim", a.Part, a.Epoch, cursor, func(p *job.ClaimPage, answered bool) {
 		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}
 		switch {
 		case !answered:
 			out.Outcome = resize.ClaimUnknown
-		case p.fenced:
+		case p.Fenced:
 			out.Outcome = resize.ClaimFenced
 		default:
-			l.cursor, out.More = p.next, p.next != 0
-			l.first = l.first || !out.More
+			out.More = k.lanes.Claimed(a.Part, a.Epoch, p, k.e.time())
 		}
 		k.events = append(k.events, out)
 	})
+}
+
+// unpark brings set-aside jobs back for the first key that ran low. It reports whether
+// there is one.
+func (k *proc) unpark() bool {
+	wanted := k.lanes.Unparks()
+	if len(wanted) == 0 {
+		return false
+	}
+	l := wanted[0]
+	k.lanes.UnparkFailed(wanted[1:])
+	part, epoch := l.Tenure.Partition, l.Tenure.Epoch
+	var page job.UnparkPage
+	k.ask("unpark", func() { page = k.e.store.unpark(k.inc, part, epoch, l.Key, limits.ParkBeyond) }, func(answered bool) {
+		switch {
+		case !answered:
+			k.lanes.UnparkFailed([]*lanes.Lane{l})
+		case page.Fenced:
+			k.events = append(k.events, resize.PartitionFenced{Part: part, Epoch: epoch})
+		default:
+			k.lanes.Unparked(l, page, k.e.time())
+			k.dispatch()
+		}
+	})
+	return true
 }
 
 // recheck looks again at what blocks keys: a message about it may have been lost.
@@ -127,29 +144,34 @@ func (k *proc) recheck() {
 	if k.e.store.bug == BugLostHint {
 		return
 	}
-	for _, l := range k.parts {
-		if l != nil && l.first && len(l.permits) > 0 {
-			k.events = append(k.events, resize.MessageReceived{Message: resize.Message{
-				Type: resize.TypeUndrained, Name: resize.Master, Part: l.part, PartEpoch: l.epoch}})
+	for _, t := range k.lanes.Blocked() {
+		k.events = append(k.events, lookAgain(t.Partition, t.Epoch))
+	}
+}
+
+// toRead are the partitions to read and how much of each.
+func (k *proc) toRead() ([]int, int) {
+	parts, count := k.lanes.ToRead(k.e.time())
+	if k.e.store.bug == BugReadEarly {
+		parts = nil
+		for _, t := range k.lanes.Tenures() {
+			parts = append(parts, t.Partition)
 		}
 	}
+	return parts, min(count, pageSize)
 }
 
 // read is the one blocking read of inbox and partitions. An inbox or a group that is
 // gone fails the whole of it.
 func (k *proc) read() {
-	var parts []int
-	for p, l := range k.parts {
-		if l != nil && l.reads && len(l.items) < 6 && (l.gate || k.e.store.bug == BugReadEarly) {
-			parts = append(parts, p)
-		}
-	}
+	parts, count := k.toRead()
 	var r batchRead
 	c := &call{from: &k.node, conn: k.reader, what: "read"}
 	inc := k.inc
-	c.block = func() bool { return r.fill(k.e.store, inc, parts) }
+	c.block = func() bool { return r.fill(k.e.store, inc, parts, count) }
 	c.done = func(answered bool) {
 		k.busy, k.reading = false, nil
+		k.lanes.ReadEnded()
 		if answered {
 			k.heard = k.e.now
 		}
@@ -171,13 +193,11 @@ func (k *proc) read() {
 // batchRead is what one read brings.
 type batchRead struct {
 	messages []resize.Message
-	parts    []int
-	ids      []int
-	entries  []entry
+	jobs     []job.PartitionEntries
 	gone     bool
 }
 
-func (r *batchRead) fill(s *store, inc string, parts []int) bool {
+func (r *batchRead) fill(s *store, inc string, parts []int, count int) bool {
 	if s.members[inc] == nil {
 		r.gone = true
 		return true
@@ -192,23 +212,19 @@ func (r *batchRead) fill(s *store, inc string, parts []int) bool {
 		r.messages, s.inbox[inc] = s.inbox[inc], nil
 	}
 	for _, p := range parts {
-		ids, _ := s.read(inc, p, pageSize)
-		for _, n := range ids {
-			r.parts, r.ids = append(r.parts, p), append(r.ids, n)
-			r.entries = append(r.entries, *s.parts[p].at(n))
+		if ids, _ := s.read(inc, p, count); len(ids) > 0 {
+			r.jobs = append(r.jobs, job.PartitionEntries{Partition: p, Entries: s.parts[p].jobs(ids)})
 		}
 	}
-	return len(r.messages)+len(r.ids) > 0
+	return len(r.messages)+len(r.jobs) > 0
 }
 
 // take hands jobs to their lanes and messages to the machine.
 func (k *proc) take(r *batchRead) {
-	for i, n := range r.ids {
-		if l := k.parts[r.parts[i]]; l != nil {
-			l.arrive(n, &r.entries[i])
-		}
+	for _, j := range r.jobs {
+		k.lanes.Arrive(j.Partition, j.Entries, k.e.time())
 	}
-	if len(r.ids) > 0 {
+	if len(r.jobs) > 0 {
 		k.dispatch()
 	}
 	for _, m := range r.messages {
@@ -260,28 +276,18 @@ func (k *proc) merge() {
 		k.busy, k.waits = true, true // the acker goes on with it
 		return
 	}
-	var parts []int
-	for p, l := range k.parts {
-		if l != nil {
-			parts = append(parts, p)
-		}
-	}
-	lists, entries := make([][]int, len(parts)), make([][]entry, len(parts))
+	tenures := slices.Clone(k.lanes.Tenures())
+	lists := make([][]job.Entry, len(tenures))
 	k.ask("history", func() {
-		for i, p := range parts {
-			lists[i], _ = k.e.store.own(k.inc, p)
-			entries[i] = nil
-			for _, n := range lists[i] {
-				entries[i] = append(entries[i], *k.e.store.parts[p].at(n))
-			}
+		for i, t := range tenures {
+			ids, _ := k.e.store.own(k.inc, t.Partition)
+			lists[i] = k.e.store.parts[t.Partition].jobs(ids)
 		}
 	}, func(answered bool) {
 		k.merging = false
 		if answered {
-			for i, p := range parts {
-				for j, n := range lists[i] {
-					k.parts[p].arrive(n, &entries[i][j])
-				}
+			for i, t := range tenures {
+				k.lanes.Merge(t, lists[i], k.e.time())
 			}
 			k.dispatch()
 		}

@@ -3,141 +3,98 @@ package sim
 import (
 	"slices"
 
+	"ringmaster/consumergroup/lanes"
+	"ringmaster/job"
+	"ringmaster/recovery"
 	"ringmaster/resize"
 )
 
-// gate opens or closes. Closing is one step with knowing what runs.
+// attempt is a handler at work.
+type attempt struct {
+	k    *proc
+	it   *lanes.Item
+	over bool
+}
+
+// End implements lanes.Run: the handler's context ends, and the handler soon after. Its
+// job goes back without an attempt counted.
+func (a *attempt) End(error) {
+	a.k.e.after(&a.k.node, a.k.e.between(0, 20), func() { a.end(job.HandBack) })
+}
+
+// end is the handler's return.
+func (a *attempt) end(how job.Outcome) {
+	if a.over {
+		return
+	}
+	a.over = true
+	k, it := a.k, a.it
+	c := job.Completion{Outcome: how}
+	if how == job.Failed {
+		r := recovery.RetryRecord{Attempts: it.Prior.Attempts + 1, Crashes: it.Prior.Crashes, NotBefore: k.e.time().Add(k.e.backoff())}
+		c.Data = r.String()
+		it.Prior = before(c.Data)
+	}
+	k.atWork--
+	k.pool.Finished(it, c)
+	k.dispatch()
+}
+
+// gate opens or closes.
 func (k *proc) gate(part int, epoch uint64, open bool) {
-	l := k.at(part, epoch)
-	if l == nil {
-		return
-	}
-	if l.gate = open; open {
-		l.closed = 0
-		k.dispatch()
-		return
-	}
 	if k.e.store.bug == BugStalePermits {
-		l.listed, l.gate = l.runs(NoBug), true
-	}
-	l.closed, k.barrier = k.e.now, true
-	k.runEnded(l)
-}
-
-// runEnded tells the machine what it waits for while gates are closed.
-func (k *proc) runEnded(l *lanes) {
-	if l.closed > 0 && l.running == 0 && !l.over {
-		l.closed = 0
-		k.events = append(k.events, resize.PartitionIdle{Part: l.part, Epoch: l.epoch})
-	}
-	if k.barrier && k.nothingRuns() {
-		k.barrier = false
-		k.events = append(k.events, resize.RunsEnded{})
-	}
-	if len(k.events) > 0 {
-		k.wakeSoon()
-	}
-}
-
-// wakeSoon wakes the reader from within a step of it.
-func (k *proc) wakeSoon() { k.e.after(&k.node, 0, k.wake) }
-
-func (k *proc) nothingRuns() bool {
-	for _, l := range k.parts {
-		if l != nil && l.gate {
-			return false
+		k.listed[part] = k.lanes.Naming(part, epoch)
+		if n := k.e.handlers; !open {
+			// What runs is known now; the gate closes a little later.
+			k.e.after(&k.node, 3, func() {
+				if k.listed[part] != nil || n != k.e.handlers {
+					k.lanes.SetGate(part, epoch, false, k.e.time())
+				}
+			})
+			return
 		}
 	}
-	return k.runs == 0
+	k.lanes.SetGate(part, epoch, open, k.e.time())
 }
 
-// drainTimers gives up waiting for runs that keep a moving partition too long.
-func (k *proc) drainTimers() {
-	for part, l := range k.parts {
-		if l != nil && l.closed > 0 && k.e.now-l.closed > drainLimit {
-			l.closed = 0
-			k.events = append(k.events, resize.DrainTimedOut{Part: part, Epoch: l.epoch})
-		}
-	}
-}
-
-func (k *proc) drop(a resize.DropPartition) {
-	l := k.at(a.Part, a.Epoch)
-	if l == nil {
-		return
-	}
-	k.parts[a.Part] = nil
-	k.barrier = k.barrier || l.gate
-	for _, it := range l.abandon(a.Cancel) {
-		k.began(it)
-		k.giveBack(it)
-	}
-	if k.barrier {
-		k.runEnded(l)
-	}
-}
-
-// giveBack ends a run of a partition that has moved: nobody else can run it under this
-// worker's permit.
-func (k *proc) giveBack(it *item) {
-	if !it.permit {
-		k.forget(it)
-		return
-	}
-	it.permit, it.phase, it.how = false, ending, endBack
-	k.ended = append(k.ended, it)
-	k.flush()
-}
-
-// dispatch starts what may start. Partitions take turns.
+// dispatch starts what may start.
 func (k *proc) dispatch() {
-	if k.inc == "" {
-		return
-	}
-	for found := true; found; {
-		found = false
-		for _, l := range k.parts {
-			if k.runs >= concurrency || k.e.now >= k.lease && k.e.store.bug != BugLeaseIgnored {
-				return
-			}
-			if l == nil {
-				continue
-			}
-			if it := l.next(k.e.now, k.e.store.bug); it != nil {
-				k.run(it)
-				found = true
-			}
+	for k.inc != "" && k.atWork < concurrency && (k.e.now < k.lease || k.e.store.bug == BugLeaseIgnored) {
+		it := k.pool.Next(k.e.time())
+		if it == nil {
+			return
 		}
+		k.run(it)
 	}
 }
 
-// run starts a handler and lets it end.
-func (k *proc) run(it *item) {
+// run starts a handler and lets it end: done, a failed attempt, or the last one.
+func (k *proc) run(it *lanes.Item) {
 	e := k.e
-	it.phase = running
-	k.began(it)
+	a := &attempt{k: k, it: it}
+	it.Run = a
+	k.atWork++
 	e.handlers++
-	e.log(k.inc, "starts", int64(it.l.part), int64(it.n))
+	e.log(k.inc, "starts", int64(it.Tenure.Partition), int64(numberOf(it)))
 	e.audit.started(e, k, it)
 	takes := e.between(1, 60)
 	if e.chance(12) {
 		takes = e.between(100, 2500)
 	}
-	e.after(&k.node, takes, func() { k.end(it) })
-}
-
-// end is the handler's return: done, a failed attempt, or the last one.
-func (k *proc) end(it *item) {
-	e := k.e
-	it.phase, it.how = ending, endDone
+	how := job.Done
 	if e.chance(8) {
-		it.how, it.wait = endFailed, e.between(20, 300)
-		if it.attempts >= 2 {
-			it.how = endDead
+		how = job.Failed
+		if it.Prior.Attempts >= 2 {
+			how = job.Buried
 		}
 	}
-	k.ended = append(k.ended, it)
-	k.flush()
+	e.after(&k.node, takes, func() { a.end(how) })
+}
+
+// ended is a run whose end waits for the store's answer.
+type ended struct {
+	it *lanes.Item
+	c  job.Completion
 }
 
 // flush sends what has ended, when nothing is under way. It is repeated until it is
@@ -147,8 +104,11 @@ func (k *proc) flush() {
 		return
 	}
 	k.flight, k.ended = k.ended, nil
+	for i := range k.flight {
+		k.lanes.Sent([]*lanes.Item{k.flight[i].it})
+	}
 	if len(k.flight) == 0 {
-		k.flight = []*item{nil} // replies alone
+		k.flight = []ended{{}} // replies alone
 	}
 	k.sendAcks(k.reports)
 	k.reports = nil
@@ -157,26 +117,35 @@ func (k *proc) flush() {
 func (k *proc) sendAcks(reports []resize.Report) {
 	e := k.e
 	flight := k.flight
-	answers := make([]string, len(flight))
-	epochs, hows := make([]uint64, len(flight)), make([]end, len(flight))
-	for i, it := range flight {
-		if it == nil {
+	answers := make([]job.Answer, len(flight))
+	epochs := make([]uint64, len(flight))
+	for i, f := range flight {
+		if f.it == nil {
 			continue
 		}
-		epochs[i], hows[i] = it.l.epoch, it.how
-		if l := k.parts[it.l.part]; l != nil && e.store.bug == BugEpochIgnored {
-			epochs[i] = l.epoch
+		epochs[i] = f.c.Epoch
+		if t := k.lanes.At(f.c.Partition); t != nil && e.store.bug == BugEpochIgnored {
+			epochs[i] = t.Epoch
 		}
 	}
 	inc := k.inc
-	until := e.now
+	number := 0
+	if slices.ContainsFunc(flight, func(f ended) bool {
+		return f.c.Outcome == job.Parked || f.c.Outcome == job.Failed || f.c.Outcome == job.HandBack
+	}) {
+		k.calls++
+		number = k.calls
+	}
 	e.send(&call{from: &k.node, conn: k.acks, what: "ack", exec: func() {
 		for _, r := range reports {
 			e.store.report(inc, r.Epoch, r.Phase)
 		}
-		for i, it := range flight {
-			if it != nil {
-				answers[i] = e.audit.end(e, inc, it, epochs[i], hows[i], until+it.wait)
+		if e.store.late(inc, number) {
+			return
+		}
+		for i, f := range flight {
+			if f.it != nil {
+				answers[i] = e.audit.end(e, k, inc, f, epochs[i])
 			}
 		}
 	}, done: func(answered bool) {
@@ -185,11 +154,12 @@ func (k *proc) sendAcks(reports []resize.Report) {
 			return
 		}
 		k.flight = nil
-		for i, it := range flight {
-			if it != nil {
-				k.answered(it, answers[i], answered)
+		for i, f := range flight {
+			if f.it != nil {
+				k.answered(f, answers[i], answered)
 			}
 		}
+		k.settle(flight)
 		if k.waits {
 			k.waits, k.busy = false, false
 			k.merge()
@@ -201,59 +171,34 @@ func (k *proc) sendAcks(reports []resize.Report) {
 }
 
 // answered applies the store's answer to one end.
-func (k *proc) answered(it *item, answer string, known bool) {
-	l := it.l
+func (k *proc) answered(f ended, a job.Answer, known bool) {
 	bug := k.e.store.bug
+	refused := a == job.Refused || a == job.Gone || a == job.ByDrainer
 	switch {
 	case !known:
-		l.remove(it)
-		k.ceased(it)
-	case answer == "FENCED", answer == "GONE", answer == "DRAINER":
-		// The key's next job is another owner's.
-		k.ceased(it)
-		l.refused = append(l.refused, it.key)
-		if it.phase = stuck; bug == BugRefusedFrees {
-			l.remove(it)
+		a = job.NotPending
+	case refused:
+		n := k.of(f.it.Tenure)
+		n.refused = append(n.refused, f.it.Entry.Key)
+		if bug == BugRefusedFrees {
+			a = job.NotPending
 		}
-		if !l.over {
-			k.post(resize.PartitionFenced{Part: l.part, Epoch: l.epoch})
-		}
-	case l.over && answer == "OWNER" && (it.how == endFailed || it.how == endBack):
-		k.giveBack(it) // the end came before the hand-over, its answer after
-	case l.over:
-		k.forget(it)
-	case answer == "OWNER" && (it.how == endFailed || it.how == endBack):
-		k.ceased(it)
-		it.phase = waiting
-		if it.how == endFailed {
-			it.attempts, it.notBefore = it.attempts+1, k.e.now+it.wait
-			k.e.after(&k.node, it.wait+1, k.dispatch)
-		}
-	default:
-		k.forget(it)
-		if k.p != nil && !k.busy {
-			k.turn()
-		} else if len(l.items) < 3 {
-			k.wake()
-		}
+	}
+	fenced := k.lanes.Answered(f.it, &f.c, a, k.e.time())
+	if fenced || refused && bug == BugRefusedFrees {
+		k.Tell(resize.PartitionFenced{Part: f.c.Partition, Epoch: f.c.Epoch})
 	}
 }
 
-func (k *proc) began(it *item) {
-	it.l.running++
-	k.runs++
-	k.active = append(k.active, it)
-}
-
-// ceased ends the count of a run; forget ends the item as well.
-func (k *proc) ceased(it *item) {
-	it.l.running--
-	k.runs--
-	k.active = slices.DeleteFunc(k.active, func(x *item) bool { return x == it })
-	k.runEnded(it.l)
-}
-
-func (k *proc) forget(it *item) {
-	it.l.remove(it)
-	k.ceased(it)
+// settle follows the answers to a batch.
+func (k *proc) settle(flight []ended) {
+	var tenures []*lanes.Tenure
+	for _, f := range flight {
+		if f.it != nil && !slices.Contains(tenures, f.it.Tenure) {
+			tenures = append(tenures, f.it.Tenure)
+		}
+	}
+	for _, t := range tenures {
+		k.lanes.Settled(t, 1)
+	}
 }

@@ -180,7 +180,7 @@ func (e *engine) state() string {
 		}
 	}
 	for _, k := range e.workers {
-		out += fmt.Sprintf("; %s %s unsure=%v busy=%v todo=%d runs=%d flight=%d", k.name, k.p, k.unsure, k.busy, len(k.todo), k.runs, len(k.flight))
+		out += fmt.Sprintf("; %s %s unsure=%v busy=%v todo=%d runs=%d flight=%d", k.name, k.p, k.unsure, k.busy, len(k.todo), k.pool.Runs(), len(k.flight))
 	}
 	for _, d := range e.dispatchers {
 		out += fmt.Sprintf("; %s %s", d.name, d.c)

@@ -193,6 +193,11 @@ func (s *store) release(inc string, p int, epoch uint64, running []int, alone bo
 	} else if to == "-" && !alone {
 		return resize.ReleaseKept
 	}
+	for _, n := range running {
+		if n <= len(part.entries) {
+			part.at(n).named = holder{inc, epoch}
+		}
+	}
 	s.flip(p, to, running, false)
 	return resize.ReleaseFlipped
 }

@@ -1,6 +1,12 @@
 package sim
 
-import "ringmaster/resize"
+import (
+	"maps"
+	"slices"
+
+	"ringmaster/job"
+	"ringmaster/resize"
+)
 
 // claim takes up to count marked entries behind the cursor, in id order.
 func (s *store) claim(inc string, p int, epoch uint64, cursor, count int) (page []int, next int, ok bool) {
@@ -19,6 +25,84 @@ func (s *store) claim(inc string, p int, epoch uint64, cursor, count int) (page 
 		page = append(page, n)
 	}
 	return page, 0, true
+}
+
+// claimPage is one page of a claim, as a worker gets it.
+func (s *store) claimPage(inc string, p int, epoch uint64, cursor string, count int) *job.ClaimPage {
+	if !s.owns(inc, p, epoch) {
+		return &job.ClaimPage{Fenced: true}
+	}
+	part := s.parts[p]
+	from, first := 0, cursor == "" || cursor == job.ClaimAll
+	if cursor == job.ClaimAll {
+		own, _ := s.own(inc, p)
+		for _, n := range own {
+			part.at(n).held = mark
+		}
+	}
+	if !first {
+		from = entryOf(cursor) - 1
+	}
+	ids, next, _ := s.claim(inc, p, epoch, from, count)
+	page := &job.ClaimPage{Cursor: "0-0", Entries: part.jobs(ids), LastDelivered: job.EntryID{Ms: uint64(part.delivered)}}
+	if next > 0 {
+		page.Cursor = id(next + 1)
+	}
+	for _, n := range s.drainers(p) {
+		e := part.at(n)
+		page.Permits = append(page.Permits, job.Permit{ID: job.EntryID{Ms: uint64(n)}, Holder: e.held.String(), Key: e.key})
+	}
+	if first {
+		page.Parked = part.parkedKeys()
+	}
+	return page
+}
+
+// jobs are entries as they are read.
+func (p *partition) jobs(ids []int) []job.Entry {
+	var out []job.Entry
+	for _, n := range ids {
+		out = append(out, jobAt(n, p.at(n)))
+	}
+	return out
+}
+
+// parkedKeys are the keys with jobs that are set aside, and the first of each.
+func (p *partition) parkedKeys() []job.ParkedKey {
+	first := map[string]int{}
+	for i := range p.entries {
+		if e := &p.entries[i]; e.parked && first[e.key] == 0 {
+			first[e.key] = i + 1
+		}
+	}
+	var out []job.ParkedKey
+	for _, key := range slices.Sorted(maps.Keys(first)) {
+		out = append(out, job.ParkedKey{Key: key, First: job.EntryID{Ms: uint64(first[key])}})
+	}
+	return out
+}
+
+// unpark hands up to count set-aside jobs of a key back to the owner, in order.
+func (s *store) unpark(inc string, p int, epoch uint64, key string, count int) job.UnparkPage {
+	if !s.owns(inc, p, epoch) {
+		return job.UnparkPage{Fenced: true}
+	}
+	part := s.parts[p]
+	var page job.UnparkPage
+	for i := range part.entries {
+		e := &part.entries[i]
+		switch {
+		case !e.parked || e.key != key:
+		case len(page.Entries) < count:
+			e.parked, e.held = false, holder{inc: inc}
+			page.Entries = append(page.Entries, jobAt(i+1, e))
+		default:
+			if page.Left++; page.Left == 1 {
+				page.First = job.EntryID{Ms: uint64(i + 1)}
+			}
+		}
+	}
+	return page
 }
 
 // read is the plain group read: fenced by the group's name alone.
@@ -54,24 +138,14 @@ func (s *store) own(inc string, p int) ([]int, bool) {
 	return out, true
 }
 
-// end is how a run ended.
-type end uint8
-
-const (
-	endDone   end = iota // completed
-	endDead              // a dead letter
-	endFailed            // tried again, not before a time
-	endBack              // handed back: no attempt counted
-)
-
 // ack ends a run for its owner or its drainer: OWNER, DRAINER, DUP (pending for nobody,
 // the caller owns the partition), GONE (and does not own it), FENCED (pending for
 // another). A plain completion by the owner is not looked up, so its repeat is OWNER too.
-func (s *store) ack(inc string, p int, epoch uint64, n int, how end, notBefore int64) string {
+func (s *store) ack(inc string, p int, epoch uint64, n int, how job.Outcome, notBefore int64) string {
 	part := s.parts[p]
 	e := part.at(n)
 	own := s.owns(inc, p, epoch)
-	if s.bug == BugUnfencedAck && how == endDone {
+	if s.bug == BugUnfencedAck && how == job.Done {
 		if e.held != (holder{}) {
 			e.held = holder{}
 			e.acked++
@@ -83,7 +157,7 @@ func (s *store) ack(inc string, p int, epoch uint64, n int, how end, notBefore i
 		me.epoch = epoch
 	}
 	switch {
-	case own && how == endDone:
+	case own && how == job.Done:
 		if e.held != (holder{}) {
 			e.held = holder{}
 			e.acked++
@@ -93,13 +167,13 @@ func (s *store) ack(inc string, p int, epoch uint64, n int, how end, notBefore i
 		return "DUP"
 	case e.held == holder{}:
 		return "GONE"
-	case e.held != me:
+	case e.held != me, !own && how == job.Parked:
 		return "FENCED"
 	}
 	kind := resize.TypeDrained
 	switch how {
-	case endFailed, endBack:
-		if how == endFailed {
+	case job.Failed, job.HandBack:
+		if how == job.Failed {
 			e.attempts, e.notBefore = e.attempts+1, notBefore
 		}
 		if own {
@@ -107,8 +181,10 @@ func (s *store) ack(inc string, p int, epoch uint64, n int, how end, notBefore i
 		}
 		e.held = mark
 		kind = resize.TypeUndrained
+	case job.Parked:
+		e.held, e.parked = holder{}, true
 	default:
-		e.held, e.dead = holder{}, how == endDead
+		e.held, e.dead = holder{}, how == job.Buried
 		e.acked++
 	}
 	if own {
@@ -118,6 +194,19 @@ func (s *store) ack(inc string, p int, epoch uint64, n int, how end, notBefore i
 		Type: kind, Part: p, PartEpoch: part.owner.Epoch, ID: id(n),
 	})
 	return "DRAINER"
+}
+
+// late reports whether a later call of the same caller was executed already. Only calls
+// that leave jobs unfinished have a number.
+func (s *store) late(inc string, call int) bool {
+	if call == 0 || s.members[inc] == nil {
+		return false
+	}
+	if call <= s.calls[inc] && s.bug != BugLateParks {
+		return true
+	}
+	s.calls[inc] = max(s.calls[inc], call)
+	return false
 }
 
 // trim drops from the stream what lies below the low-water mark: the lowest id that
@@ -132,6 +221,10 @@ func (s *store) trim(p, lastRead int) {
 		mark = lastRead
 	}
 	for n := part.trimmed + 1; n <= min(lastRead, part.delivered); n++ {
+		if part.at(n).parked && s.bug != BugTrimParked {
+			mark = n - 1
+			break
+		}
 		if h := part.at(n).held; h != (holder{}) && (s.bug != BugTrimDrainers || !h.permit()) {
 			mark = n - 1
 			break

@@ -41,12 +41,15 @@ type entry struct {
 	acked int // times its end was applied: completed, or a dead letter
 	dead  bool
 
+	parked bool // set aside behind a blocked key
+
 	attempts  int   // the retry record
 	notBefore int64 // by the clock of whoever wrote it
 	crashes   int
 
-	void   bool // no entry: a failover forgot it, and its id is never given out again
-	serial int  // which job of which producer it is; the ledger's name for it
+	named  holder // the last release that said it runs; known to the checks alone
+	void   bool   // no entry: a failover forgot it, and its id is never given out again
+	serial int    // which job of which producer it is; the ledger's name for it
 }
 
 // partition is a stream with its one group. The group's name is the owner's.
@@ -90,7 +93,8 @@ type store struct {
 	leading int64 // end of the leader's lease, by the store's clock
 	now     int64 // the store's clock
 	memory  map[memoryOf]batch
-	news    int // lines on the control stream
+	calls   map[string]int // number of each worker's last call that left jobs unfinished
+	news    int            // lines on the control stream
 	bug     Bug
 	used    map[string]bool // incarnations are never reused
 	resumed int             // phase 3 lines on the control stream
@@ -105,7 +109,7 @@ func newStore(partitions int) *store {
 	s := &store{
 		members: map[string]*resize.MemberRecord{}, moves: map[int]bool{}, change: map[string]uint64{},
 		inbox: map[string][]resize.Message{}, replies: map[string]resize.Phase{},
-		lease: map[string]int64{}, watched: map[string]bool{}, used: map[string]bool{}, memory: map[memoryOf]batch{},
+		lease: map[string]int64{}, watched: map[string]bool{}, used: map[string]bool{}, memory: map[memoryOf]batch{}, calls: map[string]int{},
 	}
 	for range partitions {
 		s.parts = append(s.parts, &partition{owner: resize.Owner{Incarnation: "-"}, plan: "-"})
@@ -138,7 +142,7 @@ func (s *store) clone() *store {
 	}
 	c.moves, c.change, c.replies = maps.Clone(s.moves), maps.Clone(s.change), maps.Clone(s.replies)
 	c.lease, c.watched = maps.Clone(s.lease), maps.Clone(s.watched)
-	c.used, c.memory = maps.Clone(s.used), maps.Clone(s.memory)
+	c.used, c.memory, c.calls = maps.Clone(s.used), maps.Clone(s.memory), maps.Clone(s.calls)
 	return &c
 }
 
@@ -240,13 +244,17 @@ func (s *store) check() error {
 				return fmt.Errorf("partition %d: entry %d completed %d times", p, i+1, e.acked)
 			case i < part.trimmed && e.acked == 0:
 				return fmt.Errorf("partition %d: entry %d was trimmed and has not ended", p, i+1)
-			case e.held == holder{} && i < part.delivered && e.acked == 0:
+			case e.parked && (e.acked > 0 || e.held != holder{}):
+				return fmt.Errorf("partition %d: entry %d is set aside, and pending for %q or done", p, i+1, e.held)
+			case e.held == holder{} && i < part.delivered && e.acked == 0 && !e.parked:
 				return fmt.Errorf("partition %d: entry %d is lost", p, i+1)
 			case e.held == holder{}:
 			case i >= part.delivered:
 				return fmt.Errorf("partition %d: entry %d is pending and was never handed out", p, i+1)
 			case e.acked > 0:
 				return fmt.Errorf("partition %d: entry %d is complete and pending for %s", p, i+1, e.held)
+			case e.held.permit() && e.held != e.named:
+				return fmt.Errorf("partition %d: entry %d is under the permit %s, and no release named it", p, i+1, e.held)
 			case e.held != mark && e.held != owner && !e.held.permit():
 				return fmt.Errorf("partition %d of %s: entry %d is pending for %s", p, part.owner.Incarnation, i+1, e.held)
 			}

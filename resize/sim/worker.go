@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"ringmaster/job"
 	"ringmaster/resize"
 )
 
@@ -331,7 +332,7 @@ func (k *worker) start(part int) bool {
 // not free the key.
 func (k *worker) finish(r run) string {
 	if k.fault("ack") != "" {
-		k.w.store.ack(k.inc, r.part, r.epoch, r.n, endDone, 0)
+		k.w.store.ack(k.inc, r.part, r.epoch, r.n, job.Done, 0)
 		return "unknown" // the key stays busy; the ack is repeated
 	}
 	answer := k.w.ack(k, r)

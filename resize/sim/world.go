@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"ringmaster/job"
 	"ringmaster/resize"
 )
 
@@ -99,7 +100,7 @@ func (w *World) started(k *worker, part int, epoch uint64, n int) {
 
 // ack completes a job and checks the order of completions.
 func (w *World) ack(k *worker, r run) string {
-	answer := w.store.ack(k.inc, r.part, r.epoch, r.n, endDone, 0)
+	answer := w.store.ack(k.inc, r.part, r.epoch, r.n, job.Done, 0)
 	entries := w.store.parts[r.part].entries
 	if answer == "OWNER" || answer == "DRAINER" {
 		for i, e := range entries[:r.n-1] {

@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"time"
+
+	"ringmaster/consumergroup/lanes"
+	"ringmaster/job"
+	"ringmaster/recovery"
+	"ringmaster/resize"
+)
+
+// limits are small, so that windows fill and keys are parked.
+var limits = lanes.Limits{Window: 6, ReadBudget: 6, HeldBytes: 1 << 20, ParkBeyond: 2}
+
+// time is the present as the lanes are given it.
+func (e *engine) time() time.Time { return time.UnixMilli(e.now) }
+
+// hold makes the process's lanes, which hold nothing yet.
+func (k *proc) hold() {
+	k.pool = lanes.NewPool(limits, before, k)
+	k.lanes = lanes.NewShard(k.pool, k)
+	k.known = map[*lanes.Tenure]*known{}
+	k.listed = map[int][]job.EntryID{}
+	k.atWork, k.waking, k.flushing = 0, false, false
+	k.alarm++
+}
+
+// known is what the checks know of a tenure.
+type known struct {
+	era     int          // of the store when it began
+	refused []string     // keys of ends that were refused
+	robbed  map[int]bool // jobs started when it had another owner
+}
+
+func (k *proc) of(t *lanes.Tenure) *known {
+	n := k.known[t]
+	if n == nil {
+		n = &known{era: k.e.audit.failovers, robbed: map[int]bool{}}
+		k.known[t] = n
+	}
+	return n
+}
+
+// before judges a job with a past as a worker does. A suspect runs alone from its first
+// crash on: the store has no marks.
+func before(record string) lanes.Prior {
+	r, err := recovery.Parse(record)
+	if err != nil {
+		panic(err) // nobody but the store writes them
+	}
+	alone := recovery.Poison{AloneAt: 1}.Suspect(r) == recovery.RunAlone
+	return lanes.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Alone: alone}
+}
+
+// record is what the store keeps of a job that was tried or whose worker died.
+func (e *entry) record() string {
+	if e.attempts == 0 && e.crashes == 0 {
+		return ""
+	}
+	r := recovery.RetryRecord{Attempts: e.attempts, Crashes: e.crashes}
+	if e.notBefore > 0 {
+		r.NotBefore = time.UnixMilli(e.notBefore)
+	}
+	return r.String()
+}
+
+// jobAt is an entry as it is read.
+func jobAt(n int, e *entry) job.Entry {
+	return job.Entry{ID: job.EntryID{Ms: uint64(n)}, Key: e.key, Retry: e.record()}
+}
+
+func numberOf(it *lanes.Item) int { return int(it.Entry.ID.Ms) }
+
+// backoff is how long a failed job waits.
+func (e *engine) backoff() time.Duration { return time.Duration(e.between(20, 300)) * time.Millisecond }
+
+// soon does something right after the present step, once.
+func (k *proc) soon(flag *bool, do func()) {
+	if *flag {
+		return
+	}
+	*flag = true
+	k.e.after(&k.node, 0, func() { *flag = false; do() })
+}
+
+// End implements lanes.Host.
+func (k *proc) End(it *lanes.Item, c job.Completion) {
+	k.ended = append(k.ended, ended{it, c})
+	k.soon(&k.flushing, k.flush)
+}
+
+// Broken implements lanes.Host. No entry of this store is.
+func (k *proc) Broken(*lanes.Item) job.Completion { return job.Completion{Outcome: job.Buried} }
+
+// Tell implements lanes.Host.
+func (k *proc) Tell(ev resize.ParticipantEvent) {
+	k.events = append(k.events, ev)
+	k.Wake()
+}
+
+// Wake implements lanes.Host.
+func (k *proc) Wake() { k.soon(&k.waking, k.wake) }
+
+// Ready implements lanes.Crew: whoever made a job ready dispatches.
+func (k *proc) Ready() {}
+
+// Quiet implements lanes.Crew.
+func (k *proc) Quiet() {}
+
+// Alarm implements lanes.Crew.
+func (k *proc) Alarm() {
+	k.alarm++
+	k.ringAt(k.alarm, 0)
+}
+
+// ringAt offers the jobs whose backoff is over, as long as no earlier alarm is set.
+func (k *proc) ringAt(n int, ms int64) {
+	k.e.after(&k.node, ms, func() {
+		if n != k.alarm || k.inc == "" {
+			return
+		}
+		if at, any := k.pool.Ring(k.e.time()); any && n == k.alarm {
+			k.ringAt(n, max(1, at.UnixMilli()-k.e.now))
+		}
+		k.dispatch()
+	})
+}
