@@ -13,6 +13,7 @@ type diffGen struct {
 	m    *modelSide
 	made int
 	past []string // incarnations that ever joined
+	park bool     // jobs are set aside in this history
 }
 
 func (g *diffGen) one(of []string) string {
@@ -106,7 +107,10 @@ func (g *diffGen) next() op {
 }
 
 func (g *diffGen) rare() op {
-	inc, p, _ := g.tenure()
+	inc, p, epoch := g.tenure()
+	if g.park && g.rnd.IntN(3) == 0 {
+		return op{verb: "unpark", inc: inc, p: p, epoch: epoch, key: g.one(diffKeys), n: 1 + g.rnd.IntN(3)}
+	}
 	switch g.rnd.IntN(12) {
 	case 0:
 		return g.evict()
@@ -211,7 +215,11 @@ func (g *diffGen) revoke() op {
 func (g *diffGen) ack() op {
 	inc, p, epoch := g.tenure()
 	o := op{verb: "ack", inc: inc, p: p, epoch: max(1, epoch), n: g.entry(p), how: g.one([]string{"plain", "plain", "plain", "result", "dead", "failed", "back"})}
+	if g.park && g.rnd.IntN(5) == 0 {
+		o.how = "parked"
+	}
 	if o.n > 0 {
+		o.key = g.m.s.parts[p].at(o.n).key
 		if h := g.m.s.parts[p].at(o.n).held; h.permit() && g.rnd.IntN(3) > 0 {
 			o.inc, o.epoch = h.inc, h.epoch
 		}

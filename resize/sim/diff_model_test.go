@@ -15,6 +15,8 @@ type modelSide struct {
 	s    *store
 	seq  int
 	seen map[string][]resize.Message // by incarnation: what its reads took
+
+	parked [diffParts]bool // a job of it was ever set aside
 }
 
 func newModelSide() *modelSide {
@@ -131,6 +133,16 @@ func (m *modelSide) jobs(o op) string {
 		return fmt.Sprint(page)
 	case "ack":
 		return m.ack(o)
+	case "unpark":
+		page := s.unpark(o.inc, o.p, o.epoch, o.key, o.n)
+		if page.Fenced {
+			return "fenced"
+		}
+		var ids []int
+		for _, e := range page.Entries {
+			ids = append(ids, int(e.ID.Ms))
+		}
+		return fmt.Sprint(ids, page.Left, page.First.Ms)
 	}
 	panic(o.verb)
 }
@@ -155,6 +167,17 @@ func (m *modelSide) claim(o op) string {
 	}
 }
 
+// parkedOf are the jobs of a key that are set aside.
+func (p *partition) parkedOf(key string) []int {
+	var out []int
+	for i := range p.entries {
+		if e := &p.entries[i]; e.parked && e.key == key {
+			out = append(out, i+1)
+		}
+	}
+	return out
+}
+
 // ack: an end that leaves more than its ack is looked up for the owner too.
 func (m *modelSide) ack(o op) string {
 	if o.n == 0 || o.n > len(m.s.parts[o.p].entries) { // when a history is shortened
@@ -163,7 +186,7 @@ func (m *modelSide) ack(o op) string {
 	part := m.s.parts[o.p]
 	e := part.at(o.n)
 	own := m.s.owns(o.inc, o.p, o.epoch)
-	how := map[string]job.Outcome{"plain": job.Done, "result": job.Done, "dead": job.Buried, "failed": job.Failed, "back": job.HandBack}[o.how]
+	how := map[string]job.Outcome{"plain": job.Done, "result": job.Done, "dead": job.Buried, "failed": job.Failed, "back": job.HandBack, "parked": job.Parked}[o.how]
 	if o.how == "plain" && e.acked == 0 && (e.attempts > 0 || e.crashes > 0) {
 		o.how = "result" // it ends its retry record too
 	}
@@ -179,6 +202,7 @@ func (m *modelSide) ack(o op) string {
 	if own {
 		m.s.trim(o.p, part.delivered)
 	}
+	m.parked[o.p] = m.parked[o.p] || how == job.Parked
 	return answer
 }
 
@@ -193,8 +217,15 @@ func (m *modelSide) state() string {
 		}
 	}
 	for p, part := range s.parts {
+		from := min(part.trimmed, len(part.entries))
+		if m.parked[p] {
+			from = -1 // the mark spares the millisecond of a parked job, not just the job
+		}
 		fmt.Fprintf(&b, "partition %d of %s %d, plan %s, groups [%s] at %d, from %d\n", p, part.owner.Incarnation, part.owner.Epoch, part.plan,
-			part.owner.Incarnation, part.delivered, min(part.trimmed, len(part.entries)))
+			part.owner.Incarnation, part.delivered, from)
+		for _, k := range part.parkedKeys() {
+			fmt.Fprintf(&b, "  parked %s %v\n", k.Key, part.parkedOf(k.Key))
+		}
 		for _, n := range part.pending() {
 			fmt.Fprintf(&b, "  %d %s\n", n, part.at(n).held)
 		}

@@ -30,6 +30,7 @@ type serverSide struct {
 	feed    *streams.Producer
 	ids     [][]job.EntryID  // by partition, in the order of the model's numbers
 	numbers []map[string]int // and back
+	parked  [diffParts]bool  // a job of it was ever set aside
 }
 
 func newServerSide(t *testing.T, url string) *serverSide {
@@ -241,6 +242,13 @@ func (x *serverSide) jobs(o op) string {
 		return fmt.Sprint(x.entryNumbers(o.p, es))
 	case "ack":
 		return x.ack(o)
+	case "unpark":
+		page, err := x.reader(o.inc).Unpark(x.ctx, job.Tenure{Partition: o.p, Epoch: o.epoch}, o.key, o.n)
+		x.must(err)
+		if page.Fenced {
+			return "fenced"
+		}
+		return fmt.Sprint(x.entryNumbers(o.p, page.Entries), page.Left, x.number(o.p, page.First.String()))
 	}
 	panic(o.verb)
 }
@@ -289,7 +297,7 @@ func (x *serverSide) ack(o op) string {
 		return "nothing"
 	}
 	record, _ := x.raw.HGet(x.ctx, "rm:{q}:retry:"+strconv.Itoa(o.p), x.id(o.p, o.n).String()).Result()
-	c := job.Completion{ID: x.id(o.p, o.n), Outcome: job.Done, Attempt: 1, Key: "k", Type: "t"}
+	c := job.Completion{ID: x.id(o.p, o.n), Outcome: job.Done, Attempt: 1, Key: o.key, Type: "t"}
 	switch o.how {
 	case "plain":
 		c.HasRetry = record != ""
@@ -299,6 +307,9 @@ func (x *serverSide) ack(o op) string {
 		c.Outcome, c.Data, c.HasRetry = job.Buried, "{}", record != ""
 	case "back":
 		c.Outcome = job.HandBack
+	case "parked":
+		c.Outcome = job.Parked
+		x.parked[o.p] = true
 	case "failed":
 		attempts, crashes := retryOf(record)
 		c.Outcome, c.Data = job.Failed, fmt.Sprintf("%d|7|%d||e", attempts+1, crashes)

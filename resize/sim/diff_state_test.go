@@ -111,7 +111,11 @@ func (x *serverSide) partition(b *strings.Builder, p int, owner, plan string) {
 	if len(first) > 0 {
 		from = x.number(p, first[0].ID) - 1
 	}
+	if x.parked[p] {
+		from = -1
+	}
 	fmt.Fprintf(b, "partition %d of %s, plan %s, groups %v at %d, from %d\n", p, owner, plan, names, x.number(p, delivered), from)
+	x.parkedJobs(b, p)
 	inc, _, _ := strings.Cut(owner, " ")
 	pending, err := x.raw.XPendingExt(x.ctx, &redis.XPendingExtArgs{Stream: stream, Group: inc, Start: "-", End: "+", Count: 10_000}).Result()
 	x.must(err)
@@ -127,5 +131,21 @@ func (x *serverSide) partition(b *strings.Builder, p int, owner, plan string) {
 	}
 	for _, n := range slices.Sorted(maps.Keys(lines)) {
 		b.WriteString(lines[n])
+	}
+}
+
+func (x *serverSide) parkedJobs(b *strings.Builder, p int) {
+	index := "rm:{q}:parked:" + strconv.Itoa(p)
+	keys, err := x.raw.ZRange(x.ctx, index, 0, -1).Result()
+	x.must(err)
+	slices.Sort(keys)
+	for _, key := range keys {
+		ids, err := x.raw.LRange(x.ctx, index+":"+key, 0, -1).Result()
+		x.must(err)
+		var numbers []int
+		for _, id := range ids {
+			numbers = append(numbers, x.number(p, id))
+		}
+		fmt.Fprintf(b, "  parked %s %v\n", key, numbers)
 	}
 }

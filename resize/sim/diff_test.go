@@ -116,7 +116,7 @@ func diffRun(t *testing.T, urls map[string]string, seed uint64, given []op, coun
 		defer s.close()
 		sides[name] = s
 	}
-	g := &diffGen{rnd: rand.New(rand.NewPCG(seed, 3)), m: m}
+	g := &diffGen{rnd: rand.New(rand.NewPCG(seed, 3)), m: m, park: seed%3 == 0}
 	length := diffLength
 	if given != nil {
 		length = len(given)
