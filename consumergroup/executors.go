@@ -61,7 +61,7 @@ func (w *Worker) ringAlarms(done <-chan struct{}) {
 	for {
 		w.mu.Lock()
 		now, wait := time.Now(), time.Hour
-		if at, any := w.pool.Ring(now); any {
+		if at, set := w.pool.Ring(now); set {
 			wait = at.Sub(now)
 		}
 		w.mu.Unlock()

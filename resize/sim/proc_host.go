@@ -119,7 +119,7 @@ func (k *proc) ringAt(n int, ms int64) {
 		if n != k.alarm || k.inc == "" {
 			return
 		}
-		if at, any := k.pool.Ring(k.e.time()); any && n == k.alarm {
+		if at, set := k.pool.Ring(k.e.time()); set && n == k.alarm {
 			k.ringAt(n, max(1, at.UnixMilli()-k.e.now))
 		}
 		k.dispatch()

@@ -1,6 +1,6 @@
 // Package sim is a model of the store's records and scripts, small enough to hold in
 // the head, with dispatchers and workers around it that run the machines of package
-// resize step by step. Scenarios in testdata tell one story each; a seeded random walk
+// resize and the lanes of package consumergroup step by step. Scenarios in testdata tell one story each; a seeded random walk
 // looks for the stories nobody thought of.
 package sim
 
