@@ -102,8 +102,16 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 		tenures[i], cursors[i] = t.Tenure, cursor
 	}
 	s.w.mu.Unlock()
-	pages, errs := s.reader.Claim(ctx, tenures, cursors, claimPageSize)
 	events := make([]resize.ParticipantEvent, len(as))
+	if s.unsure {
+		// What an unanswered call took is marked no more, and not known here: a page without
+		// it, and without its permit, would free its key. First the connection is made anew.
+		for i, a := range as {
+			events[i] = resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch, Outcome: resize.ClaimUnknown}
+		}
+		return events
+	}
+	pages, errs := s.reader.Claim(ctx, tenures, cursors, claimPageSize)
 	for i, a := range as {
 		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}
 		switch {
@@ -133,7 +141,8 @@ func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
 
 // unblock: somebody says that former owners finished jobs. The messages are hints; the
 // pending lists tell, and free the keys if it is so. What one page cannot tell, or no
-// answer did, a whole pass of claims will: the hint does not come again.
+// answer did, a whole pass of claims will: the hint does not come again. While a call is
+// unanswered no page can tell, as for claim.
 func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.ParticipantEvent {
 	var tenures []job.Tenure
 	s.w.mu.Lock()
@@ -147,6 +156,12 @@ func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.Parti
 		return nil
 	}
 	var events []resize.ParticipantEvent
+	if s.unsure {
+		for _, k := range tenures {
+			events = append(events, lookAgain(k))
+		}
+		return events
+	}
 	pages, errs := s.reader.Claim(ctx, tenures, make([]string, len(tenures)), claimPageSize)
 	for i, k := range tenures {
 		switch {

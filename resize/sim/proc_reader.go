@@ -76,6 +76,11 @@ func (k *proc) look(a resize.Unblock) {
 	if k.lanes.Find(a.Part, a.Epoch) == nil {
 		return
 	}
+	if k.unsure {
+		k.events = append(k.events, lookAgain(a.Part, a.Epoch))
+		k.turn()
+		return
+	}
 	k.page("unblock", a.Part, a.Epoch, "", func(p *job.ClaimPage, answered bool) {
 		switch {
 		case !answered && k.e.store.bug == BugLookLost:
@@ -99,6 +104,12 @@ func (k *proc) claim(a resize.ClaimPartition) {
 	k.of(t)
 	if k.e.store.bug == BugReadEarly {
 		k.lanes.StartReading(a.Part, a.Epoch)
+	}
+	if k.unsure {
+		// What an unanswered call took is marked no more, and not known: a page without it would free its key.
+		k.events = append(k.events, resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch, Outcome: resize.ClaimUnknown})
+		k.turn()
+		return
 	}
 	k.page("claim", a.Part, a.Epoch, cursor, func(p *job.ClaimPage, answered bool) {
 		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}

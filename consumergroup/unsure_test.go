@@ -1,0 +1,32 @@
+package consumergroup
+
+import (
+	"testing"
+
+	"ringmaster/resize"
+)
+
+// A claim was not answered, though the server took it: the job is pending for this worker,
+// which does not know it, and its permit is gone. What is asked on the same connection
+// before the worker's own pending list was read must not free the key.
+func TestNothingIsClaimedWhileACallIsUnanswered(t *testing.T) {
+	b := newBench(t, nil)
+	b.block(1, "a")
+	b.arrive(entry(2, "a"))
+	claim := func() resize.ClaimAnswered {
+		return b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}})[0].(resize.ClaimAnswered)
+	}
+	b.s.reader = silent{b.fake}
+	if a := claim(); a.Outcome != resize.ClaimUnknown {
+		t.Fatalf("a claim without an answer: %+v", a)
+	}
+	b.s.reader = b.fake // nothing is marked, and there is no permit
+	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}}); len(evs) != 1 {
+		t.Errorf("%d events of a look, want one that looks again", len(evs))
+	}
+	b.mustNotStart()
+	if a := claim(); a.Outcome != resize.ClaimUnknown {
+		t.Errorf("a claim before the connection was made anew: %+v", a)
+	}
+	b.mustNotStart()
+}
