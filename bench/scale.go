@@ -1,9 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -96,7 +99,7 @@ func (o Scale) ring(ctx context.Context, url string, size RingSize) (Scaled, err
 	if out.Rest, err = o.rest(ctx, url); err != nil {
 		return out, err
 	}
-	watch, err := watchStalls(ctx, url)
+	watch, err := watchStalls(ctx, url, r.store.ScriptName)
 	if err != nil {
 		return out, err
 	}
@@ -121,6 +124,7 @@ func (o Scale) ring(ctx context.Context, url string, size RingSize) (Scaled, err
 			return out, err
 		}
 	}
+	o.tell("longest commands: %s", watch.took())
 	out.Join, out.Stall, out.StallMax, out.Ping = round1(median(joins)), round2(median(stalls)), round2(quantile(stalls, 1)), round2(median(pings))
 	return out, nil
 }
@@ -143,6 +147,19 @@ type stallWatch struct {
 	all    sync.WaitGroup
 	worst  time.Duration // of the pings
 	failed error
+
+	script  func(hash string) string
+	longest map[string]time.Duration // by command or script, of all joins
+}
+
+// took is the time of the three longest commands.
+func (w *stallWatch) took() string {
+	names := slices.SortedFunc(maps.Keys(w.longest), func(a, b string) int { return cmp.Compare(w.longest[b], w.longest[a]) })
+	var all []string
+	for _, name := range names[:min(3, len(names))] {
+		all = append(all, fmt.Sprintf("%s %.2f ms", name, millis(w.longest[name])))
+	}
+	return strings.Join(all, ", ")
 }
 
 // stallLog are the settings under which the server notes its long commands.
@@ -150,12 +167,12 @@ func stallLog() map[string]string {
 	return map[string]string{"slowlog-log-slower-than": "100", "slowlog-max-len": "4096"} // µs
 }
 
-func watchStalls(ctx context.Context, url string) (*stallWatch, error) {
+func watchStalls(ctx context.Context, url string, script func(hash string) string) (*stallWatch, error) {
 	c, err := rawClient(url)
 	if err != nil {
 		return nil, err
 	}
-	w := &stallWatch{c: c, before: map[string]string{}}
+	w := &stallWatch{c: c, before: map[string]string{}, script: script, longest: map[string]time.Duration{}}
 	for name, value := range stallLog() {
 		old, err := c.ConfigGet(ctx, name).Result()
 		if err == nil {
@@ -208,10 +225,15 @@ func (w *stallWatch) end(ctx context.Context) (stall, ping float64, err error) {
 	logged, err := w.c.SlowLogGet(ctx, 4096).Result()
 	longest := time.Duration(0)
 	for _, e := range logged {
-		if strings.EqualFold(e.Args[0], "SLOWLOG") || strings.EqualFold(e.Args[0], "INFO") {
+		name := strings.ToLower(e.Args[0])
+		if name == "slowlog" || name == "info" {
 			continue
 		}
+		if len(e.Args) > 1 && name == "evalsha" {
+			name = cmp.Or(w.script(e.Args[1]), name)
+		}
 		longest = max(longest, e.Duration)
+		w.longest[name] = max(w.longest[name], e.Duration)
 	}
 	if err = errors.Join(err, w.failed); err != nil {
 		err = fmt.Errorf("watch the server's long commands: %w", err)

@@ -62,7 +62,8 @@ type LeaseWon struct {
 // LeaseLost: another leads, or the lease could not be renewed in time.
 type LeaseLost struct{}
 
-// RecordsRead answers ReadRecords. The records are one consistent reading per shard.
+// RecordsRead answers ReadRecords. The records of a shard are of one ring epoch; where they
+// were read page by page, each owner and member is of its own moment.
 type RecordsRead struct {
 	Now     int64
 	Records Records

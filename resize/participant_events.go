@@ -118,8 +118,9 @@ func (p *Participant) lower(epoch uint64) {
 }
 
 // beatAnswered compares numbers. One that says less was overtaken by messages, or the
-// store has gone back in time: the records tell. It is also the moment to repeat what may
-// have been lost.
+// store has gone back in time: the records tell. A newer plan alone is no reason to read
+// them: of one that concerns us the change number tells. It is also the moment to repeat
+// what may have been lost.
 func (p *Participant) beatAnswered(r RingState) {
 	if p.reading.active {
 		if p.reading.beats++; p.reading.beats >= 2 {
@@ -128,10 +129,11 @@ func (p *Participant) beatAnswered(r RingState) {
 		}
 		return
 	}
-	if r.Epoch != p.plan || r.Change != p.change {
+	if r.Epoch < p.plan || r.Change != p.change {
 		p.askRecords()
 		return
 	}
+	p.plan = r.Epoch
 	p.follow(r)
 	p.retryKept()
 	if p.barrier.epoch == r.Epoch && p.barrier.reported == r.Phase && r.Phase != Stable {

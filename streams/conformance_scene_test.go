@@ -103,7 +103,7 @@ func (c *crew) plan(mode string, targets ...string) error {
 	c.t.Helper()
 	rec, err := c.ring.Look(c.ctx)
 	must(c.t, err)
-	p := Plan{Term: c.term, BaseEpoch: rec.Epoch, Mode: mode, Request: rec.Request}
+	p := Plan{Term: c.term, BaseEpoch: rec.Epoch, Read: &rec, Mode: mode, Request: rec.Request}
 	for n := range c.q.Partitions {
 		p.Targets = append(p.Targets, targets[min(n, len(targets)-1)])
 	}

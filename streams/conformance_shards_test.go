@@ -83,8 +83,17 @@ func TestPlanOfShardsLeftBehind(t *testing.T) {
 		must(c.t, c.raw.HSet(c.ctx, c.s.shard(c.q, 0)+"ring", "epoch", "5").Err())
 		must(c.t, c.plan("key", a.inc))
 		c.expect("epoch", c.raw.HGet(c.ctx, c.s.shard(c.q, 1)+"ring", "epoch").Val(), "6")
-		must(c.t, c.raw.HSet(c.ctx, c.s.shard(c.q, 1)+"ring", "epoch", "9").Err())
-		if err := c.plan("key", a.inc); !errors.Is(err, ErrMoved) {
+		rec := must1(c.ring.Look(c.ctx))(c.t)
+		p := Plan{Term: c.term, BaseEpoch: rec.Epoch, Read: &rec, Mode: "key", Targets: []string{a.inc, a.inc}}
+		for _, epoch := range []string{"5", "9"} {
+			must(c.t, c.raw.HSet(c.ctx, c.s.shard(c.q, 1)+"ring", "epoch", epoch).Err())
+			if err := c.ring.WritePlan(c.ctx, p); !errors.Is(err, ErrMoved) {
+				c.t.Errorf("a plan of what a shard was before: %v", err)
+			}
+			p.BaseEpoch = must1(c.ring.Look(c.ctx))(c.t).Epoch // the first shard took it
+		}
+		p.Read = nil
+		if err := c.ring.WritePlan(c.ctx, p); !errors.Is(err, ErrMoved) {
 			c.t.Errorf("a plan behind a shard: %v", err)
 		}
 	})

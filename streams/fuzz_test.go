@@ -71,7 +71,9 @@ func FuzzAnswers(f *testing.F) {
 		}
 		_ = sighting(0, rows)
 		rec := Records{Owners: make([]OwnerRecord, 2), Plan: make([]string, 2)}
-		rec.add(0, []any{[]any{a, b}, []any{a, b, c, d}, []any{n, n}, []any{a, b, "1", d}, []any{c, d, "0", a}, []any{a, id}, []any{a, b}, []any{n, n}})
+		shards := []looked{{replied: map[string]int{}}}
+		rec.add(&shards[0], true, 1, []any{[]any{a, b}, []any{a, b, c, d}, []any{n, n}, []any{a, b, "1", d}, []any{c, d, "0", a}, []any{a, id}, []any{n, n}, c})
+		rec.join(shards)
 	})
 }
 

@@ -143,20 +143,41 @@ func (r *Reader) Unpark(ctx context.Context, t job.Tenure, key string, n int) (j
 	return page, nil
 }
 
-// Snapshot reads what the records say of the caller.
+// snapshotParts bounds how long one page holds the server.
+const snapshotParts = 512
+
+// Snapshot reads what the records say of the caller, at one moment: in pages, and anew if
+// something of the caller's has changed between them. It blocks for a round trip for each.
 func (r *Reader) Snapshot(ctx context.Context) (job.Snapshot, error) {
-	v, err := r.s.run(ctx, r.conn, &r.s.scripts.snapshot, r.shard, r.inc)
-	if err != nil {
-		return job.Snapshot{}, err
+	for {
+		s, whole, err := r.snapshot(ctx)
+		if err != nil || whole {
+			return s, err
+		}
 	}
-	l := list(v)
-	s := job.Snapshot{Beat: beat(l)}
-	mine := texts(at(l, 5))
-	for i := 0; i+2 < len(mine); i += 3 {
-		s.Owned = append(s.Owned, job.OwnedPartition{Partition: int(number(mine[i])), Epoch: number(mine[i+1]), Planned: mine[i+2]})
+}
+
+func (r *Reader) snapshot(ctx context.Context) (s job.Snapshot, whole bool, err error) {
+	step := r.q.Shards
+	for first := r.number; first < r.q.Partitions; first += snapshotParts * step {
+		last := min(first+(snapshotParts-1)*step, r.q.Partitions-1)
+		v, err := r.s.run(ctx, r.conn, &r.s.scripts.snapshot, r.shard, r.inc, first, last, step)
+		if err != nil {
+			return job.Snapshot{}, false, err
+		}
+		b := beat(list(v))
+		if b.Fenced {
+			return job.Snapshot{Beat: b}, true, nil
+		}
+		if first != r.number && (b.RingEpoch != s.RingEpoch || b.Change != s.Change) {
+			return job.Snapshot{}, false, nil
+		}
+		s.Beat = b
+		for mine := texts(at(list(v), 5)); len(mine) > 2; mine = mine[3:] {
+			s.Owned = append(s.Owned, job.OwnedPartition{Partition: int(number(mine[0])), Epoch: number(mine[1]), Planned: mine[2]})
+		}
 	}
-	slices.SortFunc(s.Owned, func(a, b job.OwnedPartition) int { return a.Partition - b.Partition })
-	return s, nil
+	return s, true, nil
 }
 
 // beat reads {'FENCED'} or {'OK', ring epoch, phase, mode, change number}.

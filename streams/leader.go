@@ -50,7 +50,7 @@ func (r *Ring) Resign(ctx context.Context) error {
 // Plan is a wanted assignment.
 type Plan struct {
 	Term, BaseEpoch uint64
-	Highest         uint64 // of Records; 0: BaseEpoch
+	Read            *Records // what it was computed from: only what is to change is written; nil: all is
 	Mode            string
 	Request         string // of Records, when the plan answers it
 	Targets         []string
@@ -64,15 +64,16 @@ func (r *Ring) WritePlan(ctx context.Context, p Plan) error {
 	if err != nil {
 		return fmt.Errorf("encode members: %w", err)
 	}
-	epoch := max(p.BaseEpoch, p.Highest) + 1
+	epoch := p.BaseEpoch + 1
+	if p.Read != nil {
+		epoch = max(epoch, p.Read.Highest+1)
+	}
 	for sh := range r.q.Shards {
-		first := ""
-		if sh == 0 {
-			first = "1"
-		}
-		args := []any{epochText(p.Term), epochText(p.BaseEpoch), epochText(epoch), first, p.Mode, p.Request, r.dispatcher, members}
+		args := []any{epochText(p.Term), p.from(sh), epochText(epoch), p.Mode, p.Request, r.dispatcher, members}
 		for n := sh; n < len(p.Targets); n += r.q.Shards {
-			args = append(args, n, p.Targets[n])
+			if p.changes(n) {
+				args = append(args, n, p.Targets[n])
+			}
 		}
 		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.plan, r.s.shard(r.q, sh), args...)
 		if err != nil {
@@ -84,6 +85,23 @@ func (r *Ring) WritePlan(ctx context.Context, p Plan) error {
 	}
 	failpoint.Hit(failpoint.D2)
 	return nil
+}
+
+// from is the ring epoch that a shard must be in; empty: any below the plan's.
+func (p *Plan) from(shard int) string {
+	switch {
+	case shard == 0:
+		return epochText(p.BaseEpoch)
+	case p.Read != nil:
+		return epochText(p.Read.Epochs[shard])
+	}
+	return ""
+}
+
+// changes reports whether a partition gets another planned owner, or is not with its own.
+func (p *Plan) changes(n int) bool {
+	to := p.Targets[n]
+	return p.Read == nil || to != p.Read.Plan[n] || to != p.Read.Owners[n].Incarnation
 }
 
 // ringMember is a member as `ring get` shows it.
@@ -199,34 +217,27 @@ type HeldPermit struct {
 	Epoch       uint64
 }
 
-// Permits lists the permits of drainers in the given partitions.
+// Permits lists the permits of drainers in the given partitions. It blocks for a round trip
+// for each 64 of a shard, so that others are served in between.
 func (r *Ring) Permits(ctx context.Context, parts []int) ([]HeldPermit, error) {
-	var calls []*call
-	byShard := make(map[int][]int)
+	byShard := make(map[int][]any)
 	for _, p := range parts {
 		byShard[p%r.q.Shards] = append(byShard[p%r.q.Shards], p)
 	}
-	for sh, ps := range byShard {
-		for first := 0; first < len(ps); first += 256 {
-			k := &call{shard: r.s.shard(r.q, sh)}
-			for _, p := range ps[first:min(first+256, len(ps))] {
-				k.args = append(k.args, p)
-			}
-			calls = append(calls, k)
-		}
-	}
-	r.s.runAll(ctx, r.s.cmd, &r.s.scripts.permits, calls)
 	var out []HeldPermit
-	for _, k := range calls {
-		if k.err != nil {
-			return nil, k.err
-		}
-		l := texts(k.value)
-		for i := 0; i+2 < len(l); i += 3 {
-			id, ok := job.ParseEntryID(l[i+1])
-			inc, epoch, ok2 := holder(l[i+2])
-			if ok && ok2 {
-				out = append(out, HeldPermit{int(number(l[i])), id, inc, epoch})
+	for sh, ps := range byShard {
+		for page := range slices.Chunk(ps, 64) {
+			v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.permits, r.s.shard(r.q, sh), page...)
+			if err != nil {
+				return nil, err
+			}
+			l := texts(v)
+			for i := 0; i+2 < len(l); i += 3 {
+				id, ok := job.ParseEntryID(l[i+1])
+				inc, epoch, ok2 := holder(l[i+2])
+				if ok && ok2 {
+					out = append(out, HeldPermit{int(number(l[i])), id, inc, epoch})
+				}
 			}
 		}
 	}

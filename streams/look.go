@@ -3,7 +3,6 @@ package streams
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strconv"
 	"time"
 
@@ -11,17 +10,18 @@ import (
 	"ringmaster/job"
 )
 
-// Records are what a leader must know, read at one moment for each shard.
+// Records are what a leader must know: of each shard at one moment, or page by page under one plan.
 type Records struct {
 	Term, Epoch, Generation uint64
-	Phase                   int    // the highest of the shards
-	Highest                 uint64 // ring epoch of any shard: after a failover of its server alone it is ahead
+	Phase                   int      // the highest of the shards
+	Highest                 uint64   // ring epoch of any shard: after a failover of its server alone it is ahead
+	Epochs                  []uint64 // ring epoch of each shard
 	Mode                    string
 	Request, Answered       string
 	Members                 []MemberRecord
-	Owners                  []OwnerRecord // by partition
-	Plan                    []string      // by partition
-	Moves                   []int
+	Owners                  []OwnerRecord  // by partition
+	Plan                    []string       // by partition
+	Moves                   []int          // partitions that are not at their planned owner
 	Replied                 map[string]int // highest phase of the present ring epoch that each member replied to in every shard
 	ServerTime              time.Time
 	Missing                 []int // partitions without an owner record
@@ -39,39 +39,151 @@ type OwnerRecord struct {
 	Epoch       uint64
 }
 
+// A call that takes as many members and partitions as there may be would hold the server for
+// milliseconds. Rings of up to a page are read in one step.
+const (
+	lookMembers = 128
+	lookParts   = 256
+)
+
 // Look reads the records of all shards. Who is a member is said by the first shard. One
 // that others still list, with its lease gone there, comes with the state "gone": an
 // eviction, a leave or a join broke off half way, and evicting it ends what is left of it.
+//
+// A large ring is read in pages, each at one moment, under one plan: when that becomes
+// another, Look begins anew. In between an owner may change. Whatever is decided on one owner or
+// member is compared by the script that does it.
 func (r *Ring) Look(ctx context.Context) (Records, error) {
-	calls := make([]*call, r.q.Shards)
-	for sh := range calls {
-		calls[sh] = &call{shard: r.s.shard(r.q, sh)}
-	}
-	r.s.runAll(ctx, r.s.cmd, &r.s.scripts.look, calls)
-	rec := Records{Owners: make([]OwnerRecord, r.q.Partitions), Plan: make([]string, r.q.Partitions)}
-	replies := make([]map[string]int, len(calls))
-	for sh, k := range calls {
-		if k.err != nil {
-			return Records{}, k.err
+	for {
+		rec, whole, err := r.look(ctx)
+		if err != nil {
+			return Records{}, err
 		}
-		replies[sh] = rec.add(sh, list(k.value))
+		if !whole {
+			continue
+		}
+		if failpoint.Enabled {
+			failpoint.Hit(rec.moment())
+		}
+		return rec, nil
 	}
-	rec.Replied = replies[0]
-	for _, other := range replies[1:] {
+}
+
+// look reads all pages; whole is false if a plan came in between.
+func (r *Ring) look(ctx context.Context) (rec Records, whole bool, err error) {
+	rec = Records{Owners: make([]OwnerRecord, r.q.Partitions), Plan: make([]string, r.q.Partitions)}
+	shards := make([]looked, r.q.Shards)
+	for sh := range shards {
+		shards[sh] = looked{cursor: "0", first: sh, replied: map[string]int{}}
+	}
+	for begins := true; ; begins = false {
+		var calls []*call
+		var of []int
+		for sh := range shards {
+			if l := &shards[sh]; begins || l.cursor != "" || l.first < r.q.Partitions {
+				last := min(l.first+(lookParts-1)*r.q.Shards, r.q.Partitions-1)
+				calls = append(calls, &call{shard: r.s.shard(r.q, sh), args: []any{l.cursor, lookMembers, l.first, last, r.q.Shards}})
+				of = append(of, sh)
+			}
+		}
+		if len(calls) == 0 {
+			rec.join(shards)
+			return rec, true, nil
+		}
+		r.s.runAll(ctx, r.s.cmd, &r.s.scripts.look, calls)
+		for i, k := range calls {
+			if k.err != nil {
+				return rec, false, k.err
+			}
+			epoch := shards[of[i]].epoch
+			rec.add(&shards[of[i]], of[i] == 0 && begins, r.q.Shards, list(k.value))
+			if !begins && shards[of[i]].epoch != epoch {
+				return rec, false, nil
+			}
+		}
+	}
+}
+
+// looked is what was read of a shard.
+type looked struct {
+	epoch   uint64
+	phase   int
+	cursor  string // of the next members; empty: all were read
+	first   int    // partition of the next page
+	members []MemberRecord
+	replied map[string]int // the highest phase
+}
+
+// add takes a page. What is said once for all shards is in the first of the first.
+func (rec *Records) add(sh *looked, heads bool, step int, l []any) {
+	ring := pairs(at(l, 0))
+	sh.epoch = number(ring["epoch"])
+	sh.phase, _ = strconv.Atoi(ring["phase"])
+	if heads {
+		rec.Term, rec.Epoch, rec.Mode = number(ring["term"]), sh.epoch, ring["mode"]
+		rec.Generation, rec.Request, rec.Answered = number(ring["generation"]), ring["request"], ring["answered"]
+		s, us := number(at(list(at(l, 6)), 0)), number(at(list(at(l, 6)), 1))
+		rec.ServerTime = time.Unix(int64(s), int64(us)*1000)
+	}
+	sh.addMembers(list(at(l, 1)), list(at(l, 2)))
+	if sh.cursor = text(at(l, 7)); sh.cursor == "0" {
+		sh.cursor = ""
+	}
+	owners, plan := list(at(l, 3)), list(at(l, 4))
+	for i := 0; i < lookParts && sh.first < len(rec.Owners); i++ {
+		if inc, epoch, ok := ownerRecord(text(at(owners, i))); ok {
+			rec.Owners[sh.first] = OwnerRecord{inc, epoch}
+		}
+		rec.Plan[sh.first] = text(at(plan, i))
+		sh.first += step
+	}
+	for inc, phase := range pairs(at(l, 5)) {
+		sh.replied[inc] = int(number(phase))
+	}
+}
+
+func (sh *looked) addMembers(members, left []any) {
+	for i := 0; i+1 < len(members); i += 2 {
+		m := MemberRecord{LeaseLeft: -1}
+		// A member record that is not readable is a member all the same: it can be evicted.
+		_ = json.Unmarshal([]byte(text(members[i+1])), &m.MemberInfo)
+		m.Incarnation = text(members[i])
+		if ms, ok := at(left, i/2).(int64); ok && ms > 0 {
+			m.LeaseLeft = time.Duration(ms) * time.Millisecond
+		}
+		sh.members = append(sh.members, m)
+	}
+}
+
+// join puts together what was read of all shards.
+func (rec *Records) join(shards []looked) {
+	rec.Replied = shards[0].replied
+	listed := map[string]bool{}
+	for sh := range shards {
+		l := &shards[sh]
+		rec.Phase, rec.Highest = max(rec.Phase, l.phase), max(rec.Highest, l.epoch)
+		rec.Epochs = append(rec.Epochs, l.epoch)
+		for _, m := range l.members {
+			if listed[m.Incarnation] || sh > 0 && m.LeaseLeft > 0 {
+				continue // a page may show a member once more
+			}
+			if listed[m.Incarnation] = true; sh > 0 {
+				m.State = "gone"
+			}
+			rec.Members = append(rec.Members, m)
+		}
 		for inc, phase := range rec.Replied {
-			rec.Replied[inc] = min(phase, other[inc])
+			rec.Replied[inc] = min(phase, l.replied[inc])
 		}
 	}
 	for p, o := range rec.Owners {
 		if o.Incarnation == "" {
 			rec.Missing = append(rec.Missing, p)
 			rec.Owners[p].Incarnation = "-"
+		} else if to := rec.Plan[p]; to != "" && to != "-" && to != o.Incarnation {
+			rec.Moves = append(rec.Moves, p)
 		}
 	}
-	if failpoint.Enabled {
-		failpoint.Hit(rec.moment())
-	}
-	return rec, nil
 }
 
 // moment is where in a resize the ring was found.
@@ -89,60 +201,4 @@ func (rec *Records) moment() failpoint.Point {
 		}
 	}
 	return ""
-}
-
-func (rec *Records) add(shard int, l []any) map[string]int {
-	ring := pairs(at(l, 0))
-	phase, _ := strconv.Atoi(ring["phase"])
-	rec.Phase = max(rec.Phase, phase)
-	rec.Highest = max(rec.Highest, number(ring["epoch"]))
-	if shard == 0 {
-		rec.Term, rec.Epoch, rec.Mode = number(ring["term"]), number(ring["epoch"]), ring["mode"]
-		rec.Generation, rec.Request, rec.Answered = number(ring["generation"]), ring["request"], ring["answered"]
-		s, us := number(at(list(at(l, 7)), 0)), number(at(list(at(l, 7)), 1))
-		rec.ServerTime = time.Unix(int64(s), int64(us)*1000)
-	}
-	rec.addMembers(shard, list(at(l, 1)), list(at(l, 2)))
-	for f, v := range pairs(at(l, 3)) {
-		p, err := strconv.Atoi(f)
-		inc, epoch, ok := ownerRecord(v)
-		if err == nil && ok && p >= 0 && p < len(rec.Owners) {
-			rec.Owners[p] = OwnerRecord{inc, epoch}
-		}
-	}
-	for f, v := range pairs(at(l, 4)) {
-		if p, err := strconv.Atoi(f); err == nil && p >= 0 && p < len(rec.Plan) {
-			rec.Plan[p] = v
-		}
-	}
-	for _, f := range texts(at(l, 5)) {
-		if p, err := strconv.Atoi(f); err == nil {
-			rec.Moves = append(rec.Moves, p)
-		}
-	}
-	replies := map[string]int{}
-	for inc, phase := range pairs(at(l, 6)) {
-		replies[inc] = int(number(phase))
-	}
-	return replies
-}
-
-func (rec *Records) addMembers(shard int, members, left []any) {
-	for i := 0; i+1 < len(members); i += 2 {
-		m := MemberRecord{LeaseLeft: -1}
-		// A member record that is not readable is a member all the same: it can be evicted.
-		_ = json.Unmarshal([]byte(text(members[i+1])), &m.MemberInfo)
-		m.Incarnation = text(members[i])
-		if ms, ok := at(left, i/2).(int64); ok && ms > 0 {
-			m.LeaseLeft = time.Duration(ms) * time.Millisecond
-		}
-		if shard > 0 {
-			listed := slices.ContainsFunc(rec.Members, func(o MemberRecord) bool { return o.Incarnation == m.Incarnation })
-			if listed || m.LeaseLeft > 0 {
-				continue
-			}
-			m.State = "gone"
-		}
-		rec.Members = append(rec.Members, m)
-	}
 }

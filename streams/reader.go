@@ -22,6 +22,7 @@ type Reader struct {
 	s      *Store
 	q      Queue
 	shard  string
+	number int // of the shard
 	inc    string
 	inbox  string
 	client *redis.Client
@@ -41,7 +42,7 @@ type Reader struct {
 // NewReader prepares a reader. It connects at the first call of Reset.
 func (s *Store) NewReader(q Queue, shard int, incarnation string) *Reader {
 	prefix := s.shard(q, shard)
-	return &Reader{s: s, q: q, shard: prefix, inc: incarnation, inbox: inboxKey(prefix, incarnation)}
+	return &Reader{s: s, q: q, shard: prefix, number: shard, inc: incarnation, inbox: inboxKey(prefix, incarnation)}
 }
 
 // Reset connects, or connects anew after a call whose outcome is unknown. The old

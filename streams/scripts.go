@@ -35,6 +35,8 @@ type scripts struct {
 	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
 	requeue, discard, state, counts, key, request, audit, ids, held, reclaim script
 	renew                                                                    script
+
+	names map[string]string // by hash
 }
 
 // Scripts that only bring work forward must run when memory is full, or nothing would
@@ -43,7 +45,7 @@ type scripts struct {
 var growing = map[string]bool{"create": true, "enqueue": true, "enqueue_once": true, "requeue": true}
 
 func loadScripts() (*scripts, error) {
-	s := &scripts{}
+	s := &scripts{names: map[string]string{}}
 	for name, dst := range map[string]*script{
 		"create": &s.create, "enqueue": &s.enqueue, "enqueue_once": &s.enqueueOnce,
 		"ack": &s.ack, "release": &s.release, "claim": &s.claim, "unpark": &s.unpark, "mark": &s.mark,
@@ -63,9 +65,14 @@ func loadScripts() (*scripts, error) {
 			dst.oom = "#!lua flags=allow-oom\n" + text
 		}
 		dst.plainSHA, dst.sha = sha(dst.plain), sha(dst.oom)
+		s.names[dst.plainSHA], s.names[dst.sha] = name, name
 	}
 	return s, nil
 }
+
+// ScriptName is the script with this hash, as the server's log of slow commands has it;
+// empty: it is none of ours.
+func (s *Store) ScriptName(hash string) string { return s.scripts.names[hash] }
 
 // scriptText puts the parts that the file names in its "-- uses:" line before it.
 func scriptText(name string) (string, error) {

@@ -27,9 +27,9 @@ type ringStore struct {
 	last     streams.Records // of the last look; the runner's goroutine only
 	serverID string
 	asked    time.Time
-	permits  bool // the last scan found some
-	scanned  time.Time
-	members  string
+	found    []scanned // by partition
+	scanned  time.Time // everywhere
+	term     uint64    // then
 }
 
 func newRingStore(s *streams.Store, q streams.Queue, dispatcher string, ttl time.Duration, log *slog.Logger) *ringStore {
@@ -92,32 +92,37 @@ func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
 	return out, nil
 }
 
-// scan looks for permits: when the members have changed, while some are held, while
-// partitions move, and every 10 s in any case. In between there cannot be new ones.
+// scan looks for permits where there can be new ones: a partition gets them when it changes
+// its owner, and has them until it has none. At a new term, and every 10 s, it looks everywhere.
 func (r *ringStore) scan(ctx context.Context, rec streams.Records) ([]resize.Permit, error) {
-	var b strings.Builder
-	for _, m := range rec.Members {
-		b.WriteString(m.Incarnation + " ")
+	if r.found == nil || rec.Term != r.term || time.Since(r.scanned) >= 10*time.Second {
+		r.found, r.term, r.scanned = make([]scanned, r.q.Partitions), rec.Term, time.Now()
 	}
-	fmt.Fprint(&b, rec.Epoch, rec.Term)
-	changed := b.String() != r.members
-	if !changed && !r.permits && len(rec.Moves) == 0 && time.Since(r.scanned) < 10*time.Second {
-		return nil, nil
-	}
-	parts := make([]int, r.q.Partitions)
-	for p := range parts {
-		parts[p] = p
+	var parts []int
+	for p, o := range rec.Owners {
+		if f := &r.found[p]; f.permits || f.owner != o {
+			parts = append(parts, p)
+		}
 	}
 	held, err := r.ring.Permits(ctx, parts)
 	if err != nil {
 		return nil, err
 	}
-	r.members, r.scanned, r.permits = b.String(), time.Now(), len(held) > 0 || len(rec.Moves) > 0
+	for _, p := range parts {
+		r.found[p] = scanned{owner: rec.Owners[p]}
+	}
 	out := make([]resize.Permit, len(held))
 	for i, h := range held {
+		r.found[h.Partition].permits = true
 		out[i] = resize.Permit{Partition: h.Partition, ID: h.ID.String(), Incarnation: h.Incarnation, Epoch: h.Epoch}
 	}
 	return out, nil
+}
+
+// scanned is what the last scan for permits found of a partition.
+type scanned struct {
+	owner   streams.OwnerRecord
+	permits bool
 }
 
 func records(rec streams.Records) resize.Records {
@@ -170,7 +175,11 @@ func (r *ringStore) Evict(ctx context.Context, term uint64, a resize.EvictWorker
 }
 
 func (r *ringStore) WritePlan(ctx context.Context, term uint64, a resize.WritePlan) error {
-	p := streams.Plan{Term: term, BaseEpoch: a.BaseEpoch, Highest: r.last.Highest, Mode: a.Mode.String(), Request: a.Request, Targets: a.Targets}
+	if a.BaseEpoch != r.last.Epoch {
+		return fmt.Errorf("%w: ring epoch %d was read since", runner.ErrConflict, r.last.Epoch)
+	}
+	p := streams.Plan{Term: term, BaseEpoch: a.BaseEpoch, Read: &r.last,
+		Mode: a.Mode.String(), Request: a.Request, Targets: a.Targets}
 	for _, m := range r.last.Members {
 		p.Members = append(p.Members, m.MemberInfo)
 	}

@@ -87,15 +87,11 @@ bit kept, rolled;                                /* a copy is there; it has take
 #define KEPT kept
 #define ROLLED rolled                            /* what completed since the copy is forgotten: order counts anew */
 #define HEAR heard = heard | B(w)
-/* Heartbeats show the new ring epoch to all. Where Redis never goes back, who lost no message
- * finds nothing new in the records, so the step is left out there. */
-#define OTHERS news = news | (B(NW) - 1)
 #define AHEAD (back & B(w))
 #else
 #define KEPT false
 #define ROLLED false
 #define HEAR skip
-#define OTHERS skip
 #define AHEAD false
 #endif
 
@@ -533,9 +529,9 @@ end: do
           plan[p] = to; fresh = 0;
           if
           :: owner[p] != to && IN(owner[p]) -> tell(m1, owner[p], p)
+          :: owner[p] == to && IN(to) -> news = news | B(to % NW) /* it keeps what it was to lose */
           :: else
-          fi;
-          OTHERS
+          fi
        :: else
        fi;
        fresh = fresh & ~B(d); act = 0; p = 0; to = 0; saw = 0 }

@@ -240,8 +240,32 @@ func (d *chief) look() {
 			o.Members = append(o.Members, recovery.Seen{Incarnation: m.Incarnation, LeaseLeft: left, LeaseKnown: true})
 		}
 	}, done: func(answered bool) {
-		d.busy = false
 		if answered && d.term > 0 {
+			d.lookOn(r, o)
+			return
+		}
+		d.busy = false
+		d.turn()
+	}})
+}
+
+// lookOn reads the second page: the other half of the partitions, and what drainers hold.
+// If there is another plan by then, all is read anew.
+func (d *chief) lookOn(r resize.Records, o recovery.Observation) {
+	e := d.e
+	var later resize.Records
+	e.send(&call{from: &d.node, conn: d.conn, what: "look on", exec: func() { later = e.store.records() }, done: func(answered bool) {
+		d.busy = false
+		switch {
+		case !answered || d.term == 0:
+		case later.Epoch != r.Epoch:
+			d.look()
+			return
+		default:
+			half := len(r.Owners) / 2
+			r.Owners = slices.Concat(r.Owners[:half], later.Owners[half:])
+			r.Plan = slices.Concat(r.Plan[:half], later.Plan[half:])
+			r.Permits = later.Permits
 			d.members = nil
 			for _, m := range r.Members {
 				d.members = append(d.members, m.Incarnation)

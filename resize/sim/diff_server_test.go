@@ -153,7 +153,9 @@ func (x *serverSide) do(o op) string {
 		}
 		return beatText(s.Beat) + fmt.Sprint(owned, plan)
 	case "plan":
-		return x.word(x.ring.WritePlan(x.ctx, streams.Plan{Term: o.term, BaseEpoch: o.epoch, Mode: o.mode, Targets: o.targets}))
+		rec, err := x.ring.Look(x.ctx)
+		x.must(err)
+		return x.word(x.ring.WritePlan(x.ctx, streams.Plan{Term: o.term, BaseEpoch: o.epoch, Read: &rec, Mode: o.mode, Targets: o.targets}))
 	case "advance":
 		return x.word(x.ring.Advance(x.ctx, o.term))
 	case "steal":

@@ -74,8 +74,8 @@ func (s *store) writePlan(term uint64, a resize.WritePlan) string {
 	if a.BaseEpoch != s.epoch {
 		return "CONFLICT"
 	}
-	for _, to := range a.Targets {
-		if to != "-" && !s.up(to) {
+	for p, to := range a.Targets {
+		if changes := to != s.parts[p].plan || to != s.parts[p].owner.Incarnation; changes && to != "-" && !s.up(to) {
 			return "CONFLICT"
 		}
 	}
@@ -87,8 +87,9 @@ func (s *store) writePlan(term uint64, a resize.WritePlan) string {
 	if a.Request != "" && a.Request == s.request.ID {
 		s.request = resize.Request{}
 	}
-	lost := map[string][]int{}
+	lost, kept := map[string][]int{}, map[string]bool{}
 	for p, part := range s.parts {
+		kept[part.owner.Incarnation] = kept[part.owner.Incarnation] || part.plan != a.Targets[p] && a.Targets[p] == part.owner.Incarnation
 		part.plan = a.Targets[p]
 		if part.owner.Incarnation != part.plan && part.plan != "-" {
 			s.moves[p] = true
@@ -96,7 +97,10 @@ func (s *store) writePlan(term uint64, a resize.WritePlan) string {
 		}
 	}
 	for _, inc := range slices.Sorted(maps.Keys(s.members)) {
-		if len(lost[inc]) > 0 || s.mode == resize.ModeRing {
+		if kept[inc] { // it finds a number missing, and reads the records
+			s.change[inc]++
+		}
+		if len(lost[inc]) > 0 || kept[inc] || s.mode == resize.ModeRing {
 			s.tell(inc, true, resize.Message{
 				Type: resize.TypeSync, Phase: resize.Stopping, Epoch: s.epoch, Term: s.term,
 				Parts: lost[inc], Mode: s.mode, Part: -1,

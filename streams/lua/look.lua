@@ -1,22 +1,43 @@
--- All that a leader must know of a shard, at one moment.
+-- What a leader must know of a shard: a page of it, read at one moment.
 -- uses: protocol
 -- KEYS[1] prefix of the shard
--- Returns {ring fields, members, leases left in ms by member, owners, plan, moves, the highest
--- phase each member replied to in the present ring epoch {member, phase, ...}, time {s, us}}
-local members = redis.call('HGETALL', K .. 'members')
-local left, replied = {}, {}
-local lists, replies = {}, redis.call('HGETALL', K .. 'acks:' .. ring('epoch'))
-for i = 1, #replies, 2 do lists[replies[i]] = replies[i + 1] end
-for i = 1, #members, 2 do
-  left[#left + 1] = redis.call('PTTL', K .. 'alive:' .. members[i])
-  local list = lists[members[i]]
-  for phase = list and 3 or 0, 1, -1 do
-    if string.find(list, '"phase":' .. phase .. ',', 1, true) then
-      replied[#replied + 1] = members[i]
-      replied[#replied + 1] = phase
-      break
+-- ARGV[1] cursor of the members, '0' at first, '' when all were read; ARGV[2] about how many
+-- ARGV[3], ARGV[4] first and last partition, ARGV[5] their step: the shards of the queue
+-- Returns {ring fields, members, leases left in ms by member, owners by partition, planned owners, the
+-- highest phase each member replied to in the present ring epoch {member, phase, ...}, time {s, us},
+-- cursor of the next members ('0': that was all)}
+local out, epoch = {}, '0'
+local names = {'epoch', 'phase', 'mode', 'term', 'generation', 'request', 'answered'}
+for i, value in ipairs(redis.call('HMGET', K .. 'ring', unpack(names))) do
+  if names[i] == 'epoch' and value then epoch = value end
+  if value then
+    out[#out + 1] = names[i]
+    out[#out + 1] = value
+  end
+end
+local page, left, replied = {'0', {}}, {}, {}
+if ARGV[1] ~= '' then
+  page = redis.call('HSCAN', K .. 'members', ARGV[1], 'COUNT', ARGV[2])
+  local replies = K .. 'acks:' .. epoch
+  local any = redis.call('EXISTS', replies) == 1
+  for i = 1, #page[2], 2 do
+    local inc = page[2][i]
+    left[#left + 1] = redis.call('PTTL', K .. 'alive:' .. inc)
+    local list = any and redis.call('HGET', replies, inc)
+    for phase = list and 3 or 0, 1, -1 do
+      if string.find(list, '"phase":' .. phase .. ',', 1, true) then
+        replied[#replied + 1] = inc
+        replied[#replied + 1] = phase
+        break
+      end
     end
   end
 end
-return {redis.call('HGETALL', K .. 'ring'), members, left, redis.call('HGETALL', K .. 'owner'),
-  redis.call('HGETALL', K .. 'plan'), redis.call('SMEMBERS', K .. 'moves'), replied, redis.call('TIME')}
+local parts = {}
+for p = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) do parts[#parts + 1] = p end
+local owners, plan = {}, {}
+if #parts > 0 then
+  owners = redis.call('HMGET', K .. 'owner', unpack(parts))
+  plan = redis.call('HMGET', K .. 'plan', unpack(parts))
+end
+return {out, page[2], left, owners, plan, replied, redis.call('TIME'), page[1]}
