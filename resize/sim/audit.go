@@ -5,6 +5,7 @@ import (
 
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
+	"ringmaster/resize"
 )
 
 // audit knows what was promised, outside of the store: which jobs were acknowledged to
@@ -65,6 +66,9 @@ func (a *audit) started(e *engine, k *proc, it *lanes.Item) {
 	}
 	if e.now >= k.lease {
 		e.fail("%s starts %d/%d when its lease is over", k.inc, part, n)
+	}
+	if s := e.store; a.believed(e, k, it.Tenure) && s.mode == resize.ModeRing && s.phase != resize.Stable && s.phase != resize.Resuming && s.replies[k.inc] >= resize.Stopping {
+		e.fail("%s starts %d/%d between its reply to phase 1 of epoch %d and phase 3", k.inc, part, n, s.epoch)
 	}
 	if k.stopping > 0 && !it.Tenure.Gate() {
 		e.fail("%s starts %d/%d behind a closed gate", k.inc, part, n)
