@@ -39,7 +39,7 @@ type flags struct {
 	tier, rows, report, json, dir string
 	seed                          uint64
 	repeat, per, rate             int
-	soak, limit                   time.Duration
+	soak, steady, limit           time.Duration
 	keep, quiet                   bool
 }
 
@@ -52,6 +52,7 @@ func parse(args []string) (*flags, error) {
 	f.IntVar(&f.per, "per", 12, "rows that share one ring")
 	f.IntVar(&f.rate, "rate", 300, "jobs per second")
 	f.DurationVar(&f.soak, "soak", -1, "how long random faults go on after the rows; the tier's if negative")
+	f.DurationVar(&f.steady, "steady", -1, "how long load without faults goes on at last, to see whether memory grows; the tier's if negative")
 	f.DurationVar(&f.limit, "duration", 0, "no row starts later than this, except for its first time in nightly and release; the tier's if 0")
 	f.StringVar(&f.report, "report", "", "file for the page")
 	f.StringVar(&f.json, "json", "", "file for the report as JSON")
@@ -86,6 +87,9 @@ func chaos(args []string) int {
 	if u.soak > 0 && ctx.Err() == nil {
 		u.soaked(ctx)
 	}
+	if u.steady > 0 && ctx.Err() == nil {
+		u.still(ctx)
+	}
 	if ctx.Err() != nil {
 		u.void("interrupted")
 	}
@@ -93,7 +97,7 @@ func chaos(args []string) int {
 }
 
 func newRun(f *flags) (*Run, error) {
-	u := &Run{tier: f.tier, seed: f.seed, repeat: f.repeat, per: f.per, rate: f.rate, soak: f.soak, limit: f.limit, dir: f.dir, keep: f.keep, quiet: f.quiet,
+	u := &Run{tier: f.tier, seed: f.seed, repeat: f.repeat, per: f.per, rate: f.rate, soak: f.soak, steady: f.steady, limit: f.limit, dir: f.dir, keep: f.keep, quiet: f.quiet,
 		began: time.Now(), ledger: ledger.NewReport(), results: map[int]*result{}, points: map[failpoint.Point]int{}, metrics: map[string][]time.Duration{}, losses: map[string]Losses{}, rss: map[string][]sample{}, now: "start"}
 	defaults, ok := tiers()[f.tier]
 	if !ok {
@@ -105,11 +109,17 @@ func newRun(f *flags) (*Run, error) {
 	if u.soak < 0 {
 		u.soak = defaults.soak
 	}
+	if u.steady < 0 {
+		u.steady = defaults.steady
+	}
 	if u.limit == 0 && f.rows == "" {
 		u.limit = defaults.limit
 	}
 	if f.rows != "" && f.soak < 0 {
 		u.soak = 0
+	}
+	if f.rows != "" && f.steady < 0 {
+		u.steady = 0
 	}
 	if u.dir != "" {
 		return u, os.MkdirAll(u.dir, 0o700)

@@ -49,7 +49,7 @@ func (r *Report) page() string {
 		g := r.Memory[kind]
 		line("| %s | %d | %.2f | %+.1f | %d |", kind, g.Processes, g.Hours, g.MBPerHour, g.MostMB)
 	}
-	line("\nThe first minute of a process is left out; the slope says something over hours. At quiet moments the most above a process's own base: %d goroutines, %d descriptors.\n", r.Goroutines, r.FDs)
+	line("\nThe first minute of a process is left out. Under faults few live for long, and a slope over minutes says little; under steady load they live as long as it takes, and give free memory back before it is read. At quiet moments the most above a process's own base: %d goroutines, %d descriptors.\n", r.Goroutines, r.FDs)
 	line("## Coverage\n\n| row | fault | hits | tries | time |\n|--:|---|--:|--:|--:|")
 	for _, row := range r.Rows {
 		if row.Cannot != "" {

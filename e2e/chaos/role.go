@@ -42,6 +42,8 @@ type Role struct {
 	Stat       string // file with Stats
 	Log        string
 
+	Collect bool // give free memory back before the numbers are told, so that what is left is in use
+
 	Plans string // dispatcher: mode of its plans
 	As    string // worker: its name in the ring; Name if empty
 
@@ -88,7 +90,7 @@ func play(raw string) int {
 	var n counters
 	told, end := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
-	helpers.Go(func() { tell(told, r.Stat, &n) })
+	helpers.Go(func() { tell(told, r, &n) })
 	err := perform(ctx, r, &n)
 	end()
 	helpers.Wait()
@@ -124,10 +126,14 @@ func perform(ctx context.Context, r Role, n *counters) error {
 }
 
 // tell writes the role's numbers four times a second, until ctx ends.
-func tell(ctx context.Context, path string, n *counters) {
+func tell(ctx context.Context, r Role, n *counters) {
+	path := r.Stat
 	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()
 	for {
+		if r.Collect {
+			debug.FreeOSMemory()
+		}
 		raw, err := json.Marshal(Stats{Goroutines: runtime.NumGoroutine(), Accepted: n.accepted.Load(), Failed: n.failed.Load(), Paused: n.idle.Load(), At: time.Now().UnixNano()})
 		if err == nil && os.WriteFile(path+".new", raw, 0o600) == nil {
 			_ = os.Rename(path+".new", path)

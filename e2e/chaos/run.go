@@ -22,6 +22,7 @@ type Run struct {
 	per    int // rows that share a ring
 	rate   int
 	soak   time.Duration
+	steady time.Duration
 	limit  time.Duration // no row starts after it; 0: none
 	dir    string
 	keep   bool
@@ -123,10 +124,12 @@ func (u *Run) void(format string, args ...any) {
 	u.logf("VOID "+format, args...)
 }
 
-func (u *Run) memory(p *Proc, s Stats) {
+// memory notes a process's resident memory, to be told under the name of a kind.
+func (u *Run) memory(p *Proc, kind string, s Stats) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.rss[p.Log] = append(u.rss[p.Log], sample{time.Now(), s.RSS, p.Kind})
+	of := p.Log + kind
+	u.rss[of] = append(u.rss[of], sample{time.Now(), s.RSS, kind})
 }
 
 func (u *Run) spread(goroutines, fds int) {

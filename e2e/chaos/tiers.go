@@ -10,14 +10,15 @@ import (
 type tier struct {
 	repeat int           // of every row
 	soak   time.Duration // afterwards
+	steady time.Duration // at last, load without faults
 	limit  time.Duration // no row is repeated later; pr: no row starts later
 }
 
 func tiers() map[string]tier {
 	return map[string]tier{
 		"pr":      {repeat: 1, limit: 145 * time.Second},
-		"nightly": {repeat: 2, soak: 6 * time.Minute, limit: 34 * time.Minute},
-		"release": {repeat: 20, soak: 2 * time.Hour},
+		"nightly": {repeat: 2, soak: 6 * time.Minute, steady: 5 * time.Minute, limit: 34 * time.Minute},
+		"release": {repeat: 20, soak: 2 * time.Hour, steady: 30 * time.Minute},
 	}
 }
 

@@ -29,7 +29,7 @@ func (r *Rig) usage(ctx context.Context) {
 			continue
 		}
 		s := p.Stats()
-		r.run.memory(p, s)
+		r.run.memory(p, p.Kind, s)
 		leads := p.leads(v)
 		if _, ok := p.base[leads]; !ok && time.Since(p.Started) > usageAge && (p.Kind != dispatcher || !changed) {
 			p.base[leads] = s

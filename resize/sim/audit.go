@@ -92,10 +92,33 @@ func (a *audit) alone(e *engine, k *proc, it *lanes.Item) {
 			continue
 		}
 		for _, run := range other.lanes.Started() {
-			if t := run.Tenure; t.Partition == part && run.Entry.Key == it.Entry.Key && run.Runs() && other.of(t).era == a.failovers && !t.Lost() &&
-				!a.revoked[holdOf{part, numberOf(run), other.inc}] {
-				e.fail("%s starts %d/%d of key %s while %s runs %d", k.inc, part, numberOf(it), it.Entry.Key, other.inc, numberOf(run))
+			if t := run.Tenure; t.Partition != part || run.Entry.Key != it.Entry.Key || other.of(t).era != a.failovers || t.Lost() ||
+				a.revoked[holdOf{part, numberOf(run), other.inc}] {
+				continue
 			}
+			switch {
+			case run.Runs():
+				e.fail("%s starts %d/%d of key %s while %s runs %d", k.inc, part, numberOf(it), it.Entry.Key, other.inc, numberOf(run))
+			case run.Entry.ID == it.Entry.ID && other.completes(run):
+				e.fail("%s starts %d/%d, which %s has run to its end", k.inc, part, numberOf(it), other.inc)
+			}
+		}
+	}
+}
+
+// completes reports whether a run's end waits for its answer, and leaves nothing to be run.
+func (k *proc) completes(it *lanes.Item) bool {
+	return slices.ContainsFunc(append(slices.Clone(k.ended), k.flight...), func(f ended) bool {
+		return f.it == it && (f.c.Outcome == job.Done || f.c.Outcome == job.Buried)
+	})
+}
+
+// stopped checks a reply to phase 1 in mode ring: nothing runs any more, except what had its
+// time and was told to end.
+func (a *audit) stopped(e *engine, k *proc, r resize.Report) {
+	for _, it := range k.lanes.Started() {
+		if w, is := it.Run.(*attempt); is && !w.told && k.of(it.Tenure).era == a.failovers {
+			e.fail("%s replies to phase %d of epoch %d while it runs %d/%d", k.inc, r.Phase, r.Epoch, it.Tenure.Partition, numberOf(it))
 		}
 	}
 }

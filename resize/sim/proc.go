@@ -301,6 +301,9 @@ func (k *proc) local(a resize.ParticipantAction) {
 	case resize.DropPartition:
 		k.lanes.Drop(a.Part, a.Epoch, a.Cancel, k.e.time())
 	case resize.Report:
+		if a.Phase == resize.Stopping {
+			k.e.audit.stopped(k.e, k, a)
+		}
 		k.reports = append(k.reports, a)
 		k.flush()
 	case resize.Rejoin:

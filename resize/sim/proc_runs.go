@@ -13,12 +13,14 @@ import (
 type attempt struct {
 	k    *proc
 	it   *lanes.Item
+	told bool // to end
 	over bool
 }
 
 // End implements lanes.Run: the handler's context ends, and the handler soon after. Its
 // job goes back without an attempt counted.
 func (a *attempt) End(error) {
+	a.told = true
 	a.k.e.after(&a.k.node, a.k.e.between(0, 20), func() { a.end(job.HandBack) })
 }
 
