@@ -23,6 +23,7 @@ type Tenure struct {
 
 	items   map[job.EntryID]*Item // all that is held: waiting, running, unanswered
 	lanes   map[string]*Lane
+	spare   []*Lane // that were forgotten, for keys to come: most lanes live for one job
 	ready   fifo[*Item]
 	permits map[job.EntryID]string // entries former owners still run -> key
 	blocked map[string]int         // key -> permits
@@ -105,7 +106,7 @@ type Prior struct {
 
 func newTenure(s *Shard, t job.Tenure) *Tenure {
 	return &Tenure{Tenure: t, Shard: s, items: map[job.EntryID]*Item{}, lanes: map[string]*Lane{},
-		permits: map[job.EntryID]string{}, blocked: map[string]int{}}
+		permits: map[job.EntryID]string{}, blocked: map[string]int{}, spare: make([]*Lane, 0, minWindow)}
 }
 
 // Lost reports whether even its runs are not ours to finish any more.
@@ -121,8 +122,12 @@ func (t *Tenure) Pinned() bool { return t.above > 512 }
 func (t *Tenure) lane(key string) *Lane {
 	l := t.lanes[key]
 	if l == nil {
-		l = &Lane{Tenure: t, Key: key}
-		l.queue = l.few[:0]
+		if n := len(t.spare); n > 0 {
+			l, t.spare = t.spare[n-1], t.spare[:n-1]
+		} else {
+			l = &Lane{Tenure: t}
+		}
+		l.Key, l.queue = key, l.few[:0]
 		t.lanes[key] = l
 	}
 	return l
@@ -132,6 +137,10 @@ func (t *Tenure) lane(key string) *Lane {
 func (t *Tenure) tidy(l *Lane) {
 	if l != nil && l.busy == nil && len(l.queue) == 0 && l.parked == nil {
 		delete(t.lanes, l.Key)
+		if len(t.spare) < cap(t.spare) {
+			*l = Lane{Tenure: t}
+			t.spare = append(t.spare, l)
+		}
 	}
 }
 
