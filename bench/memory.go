@@ -34,7 +34,7 @@ func DefaultMemory() Memory {
 type Kept struct {
 	Waiting  int     `json:"waiting"`
 	Held     int     `json:"held"`     // of these, in the worker
-	Prefetch int     `json:"prefetch"` // the most it may hold, but for one read
+	Prefetch int     `json:"prefetch"` // the most it may hold
 	HeapMB   float64 `json:"heap_mb"`
 	Jobs     int     `json:"jobs"`
 	BaseMB   float64 `json:"base_mb"`  // of the server, before the jobs
@@ -46,7 +46,7 @@ type Kept struct {
 
 // RunMemory measures all three, each on a server of its own.
 func RunMemory(ctx context.Context, o Memory) (Kept, error) {
-	k := Kept{Waiting: o.Waiting, Jobs: o.Jobs, Passed: o.Passing, Prefetch: consumergroup.Default().ReadBudget}
+	k := Kept{Waiting: o.Waiting, Jobs: o.Jobs, Passed: o.Passing, Prefetch: consumergroup.Default().Prefetch(o.Partitions)}
 	for _, part := range []struct {
 		name string
 		run  func(ctx context.Context, url string, k *Kept) error

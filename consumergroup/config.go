@@ -27,7 +27,7 @@ type Config struct {
 
 	Concurrency    int           // handlers at a time; 16
 	Window         int           // entries held of one partition at most; 256
-	ReadBudget     int           // entries one read may bring, and all partitions may hold, at most; 1024
+	ReadBudget     int           // entries one read may bring at most; of all partitions so many are held, or 32 of each; 1024
 	HeldBytes      int           // payload bytes held before reading pauses; 64 MiB
 	ParkBeyond     int           // jobs that may wait behind a blocked key before the rest is parked; 16
 	HandlerTimeout time.Duration // 30 s
@@ -74,6 +74,13 @@ func (c Config) Validate() error {
 		errs = append(errs, job.Invalid("lease of %v: must be at least three heartbeats of %v", c.LeaseTTL, c.Heartbeat))
 	}
 	return errors.Join(errs...)
+}
+
+// Prefetch is the most jobs that a worker holds of so many partitions without running them.
+func (c Config) Prefetch(partitions int) int { return c.limits().Prefetch(partitions) }
+
+func (c Config) limits() lanes.Limits {
+	return lanes.Limits{Window: c.Window, ReadBudget: c.ReadBudget, HeldBytes: c.HeldBytes, ParkBeyond: c.ParkBeyond}
 }
 
 func (c Config) grace() time.Duration {

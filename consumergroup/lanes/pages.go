@@ -99,10 +99,13 @@ func (s *Shard) Blocked() []job.Tenure {
 	return out
 }
 
+// Prefetch is the most that is held of so many partitions that are read: more may be
+// handed over with a partition, and is not read beyond.
+func (l Limits) Prefetch(open int) int { return open * l.window(open) }
+
 // window is how many entries of one partition may be held: what is held must be moved
 // when the partition is, so with many partitions each holds less.
-func (s *Shard) window(open int) int {
-	l := &s.pool.limits
+func (l *Limits) window(open int) int {
 	return max(min(l.Window, l.ReadBudget/max(open, 1)), min(l.Window, minWindow))
 }
 
@@ -118,7 +121,7 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int) {
 	if open == 0 {
 		return nil, 1
 	}
-	window := s.window(open)
+	window := s.pool.limits.window(open)
 	count = max(1, min(128, s.pool.limits.ReadBudget/open, window/2))
 	full := s.pool.bytes >= s.pool.limits.HeldBytes
 	parts = make([]int, 0, open)
@@ -152,7 +155,7 @@ func (s *Shard) LeaveOut(part int, until time.Time) {
 
 // roomMade wakes the reader if a partition that was left out of the read has room again.
 func (s *Shard) roomMade(t *Tenure) {
-	if t.leftOut && len(t.items) <= s.window(len(s.tenures))/2 && s.pool.bytes < s.pool.limits.HeldBytes {
+	if t.leftOut && len(t.items) <= s.pool.limits.window(len(s.tenures))/2 && s.pool.bytes < s.pool.limits.HeldBytes {
 		t.leftOut = false
 		s.host.Wake()
 	}

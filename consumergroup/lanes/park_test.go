@@ -178,3 +178,36 @@ func TestAPartitionWithRoomAgainWakesTheReader(t *testing.T) {
 		t.Fatal("the partition is not read again")
 	}
 }
+
+// However much is there to be read, no more is held than the prefetch.
+func TestNoMoreIsHeldThanThePrefetch(t *testing.T) {
+	for _, open := range []int{1, 4, 16, 64, 256} {
+		b := newBench(t, nil)
+		for part := range open {
+			b.s.Claim(part, 1, true)
+			b.s.SetGate(part, 1, true, b.now)
+			b.s.StartReading(part, 1)
+		}
+		n := 0
+		for range 1000 {
+			parts, count := b.s.ToRead(b.now)
+			if len(parts) == 0 {
+				break
+			}
+			for _, part := range parts {
+				for range count {
+					n++
+					b.s.Arrive(part, []job.Entry{entry(n, "")}, b.now)
+				}
+			}
+			b.s.ReadEnded()
+		}
+		held := 0
+		for _, ten := range b.s.Tenures() {
+			held += len(ten.items)
+		}
+		if most := b.p.limits.Prefetch(open); held > most || held < most/2 {
+			t.Errorf("%d partitions: holds %d, with a prefetch of %d", open, held, most)
+		}
+	}
+}

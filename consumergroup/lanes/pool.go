@@ -11,7 +11,7 @@ import (
 // Limits are how much a worker holds.
 type Limits struct {
 	Window     int // entries held of one partition at most
-	ReadBudget int // entries one read may bring, and all partitions may hold, at most
+	ReadBudget int // entries one read may bring at most; of all partitions so many are held, or 32 of each
 	HeldBytes  int // payload bytes held before reading pauses
 	ParkBeyond int // jobs that may wait behind a blocked key before the rest is parked
 }
