@@ -18,6 +18,7 @@ func (s *Shard) Claimed(part int, epoch uint64, page *job.ClaimPage, now time.Ti
 		return false
 	}
 	t.Generation = max(t.Generation, page.Generation)
+	t.paged = true
 	if t.passes == 0 {
 		for _, k := range page.Parked {
 			if l := t.lane(k.Key); l.parked == nil {

@@ -97,9 +97,11 @@ func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 	}
 }
 
-// Merge takes in what the store says was handed to a tenure, if that still goes on.
+// Merge takes in what the store says was handed to a tenure, if that still goes on. Before the
+// first page was answered nobody knows which keys have jobs set aside, whose turn is first: then
+// it is left to that page, which job.ClaimAll has bring all.
 func (s *Shard) Merge(t *Tenure, entries []job.Entry, now time.Time) {
-	if s.At(t.Partition) == t {
+	if s.At(t.Partition) == t && t.paged {
 		s.pool.arrive(t, entries, now)
 	}
 }

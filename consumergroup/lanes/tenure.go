@@ -30,6 +30,7 @@ type Tenure struct {
 	running int                    // started and not answered
 
 	cursor string // of the claim under way
+	paged  bool   // a page of a claim was answered
 	passes int    // finished claims
 
 	brokenUntil time.Time // the stream cannot be read: left out until then
