@@ -62,10 +62,6 @@ local function missing(stream, by, permits)
   return n, left
 end
 
--- The message of a flip names the members, up to so many: of a thousand it would be 50 KB,
--- written twice for each partition that moves.
-local TOLD = 256
-
 local function flip(p, from, epoch, to, keep, crash)
   if from == to then return nil, 'SAME' end
   local stream = K .. 'jobs:' .. p
@@ -95,12 +91,8 @@ local function flip(p, from, epoch, to, keep, crash)
   local e = string.format('%.0f', tonumber(epoch) + 1)
   redis.call('HSET', K .. 'owner', p, to .. ' ' .. e)
   changed(from)
-  local members = ''
-  if redis.call('HLEN', K .. 'members') <= TOLD then
-    members = '"members":' .. quoted(redis.call('HKEYS', K .. 'members')) .. ','
-  end
-  local data = '{"epoch":"' .. ring('epoch') .. '","sync_to":{"' .. p .. '":"' .. cut .. '"},' .. members
-    .. '"part":' .. p .. ',"part_epoch":"' .. e
+  local data = '{"epoch":"' .. ring('epoch') .. '","sync_to":{"' .. p .. '":"' .. cut .. '"},"members":'
+    .. quoted(redis.call('HKEYS', K .. 'members')) .. ',"part":' .. p .. ',"part_epoch":"' .. e
     .. '","from":"' .. from .. '","draining":' .. quoted(permits) .. ',"change":"' .. changed(to) .. '"}'
   if to == '-' then
     announce('leave', from, '0', data) -- no part of a resize: that begins with the next plan
