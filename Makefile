@@ -92,7 +92,7 @@ mutants: ## Put known bugs back one by one; the tests must notice each, MUTANT=n
 FORM ?= full
 
 .PHONY: model
-model: ## Search the protocol's model with spin: FORM=full|small
+model: ## Search the protocol's model with spin: FORM=full|small|large
 	@scripts/install-test-deps spin
 	@$(GO) run ./internal/model -form $(FORM)
 

@@ -15,6 +15,7 @@ type search struct {
 	kinds      int      // which faults, 0: every kind but the roll-back of Redis; that is one of the faults where it is named
 	without    []string // guards that are taken away
 	redundant  bool     // all holds without them too
+	atOnce     bool     // a dispatcher writes what it looks at in one step: the same, in fewer states
 	bitstate   bool     // a hash table of bits: it may take two states for one, so it proves nothing
 	depth      int      // steps of the longest history; deeper ones make the search incomplete
 }
@@ -45,24 +46,36 @@ func small() []search {
 }
 
 // full is small, every pair of faults, and a look at what is larger. With the roll-back the plan of a
-// healthy partition is one of the faults.
+// healthy partition is one of the faults. The longest come first: two run at a time.
 func full() []search {
 	return append([]search{
+		{name: "2 workers x 2 partitions, roll-back and any other fault", workers: 2, partitions: 2, faults: 2, kinds: rollAndAny, atOnce: true},
+		{name: "3 workers x 1 partition, roll-back and any other fault", workers: 3, partitions: 1, faults: 2, kinds: rollAndAny, atOnce: true},
+		{name: "2 workers x 2 partitions, every pair of faults", workers: 2, partitions: 2, moves: 1, faults: 2, atOnce: true},
+		{name: "3 workers x 1 partition, every pair of faults", workers: 3, partitions: 1, moves: 1, faults: 2, atOnce: true},
+		{name: "3 workers x 2 partitions, every pair of faults", workers: 3, partitions: 2, moves: 1, faults: 2, atOnce: true, bitstate: true},
+		{name: "2 workers x 1 partition, three faults", workers: 2, partitions: 1, moves: 1, faults: 3, atOnce: true, bitstate: true},
 		{name: "2 workers x 1 partition, every pair of faults", workers: 2, partitions: 1, moves: 1, faults: 2},
 		{name: "2 workers x 1 partition, three moves, every single fault", workers: 2, partitions: 1, moves: 3, faults: 1},
-		{name: "2 workers x 1 partition, roll-back and any other fault", workers: 2, partitions: 1, faults: 2, kinds: rollAndAny},
-		{name: "2 workers x 2 partitions, every pair of faults", workers: 2, partitions: 2, moves: 1, faults: 2},
-		{name: "3 workers x 1 partition, every pair of faults", workers: 3, partitions: 1, moves: 1, faults: 2},
-		{name: "3 workers x 2 partitions, every pair of faults", workers: 3, partitions: 2, moves: 1, faults: 2, bitstate: true},
-		{name: "2 workers x 1 partition, three faults", workers: 2, partitions: 1, moves: 1, faults: 3, bitstate: true},
 	}, small()...)
+}
+
+// large is what full leaves to the reasoning about atOnce, searched for without it, and what takes
+// longer than full may.
+func large() []search {
+	return []search{
+		{name: "2 workers x 2 partitions, every pair of faults, late writes", workers: 2, partitions: 2, moves: 1, faults: 2},
+		{name: "3 workers x 1 partition, every pair of faults, late writes", workers: 3, partitions: 1, moves: 1, faults: 2},
+		{name: "2 workers x 1 partition, roll-back and any other, late writes", workers: 2, partitions: 1, faults: 2, kinds: rollAndAny},
+	}
 }
 
 // mutants are guards taken away one at a time, each in a small search that breaks without it.
 func mutants() []search {
 	var out []search
 	add := func(name string, workers, moves, faults, kinds int) {
-		out = append(out, search{name: name, workers: workers, partitions: 1, moves: moves, faults: faults, kinds: kinds, without: []string{name}})
+		out = append(out, search{name: name, workers: workers, partitions: 1, moves: moves, faults: faults, kinds: kinds, without: []string{name},
+			atOnce: name != "PLAN_NO_COMPARE" && name != "STEAL_NO_COMPARE"}) // theirs are the guards that it rests on
 	}
 	add("LOSE_PENDING", 2, 1, 0, move)
 	add("PERMITS_IGNORED", 2, 1, 0, move)
@@ -89,11 +102,11 @@ func mutants() []search {
 // stands, unless Redis is rolled back: without both spin must find a broken history, and
 // without either one none, after any pair of faults.
 func covered(name, by string) []search {
-	pairs := search{workers: 2, partitions: 1, moves: 1, faults: 2, redundant: true}
+	pairs := search{workers: 2, partitions: 1, moves: 1, faults: 2, atOnce: true, redundant: true}
 	first, second := pairs, pairs
 	first.name, first.without = name+" alone", []string{name}
 	second.name, second.without = by+" alone", []string{by}
-	both := search{name: name + " with " + by, workers: 2, partitions: 1, moves: 1, faults: 1, kinds: reply, without: []string{name, by}}
+	both := search{name: name + " with " + by, workers: 2, partitions: 1, moves: 1, faults: 1, kinds: reply, atOnce: true, without: []string{name, by}}
 	return []search{both, first, second}
 }
 
@@ -104,6 +117,9 @@ func (s search) defines() []string {
 	}
 	d := []string{fmt.Sprintf("-DNW=%d", s.workers), fmt.Sprintf("-DNP=%d", s.partitions),
 		fmt.Sprintf("-DMOVES=%d", s.moves), fmt.Sprintf("-DFAULTS=%d", s.faults), fmt.Sprintf("-DKINDS=%d", kinds)}
+	if s.atOnce {
+		d = append(d, "-DATONCE")
+	}
 	for _, guard := range s.without {
 		d = append(d, "-DM_"+guard)
 	}
@@ -113,6 +129,7 @@ func (s search) defines() []string {
 // limits of a whole run. Two searches share the memory.
 const (
 	fullTime   = 7*time.Minute + 30*time.Second
+	largeTime  = 2 * time.Hour
 	smallTime  = 4 * time.Minute // some seconds where nothing else runs
 	mutantTime = 15 * time.Minute
 	memoryEach = 5500 // MB

@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	form := flag.String("form", "full", "full: every pair of faults; small: every single fault; mutants: guards taken away")
+	form := flag.String("form", "full", "full: every pair of faults; small: every single fault; large: what takes longer; mutants: guards taken away")
 	at := flag.String("dir", filepath.Join("internal", "model"), "directory of the model")
 	only := flag.String("only", "", "the one search, or mutant, of this name")
 	flag.Parse()
@@ -36,10 +36,12 @@ func run(ctx context.Context, form, at, only string) (int, error) {
 	case "full":
 	case "small":
 		searches, limit = small(), smallTime
+	case "large":
+		searches, limit = large(), largeTime
 	case "mutants":
 		searches, limit = mutants(), mutantTime
 	default:
-		return 1, fmt.Errorf("form %q is not one of full, small, mutants", form)
+		return 1, fmt.Errorf("form %q is not one of full, small, large, mutants", form)
 	}
 	if only != "" {
 		searches = named(searches, only)
@@ -118,7 +120,7 @@ func all(ctx context.Context, searches []search, model, dir string) ([]result, [
 }
 
 func table(w io.Writer, results []result) {
-	_, _ = fmt.Fprintf(w, "%-58s %12s %7s %9s %9s  %s\n", "search", "states", "errors", "cpu", "wall", "")
+	_, _ = fmt.Fprintf(w, "%-62s %12s %7s %9s %9s  %s\n", "search", "states", "errors", "cpu", "wall", "")
 	for _, r := range results {
 		note := "exhaustive"
 		switch {
@@ -131,7 +133,7 @@ func table(w io.Writer, results []result) {
 		case r.redundant:
 			note = "exhaustive: covered"
 		}
-		_, _ = fmt.Fprintf(w, "%-58s %12.0f %7d %9s %9s  %.100s\n", r.name, r.states, r.errors,
+		_, _ = fmt.Fprintf(w, "%-62s %12.0f %7d %9s %9s  %.100s\n", r.name, r.states, r.errors,
 			r.cpu.Round(100*time.Millisecond), r.wall.Round(100*time.Millisecond), note)
 	}
 }

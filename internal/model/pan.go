@@ -76,7 +76,7 @@ func (s search) run(ctx context.Context, model, dir string) (result, error) {
 	if err := call(ctx, at, "spin", append(append([]string{}, s.defines()...), "-a", model)...); err != nil {
 		return result{}, err
 	}
-	flags := []string{"-O1", "-w", "-DSAFETY", "-DNOREDUCE", "-DVECTORSZ=512", fmt.Sprintf("-DMEMLIM=%d", memoryEach)}
+	flags := []string{"-O2", "-w", "-DSAFETY", "-DNOREDUCE", "-DVECTORSZ=512", fmt.Sprintf("-DMEMLIM=%d", memoryEach)}
 	args := []string{"-E", fmt.Sprintf("-m%d", max(s.depth, 20000))}
 	if s.bitstate {
 		flags, args = append(flags, "-DBITSTATE"), append(args, "-w33")

@@ -3,7 +3,8 @@
  * Every d_step is one command or one script of Redis, or one step inside a process;
  * its name is the word behind "step:". docs/reliability/model.md maps each to its code.
  * Compile-time sizes: NW workers, NP partitions (3 jobs in all), FAULTS how many faults of the kinds
- * in KINDS may strike, MOVES plans that move a healthy partition.
+ * in KINDS may strike, MOVES plans that move a healthy partition. With ATONCE a dispatcher writes
+ * what it looks at in one step: see there why nothing is lost by that.
  * Each M_* takes one guard away: see the table of mutants there.
  */
 #ifndef NW
@@ -81,12 +82,12 @@ byte past[NW * NJ];                              /* of runs, those that may over
 #endif
 byte fresh;                                      /* dispatchers whose plan was computed from the present ring epoch */
 #if KINDS & ROLL
-byte cut;                                        /* workers whose connections the roll-back ended */
+byte cut;                                        /* workers whose reader's connection the roll-back ended */
 byte heard, back;                                /* workers that heard news since the copy; that know more than Redis does */
 bit kept, rolled;                                /* a copy is there; it has taken over */
 #define KEPT kept
 #define ROLLED rolled                            /* what completed since the copy is forgotten: order counts anew */
-#define HEAR heard = heard | B(w)
+#define HEAR heard = heard | (kept -> B(w) : 0)  /* without a copy nobody asks for it */
 #define AHEAD (back & B(w))
 #else
 #define KEPT false
@@ -178,7 +179,8 @@ inline drop(p) {
   gate = gate & ~B(p); open = open & ~B(p); closing = closing & ~B(p); rel = rel & ~B(p);
   again = again & ~B(p); unsure = unsure & ~B(p); paged = paged & ~B(p) }
 #if KINDS & ROLL
-#define FORGET heard = heard & ~B(w); back = back & ~B(w)
+/* Each incarnation has a reader of its own: what becomes of the connection of the last one is nothing to it. */
+#define FORGET cut = cut & ~B(w); heard = heard & ~B(w); back = back & ~B(w)
 #else
 #define FORGET skip
 #endif
@@ -430,7 +432,8 @@ end: do
        dead = dead & ~B(w); join() }
   :: d_step { !DEAD(w) && !IN(ME) -> forget(); join() } /* step: fenced */
 #if KINDS & ROLL
-  :: d_step { cut & B(w) -> cut = cut & ~B(w); unk = !DEAD(w) } /* step: connection lost */
+/* Lost and reset in one: what may happen between the two may as well happen before the first. */
+  :: d_step { cut & B(w) -> cut = cut & ~B(w); kn = kn | MERGE; unk = 0; CUT; LOOKATALL } /* step: connection lost */
 #endif
   :: d_step { !DEAD(w) && unk -> /* step: reset */
        kn = kn | MERGE; unk = 0; CUT; LOOKATALL }
@@ -483,10 +486,37 @@ inline target() {                                /* any member that is up, but t
 #endif
   :: else -> to = NONE
   fi }
+#ifdef ATONCE
+/* A plan has an effect only if the ring epoch is still the one that it was computed from, so that no
+ * other plan came between (I5), and its target is up and not the planned owner yet; a steal only if
+ * owner, epoch and plan are still the same. Each could then have been looked at just when it was written.
+ * Otherwise it does nothing, and might not have been looked at. What is left of a dispatcher is
+ * whether it leads: a lease that ends is a leader that does nothing for a while, as any may. So there is
+ * one, it leads, and LEADER is no fault. */
+#define LEADS true
+#define PLANTO(q, v) \
+  :: d_step { UP(inc[v]) && inc[v] != plan[q] && (!UP(plan[q]) || HEALTHY(q)) -> /* step: plan */ \
+       if :: UP(plan[q]) && moves > 0 -> moves-- :: UP(plan[q]) && !moves -> faults-- :: else fi; \
+       plan[q] = inc[v]; \
+       if \
+       :: owner[q] != plan[q] && IN(owner[q]) -> tell(m1, owner[q], q) \
+       :: owner[q] == plan[q] && IN(plan[q]) -> news = news | B(plan[q] % NW) \
+       :: else fi }
+#if NW > 2
+#define PLANTO2(q) PLANTO(q, 2)
+#else
+#define PLANTO2(q)
+#endif
+#define LEADSTEPS(q) \
+  PLANTO(q, 0) PLANTO(q, 1) PLANTO2(q) \
+  :: d_step { !IN(owner[q]) && owner[q] != plan[q] && UP(plan[q]) -> flip(q, plan[q], 0) } /* step: steal */
+#else
+#define LEADS (lead[d] == 1)
 #define LEADSTEPS(q) \
   :: atomic { lead[d] && !act && (!UP(plan[q]) || HEALTHY(q)) && SOMEUP(q) -> /* step: look */ \
        p = q; saw = plan[q]; target(); act = 1; fresh = fresh | B(d) } \
   :: d_step { lead[d] && !act && !IN(owner[q]) && owner[q] != plan[q] && UP(plan[q]) -> act = 2; p = q; to = plan[q]; e = ep[q] }
+#endif
 #define ASUP(v, q) (UP(inc[v]) && inc[v] != plan[q])
 #if NW > 2
 #define SOMEUP(q) (ASUP(0, q) || ASUP(1, q) || ASUP(2, q))
@@ -496,31 +526,37 @@ inline target() {                                /* any member that is up, but t
 #define ORPHAN(j) (PERMIT(j) && !IN(pc[j]))
 inline revoke(j) { pc[j] = NONE; pe[j] = 0; tell(mu, owner[PART(j)], PART(j)) }
 #define REVOKESTEPS(j) \
-  :: d_step { lead[d] == 1 && ORPHAN(j) -> revoke(j) } /* step: revoke */ \
-  :: d_step { lead[d] == 1 && PERMIT(j) && IN(pc[j]) && MAY(REVOKE) -> faults--; PAST(pc[j] % NW, j, RUNSOF(pe[j])); revoke(j) } /* step: revoke a live one */
+  :: d_step { LEADS && ORPHAN(j) -> revoke(j) } /* step: revoke */ \
+  :: d_step { LEADS && PERMIT(j) && IN(pc[j]) && MAY(REVOKE) -> faults--; PAST(pc[j] % NW, j, RUNSOF(pe[j])); revoke(j) } /* step: revoke a live one */
 /* Each fault leaves one former incarnation at most (a roll-back two), so as many are looked for. */
 #if FAULTS > 2 || (FAULTS > 1 && KINDS & ROLL)
-#define OLDEST(v) :: d_step { lead[d] == 1 && inc[v] >= 3 * NW && IN(inc[v] - 3 * NW) -> evict(inc[v] - 3 * NW) }
+#define OLDEST(v) :: d_step { LEADS && inc[v] >= 3 * NW && IN(inc[v] - 3 * NW) -> evict(inc[v] - 3 * NW) }
 #else
 #define OLDEST(v)
 #endif
 #define EVICTSTEPS(v) \
   OLDEST(v) \
-  :: d_step { lead[d] == 1 && IN(inc[v]) && DEAD(v) -> evict(inc[v]) } /* step: evict */ \
-  :: d_step { lead[d] == 1 && inc[v] >= NW && IN(inc[v] - NW) -> evict(inc[v] - NW) } \
-  :: d_step { lead[d] == 1 && inc[v] >= 2 * NW && IN(inc[v] - 2 * NW) -> evict(inc[v] - 2 * NW) } \
-  :: d_step { lead[d] == 1 && IN(inc[v]) && !DEAD(v) && MAY(FREEZE) -> faults--; evict(inc[v]); \
+  :: d_step { LEADS && IN(inc[v]) && DEAD(v) -> evict(inc[v]) } /* step: evict */ \
+  :: d_step { LEADS && inc[v] >= NW && IN(inc[v] - NW) -> evict(inc[v] - NW) } \
+  :: d_step { LEADS && inc[v] >= 2 * NW && IN(inc[v] - 2 * NW) -> evict(inc[v] - 2 * NW) } \
+  :: d_step { LEADS && IN(inc[v]) && !DEAD(v) && MAY(FREEZE) -> faults--; evict(inc[v]); \
        m1[v] = 0; md[v] = 0; mu[v] = 0; m2[v * NP] = 0; m2[v * NP + NP - 1] = 0; news = news & ~B(v) } /* step: evict a live one */
 inline evict(i) { mem = mem & ~B(i); leaving = leaving & ~B(i) }
 proctype Disp(byte d) {
-  byte act, p, to, e, x;                         /* what was decided: 1 plan, 2 steal; partition, target, epoch */
+  byte x;
+#ifndef ATONCE
+  byte act, p, to, e;                            /* what was decided: 1 plan, 2 steal; partition, target, epoch */
   byte saw;                                      /* the planned owner that it was to replace */
+#endif
 end: do
+#ifndef ATONCE
   :: d_step { lead[0] != 1 && lead[1] != 1 && lead[d] == 0 && (d == 0 || lead[0] != 0) -> lead[d] = 1 } /* step: lead */
+#endif
   LEADSTEPS(0)
 #if NP > 1
   LEADSTEPS(1)
 #endif
+#ifndef ATONCE
   :: d_step { act == 1 -> /* step: plan */
        if
        :: PLANOK && UP(to) && to != plan[p] && (!UP(plan[p]) || moves > 0 || MAY(MOVE)) ->
@@ -538,6 +574,7 @@ end: do
   :: d_step { act == 2 -> /* step: steal */
        if :: STEALOK && owner[p] != to -> flip(p, to, 0) :: else fi;
        act = 0; p = 0; to = 0; e = 0 }
+#endif
   REVOKESTEPS(0)
   REVOKESTEPS(1)
   REVOKESTEPS(2)
@@ -546,9 +583,11 @@ end: do
 #if NW > 2
   EVICTSTEPS(2)
 #endif
+#ifndef ATONCE
   :: d_step { lead[d] == 1 && MAY(LEADER) -> faults--; lead[d] = 2 } /* step: lease ends */
   :: d_step { lead[d] == 1 && MAY(LEADER) -> faults--; lead[d] = 0; fresh = fresh & ~B(d); act = 0; p = 0; to = 0; saw = 0; e = 0 }
   :: d_step { lead[d] == 2 && !act -> lead[d] = 0 } /* step: step down */
+#endif
   od }
 
 /* -- the rest of the world -- */
@@ -603,7 +642,7 @@ proctype World() {
 #if NP > 1
        BACKPART(1);
 #endif
-       cut = B(NW) - 1; back = heard; heard = 0; late = 0; latej = 0; latee = 0; fresh = 0 }
+       cut = (B(NW) - 1) & ~dead; back = heard; heard = 0; late = 0; latej = 0; latee = 0; fresh = 0 }
   :: timeout ->                                  /* step: evict a deaf one: nobody releases, and the release timeout ends */
      if
      :: d_step { DEAF(0) -> evict(owner[0]) }
@@ -639,4 +678,8 @@ init {
 #if NW > 2
     run Worker(2);
 #endif
-    run Disp(0); run Disp(1); run World() } }
+    run Disp(0);
+#ifndef ATONCE
+    run Disp(1);
+#endif
+    run World() } }
