@@ -142,12 +142,13 @@ func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
 // unblock: somebody says that former owners finished jobs. The messages are hints; the
 // pending lists tell, and free the keys if it is so. What one page cannot tell, or no
 // answer did, a whole pass of claims will: the hint does not come again. While a call is
-// unanswered no page can tell, as for claim.
+// unanswered no page can tell, as for claim. Before the first page nothing is looked for:
+// that page tells.
 func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.ParticipantEvent {
 	var tenures []job.Tenure
 	s.w.mu.Lock()
 	for _, a := range as {
-		if t := s.lanes.Find(a.Part, a.Epoch); t != nil && !slices.Contains(tenures, t.Tenure) {
+		if t := s.lanes.Paged(a.Part, a.Epoch); t != nil && !slices.Contains(tenures, t.Tenure) {
 			tenures = append(tenures, t.Tenure)
 		}
 	}

@@ -46,6 +46,7 @@ func newBench(t testing.TB, tune func(*Config)) *bench {
 	s.lanes = lanes.NewShard(w.pool, s)
 	n.shards = []*shard{s}
 	ten, _ := s.lanes.Claim(0, 1, true)
+	s.lanes.Claimed(0, 1, &job.ClaimPage{Cursor: "0-0"}, time.Now())
 	s.lanes.SetGate(0, 1, true, time.Now())
 	s.lanes.StartReading(0, 1)
 	s.lanes.StartOpened(time.Now())

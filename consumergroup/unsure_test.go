@@ -30,3 +30,15 @@ func TestNothingIsClaimedWhileACallIsUnanswered(t *testing.T) {
 	}
 	b.mustNotStart()
 }
+
+// A look brings what is marked, and not which keys have jobs set aside: before the first page
+// was answered it would put jobs in front of those.
+func TestNothingIsLookedForBeforeTheFirstPage(t *testing.T) {
+	b := newBench(t, nil)
+	b.s.reader = silent{b.fake}
+	b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 7, Epoch: 3, First: true}})
+	b.s.unsure = false // the connection was made anew, and the partition is on its way out
+	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 7, Epoch: 3, ID: "1-0"}}); len(evs) != 0 || b.s.unsure {
+		t.Errorf("%d events, unsure %v: the store was asked", len(evs), b.s.unsure)
+	}
+}

@@ -67,6 +67,15 @@ func (s *Shard) Find(part int, epoch uint64) *Tenure {
 	return nil
 }
 
+// Paged is Find once the first page of a claim was answered, and nil before: that page tells
+// all that a look could, and of keys with jobs set aside it alone does.
+func (s *Shard) Paged(part int, epoch uint64) *Tenure {
+	if t := s.Find(part, epoch); t != nil && t.paged {
+		return t
+	}
+	return nil
+}
+
 // Claim begins or goes on with a claim of a partition's pending jobs; first begins a pass.
 // It returns where the next page begins.
 func (s *Shard) Claim(part int, epoch uint64, first bool) (t *Tenure, cursor string) {

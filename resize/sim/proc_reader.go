@@ -73,7 +73,8 @@ func (k *proc) page(what string, part int, epoch uint64, cursor string, then fun
 
 // look: former owners may be done with jobs whose keys wait here.
 func (k *proc) look(a resize.Unblock) {
-	if k.lanes.Find(a.Part, a.Epoch) == nil {
+	if k.lanes.Paged(a.Part, a.Epoch) == nil {
+		k.turn()
 		return
 	}
 	if k.unsure {
