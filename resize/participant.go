@@ -24,6 +24,7 @@ type Participant struct {
 	heard    uint64 // highest change number any message carried
 	finished uint64 // newest ring epoch known to have no barrier up any more
 	idle     bool   // nothing runs in this worker, or it is not waited for any more
+	overdue  bool   // since the gates closed a drain has taken too long: its runs may go on for ever
 
 	out []ParticipantAction
 	err error
@@ -125,7 +126,7 @@ func (p *Participant) apply(ev ParticipantEvent) {
 		if t := p.at(ev.Part, ev.Epoch); t != nil {
 			t.idle = !t.gate
 		}
-		p.idle = !p.anyGate()
+		p.overdue = !p.anyGate()
 	case RunsEnded:
 		p.idle = !p.anyGate()
 	case BeatAnswered:
@@ -271,6 +272,20 @@ func (p *Participant) claim(part int, first bool) {
 		t.again = false
 	}
 	p.do(ClaimPartition{Part: part, Epoch: t.epoch, First: first})
+}
+
+// noteIdle: when a drain has taken too long, the worker as a whole waits no longer than for
+// the drains of all its other partitions.
+func (p *Participant) noteIdle() {
+	if !p.overdue || p.anyGate() {
+		return
+	}
+	for _, t := range p.tenures {
+		if !t.idle {
+			return
+		}
+	}
+	p.idle = true
 }
 
 func (p *Participant) anyGate() bool {

@@ -11,6 +11,7 @@ func (p *Participant) settle() {
 			p.do(CloseGate{Part: part, Epoch: t.epoch})
 		}
 	}
+	p.noteIdle()
 	for _, part := range parts {
 		p.releaseIfReady(part)
 	}
@@ -32,7 +33,7 @@ func (p *Participant) openIfDue(part int) {
 		return
 	}
 	if !t.gate {
-		t.gate, t.idle, p.idle = true, false, false
+		t.gate, t.idle, p.idle, p.overdue = true, false, false, false
 		if t.opened {
 			p.do(ReopenGate{Part: part, Epoch: t.epoch})
 		} else {

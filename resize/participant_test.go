@@ -110,3 +110,21 @@ func TestPhaseTwoOfAnOlderTenureChangesNothing(t *testing.T) {
 		t.Errorf("phase 2 of tenures that are over: %v", got)
 	}
 }
+
+// In mode ring a worker replies to phase 1 when nothing of it runs. A drain that takes too
+// long is not waited for, those of its other partitions are.
+func TestOneLongDrainEndsNoOther(t *testing.T) {
+	p := NewParticipant()
+	gained := func(part int, change uint64) MessageReceived {
+		return MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 1, Part: part, PartEpoch: 1, Change: change}}
+	}
+	steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 1}}, gained(0, 1), gained(1, 2),
+		ClaimAnswered{Part: 0, Epoch: 1}, ClaimAnswered{Part: 1, Epoch: 1},
+		MessageReceived{Message{Type: TypeSync, Phase: Stopping, Epoch: 2, Mode: ModeRing, Part: -1, Change: 3}})
+	if got := steps(t, p, DrainTimedOut{Part: 0, Epoch: 1}); slices.Contains(got, "resize.Report") {
+		t.Fatalf("replied while another partition drains: %v", got)
+	}
+	if got := steps(t, p, PartitionIdle{Part: 1, Epoch: 1}); !slices.Contains(got, "resize.Report") {
+		t.Fatalf("nothing is waited for, and no reply: %v", got)
+	}
+}
