@@ -76,7 +76,9 @@ func (p *Participant) reportIfDue() {
 	b := &p.barrier
 	switch {
 	case b.epoch == 0:
-		if p.syncing != 0 && claiming == 0 {
+		// While something is missing it may be phase 1 of mode ring, to which this would be
+		// taken for the reply.
+		if p.syncing != 0 && claiming == 0 && !p.reading.active {
 			p.do(Report{Epoch: p.syncing, Phase: Syncing})
 			p.syncing = 0
 		}

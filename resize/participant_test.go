@@ -128,3 +128,24 @@ func TestOneLongDrainEndsNoOther(t *testing.T) {
 		t.Fatalf("nothing is waited for, and no reply: %v", got)
 	}
 }
+
+// A reply to phase 2 stands for the one to phase 1. A worker that missed phase 1 of mode
+// ring has not stopped: it replies when the records have told it.
+func TestPhase2IsNotAnsweredWhileAMessageIsMissing(t *testing.T) {
+	p := NewParticipant()
+	got := steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 1}},
+		MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 2, Part: 0, PartEpoch: 3, Change: 2}},
+		ClaimAnswered{Part: 0, Epoch: 3})
+	if !slices.Contains(got, wantsRecords) || slices.Contains(got, "resize.Report") {
+		t.Fatalf("%v, want a look at the records and no reply", got)
+	}
+	stopping := RingState{Epoch: 2, Phase: Stopping, Mode: ModeRing, Change: 2}
+	records := SnapshotRead{RingState: stopping, Owned: map[int]uint64{0: 3}, Plan: map[int]string{0: "w.1"}}
+	got = steps(t, p, records, records) // the first was asked for before the gain was known
+	if !slices.Contains(got, "resize.CloseGate") || slices.Contains(got, "resize.Report") {
+		t.Fatalf("%v, want the gate closed first", got)
+	}
+	if got = steps(t, p, RunsEnded{}); !slices.Contains(got, "resize.Report") {
+		t.Fatalf("%v, want the reply", got)
+	}
+}
