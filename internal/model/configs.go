@@ -34,7 +34,8 @@ const (
 	revoke
 	roll
 
-	rollAndAny = 2*roll - 1
+	rollAndAny  = 2*roll - 1
+	membersStay = rollAndAny &^ (crash | freeze | leave)
 )
 
 // small is what CI runs.
@@ -46,15 +47,19 @@ func small() []search {
 }
 
 // full is small, every pair of faults, and a look at what is larger. With the roll-back the plan of a
-// healthy partition is one of the faults. The longest come first: two run at a time.
+// healthy partition is one of the faults, but where there is one move besides. The longest come first:
+// two run at a time.
 func full() []search {
 	return append([]search{
-		{name: "2 workers x 2 partitions, roll-back and any other fault", workers: 2, partitions: 2, faults: 2, kinds: rollAndAny, atOnce: true},
 		{name: "3 workers x 1 partition, roll-back and any other fault", workers: 3, partitions: 1, faults: 2, kinds: rollAndAny, atOnce: true},
+		{name: "3 workers x 1 partition, one move, roll-back and any other, members stay", workers: 3, partitions: 1, moves: 1, faults: 2, kinds: membersStay, atOnce: true},
+		{name: "2 workers x 1 partition, one move, roll-back and any other", workers: 2, partitions: 1, moves: 1, faults: 2, kinds: rollAndAny, atOnce: true},
 		{name: "2 workers x 2 partitions, every pair of faults", workers: 2, partitions: 2, moves: 1, faults: 2, atOnce: true},
 		{name: "3 workers x 1 partition, every pair of faults", workers: 3, partitions: 1, moves: 1, faults: 2, atOnce: true},
 		{name: "3 workers x 2 partitions, every pair of faults", workers: 3, partitions: 2, moves: 1, faults: 2, atOnce: true, bitstate: true},
 		{name: "2 workers x 1 partition, three faults", workers: 2, partitions: 1, moves: 1, faults: 3, atOnce: true, bitstate: true},
+		{name: "2 workers x 2 partitions, one move, roll-back and any other, members stay", workers: 2, partitions: 2, moves: 1, faults: 2, kinds: membersStay, atOnce: true},
+		{name: "2 workers x 2 partitions, roll-back and any other fault", workers: 2, partitions: 2, faults: 2, kinds: rollAndAny, atOnce: true},
 		{name: "2 workers x 1 partition, every pair of faults", workers: 2, partitions: 1, moves: 1, faults: 2},
 		{name: "2 workers x 1 partition, three moves, every single fault", workers: 2, partitions: 1, moves: 3, faults: 1},
 	}, small()...)
@@ -66,7 +71,7 @@ func large() []search {
 	return []search{
 		{name: "2 workers x 2 partitions, every pair of faults, late writes", workers: 2, partitions: 2, moves: 1, faults: 2},
 		{name: "3 workers x 1 partition, every pair of faults, late writes", workers: 3, partitions: 1, moves: 1, faults: 2},
-		{name: "2 workers x 1 partition, roll-back and any other, late writes", workers: 2, partitions: 1, faults: 2, kinds: rollAndAny},
+		{name: "2 workers x 1 partition, one move, roll-back and any other, late writes", workers: 2, partitions: 1, moves: 1, faults: 2, kinds: rollAndAny},
 	}
 }
 
@@ -93,21 +98,29 @@ func mutants() []search {
 	add("PERMIT_BY_NAME", 2, 3, 1, revoke)
 	add("PAGE_FREES", 2, 1, 1, fail)
 	add("CLOSING_FORGETS", 2, 3, 1, fail)
-	add("HEARTBEAT_IGNORES_LESS", 2, 1, 1, roll)
-	add("RESET_NO_LOOK", 2, 1, 1, roll)
-	return append(out, covered("DRAINED_ONCE", "RESET_NO_LOOK")...)
+	add("NO_RENEW", 2, 1, 2, roll|fail)
+	add("CLAIM_NOT_OWN", 2, 1, 1, roll)
+	once := search{name: "a call unanswered", workers: 2, partitions: 1, moves: 1, faults: 1, kinds: reply, atOnce: true}
+	pair, back := once, once
+	pair.name, pair.faults, pair.kinds = "every pair", 2, 0
+	back.name, back.kinds = "roll-back", roll
+	return append(out,
+		once.lacking("DRAINED_ONCE", "RESET_NO_LOOK"), pair.lackingOne("DRAINED_ONCE"), pair.lackingOne("RESET_NO_LOOK"),
+		back.lacking("HEARTBEAT_IGNORES_LESS", "NO_RENEW"), back.lackingOne("HEARTBEAT_IGNORES_LESS"), back.lackingOne("NO_RENEW"),
+		back.lacking("RESET_NO_LOOK", "NO_RENEW"), back.lackingOne("RESET_NO_LOOK"))
 }
 
-// covered is a guard that does nothing while another stands, and the other nothing while it
-// stands, unless Redis is rolled back: without both spin must find a broken history, and
-// without either one none, after any pair of faults.
-func covered(name, by string) []search {
-	pairs := search{workers: 2, partitions: 1, moves: 1, faults: 2, atOnce: true, redundant: true}
-	first, second := pairs, pairs
-	first.name, first.without = name+" alone", []string{name}
-	second.name, second.without = by+" alone", []string{by}
-	both := search{name: name + " with " + by, workers: 2, partitions: 1, moves: 1, faults: 1, kinds: reply, atOnce: true, without: []string{name, by}}
-	return []search{both, first, second}
+// lacking takes away two guards of which each does nothing while the other stands: spin must
+// find a broken history.
+func (s search) lacking(guard, by string) search {
+	s.name, s.without = guard+" with "+by, []string{guard, by}
+	return s
+}
+
+// lackingOne takes away one of two such guards: spin must find no broken history.
+func (s search) lackingOne(guard string) search {
+	s.name, s.without, s.redundant = guard+" alone, "+s.name, []string{guard}, true
+	return s
 }
 
 func (s search) defines() []string {

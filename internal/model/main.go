@@ -120,7 +120,7 @@ func all(ctx context.Context, searches []search, model, dir string) ([]result, [
 }
 
 func table(w io.Writer, results []result) {
-	_, _ = fmt.Fprintf(w, "%-62s %12s %7s %9s %9s  %s\n", "search", "states", "errors", "cpu", "wall", "")
+	_, _ = fmt.Fprintf(w, "%-74s %12s %7s %9s %9s  %s\n", "search", "states", "errors", "cpu", "wall", "")
 	for _, r := range results {
 		note := "exhaustive"
 		switch {
@@ -133,7 +133,7 @@ func table(w io.Writer, results []result) {
 		case r.redundant:
 			note = "exhaustive: covered"
 		}
-		_, _ = fmt.Fprintf(w, "%-62s %12.0f %7d %9s %9s  %.100s\n", r.name, r.states, r.errors,
+		_, _ = fmt.Fprintf(w, "%-74s %12.0f %7d %9s %9s  %.100s\n", r.name, r.states, r.errors,
 			r.cpu.Round(100*time.Millisecond), r.wall.Round(100*time.Millisecond), note)
 	}
 }

@@ -83,17 +83,36 @@ byte past[NW * NJ];                              /* of runs, those that may over
 byte fresh;                                      /* dispatchers whose plan was computed from the present ring epoch */
 #if KINDS & ROLL
 byte cut;                                        /* workers whose reader's connection the roll-back ended */
-byte heard, back;                                /* workers that heard news since the copy; that know more than Redis does */
 bit kept, rolled;                                /* a copy is there; it has taken over */
 #define KEPT kept
 #define ROLLED rolled                            /* what completed since the copy is forgotten: order counts anew */
-#define HEAR heard = heard | (kept -> B(w) : 0)  /* without a copy nobody asks for it */
-#define AHEAD (back & B(w))
 #else
 #define KEPT false
 #define ROLLED false
+#endif
+#if (KINDS & ROLL) && !defined(M_NO_RENEW)
+bit due;                                         /* no generation has begun yet under the server that took over */
+#define DUE due
+#else
+#define DUE false
+#endif
+#if (KINDS & ROLL) && defined(M_NO_RENEW)
+byte heard, back;                                /* workers that heard news since the copy; that know more than Redis does */
+#define HEAR heard = heard | (kept -> B(w) : 0)  /* without a copy nobody asks for it */
+#define AHEAD (back & B(w))
+#else
 #define HEAR skip
-#define AHEAD false
+#define AHEAD false                              /* numbers never fall */
+#endif
+/* A worker that is ready talks to Redis over its reader's connection: to the server that is there now, and
+ * whoever connects to another server than before begins a new generation first. Acks, joins, leaves,
+ * heartbeats and dispatchers have connections of their own, and may come before that. */
+#if KINDS & ROLL
+#define CONNECTED (!DUE && !(cut & B(w)))
+#define PAGED(p) (paged & B(p))
+#else
+#define CONNECTED true
+#define PAGED(p) true                            /* what is pending for oneself before the first page, the reset has merged */
 #endif
 
 #define IN(i) ((i) < NONE && (mem & B(i)))
@@ -180,7 +199,11 @@ inline drop(p) {
   again = again & ~B(p); unsure = unsure & ~B(p); paged = paged & ~B(p) }
 #if KINDS & ROLL
 /* Each incarnation has a reader of its own: what becomes of the connection of the last one is nothing to it. */
+#ifdef M_NO_RENEW
 #define FORGET cut = cut & ~B(w); heard = heard & ~B(w); back = back & ~B(w)
+#else
+#define FORGET cut = cut & ~B(w)
+#endif
 #else
 #define FORGET skip
 #endif
@@ -209,7 +232,14 @@ inline join() {
 #else
 #define COVERED(p, f) (PJ(p) & ~(B(f) - 1) & (B(x) - 1))
 #endif
+#if (KINDS & ROLL) && !defined(M_CLAIM_NOT_OWN)
+/* The first page of a tenure: what is pending for oneself, from an earlier one, is claimed with the rest. */
+#define OWNTOO(j, p) if :: !PAGED(p) && PART(j) == (p) && HOLDS(ME, j, 0) -> pc[j] = NONE :: else fi
+#else
+#define OWNTOO(j, p) skip
+#endif
 inline page(p, f) {
+  OWNTOO(0, p); OWNTOO(1, p); OWNTOO(2, p);
   x = f;
   do
   :: x <= LAST(p) && MARKED(x) -> pc[x] = ME; if :: !r -> kn = kn | B(x) :: else fi; x++; break
@@ -341,22 +371,22 @@ inline released(p) {                             /* the script; r: 1 flipped, 2 
   :: OWN(ME, p, te[p]) && !TARGET(p) && stop && !(mem & ~leaving) -> flip(p, NONE, snap); r = 1
   :: else -> r = 2
   fi }
-#define READY (!DEAD(w) && !unk && !rd)
+#define READY (!DEAD(w) && CONNECTED && !unk && !rd)
 #define PARTSTEPS(p) \
-  :: d_step { !DEAD(w) && (m1[w] & B(p)) && !m2[w * NP + p] -> /* step: phase 1 */ \
+  :: d_step { !DEAD(w) && CONNECTED && (m1[w] & B(p)) && !m2[w * NP + p] -> /* step: phase 1 */ \
        m1[w] = m1[w] & ~B(p); HEAR; \
        if :: te[p] && !(closing & B(p)) -> closing = closing | B(p); gate = gate & ~B(p) :: else fi } \
-  :: d_step { !DEAD(w) && m2[w * NP + p] -> /* step: phase 2 */ \
+  :: d_step { !DEAD(w) && CONNECTED && m2[w * NP + p] -> /* step: phase 2 */ \
        HEAR; gain(p, m2[w * NP + p]); m2[w * NP + p] = 0 } \
-  :: d_step { !DEAD(w) && (mu[w] & B(p)) && !m2[w * NP + p] -> mu[w] = mu[w] & ~B(p); HEAR; look(p) } /* step: undrained */ \
+  :: d_step { !DEAD(w) && CONNECTED && (mu[w] & B(p)) && !m2[w * NP + p] -> mu[w] = mu[w] & ~B(p); HEAR; look(p) } /* step: undrained */ \
   :: d_step { READY && (md[w] & B(p)) && !m2[w * NP + p] -> /* step: drained */ \
        md[w] = md[w] & ~B(p); HEAR; \
        if \
-       :: te[p] && OWN(ME, p, te[p]) -> page(p, FIRST(p)); TAKE(p, FIRST(p)); \
+       :: te[p] && PAGED(p) && OWN(ME, p, te[p]) -> page(p, FIRST(p)); TAKE(p, FIRST(p)); \
             if :: (blk & ~PERMITS & PJ(p)) -> look(p) :: else fi; x = 0 \
-       :: te[p] && !OWN(ME, p, te[p]) && !(rel & B(p)) -> drop(p); rd = 1 \
+       :: te[p] && PAGED(p) && !OWN(ME, p, te[p]) && !(rel & B(p)) -> drop(p); rd = 1 \
        :: else fi } \
-  :: d_step { READY && (md[w] & B(p)) && !m2[w * NP + p] && OWN(ME, p, te[p]) && MAY(REPLY) -> /* step: drained unanswered */ \
+  :: d_step { READY && (md[w] & B(p)) && !m2[w * NP + p] && PAGED(p) && OWN(ME, p, te[p]) && MAY(REPLY) -> /* step: drained unanswered */ \
        faults--; md[w] = md[w] & ~B(p); HEAR; r = 1; page(p, FIRST(p)); r = 0; x = 0; unk = 1; LOOKAGAIN(p) } \
   :: d_step { READY && te[p] && cur[p] -> /* step: claim */ \
        if \
@@ -365,7 +395,7 @@ inline released(p) {                             /* the script; r: 1 flipped, 2 
        fi } \
   :: d_step { READY && te[p] && cur[p] && OWN(ME, p, te[p]) && MAY(REPLY) -> /* step: claim unanswered */ \
        faults--; r = 1; page(p, cur[p] - 1); r = 0; x = 0; cur[p] = FIRST(p) + 1; unk = 1; rd = 1 } \
-  :: d_step { !DEAD(w) && !rd && SURE && te[p] && (gate & B(p)) && (open & B(p)) && owner[p] == ME && nxt[p] <= LAST(p) -> /* step: read */ \
+  :: d_step { !DEAD(w) && CONNECTED && !rd && SURE && te[p] && (gate & B(p)) && (open & B(p)) && owner[p] == ME && nxt[p] <= LAST(p) -> /* step: read */ \
        took(p) } \
   :: d_step { READY && te[p] && (gate & B(p)) && (open & B(p)) && owner[p] == ME && nxt[p] <= LAST(p) && MAY(REPLY) -> /* step: read unanswered */ \
        faults--; r = 1; took(p); r = 0; unk = 1 } \
@@ -391,10 +421,10 @@ inline released(p) {                             /* the script; r: 1 flipped, 2 
 #endif
 
 #if NP == 1
-#define MERGE ((te[0] && owner[0] == ME) -> MINE : 0)
+#define MERGE ((te[0] && PAGED(0) && owner[0] == ME) -> MINE : 0)
 #define NOTENURE (!te[0])
 #else
-#define MERGE (((te[0] && owner[0] == ME) -> (MINE & PJ(0)) : 0) | ((te[1] && owner[1] == ME) -> (MINE & PJ(1)) : 0))
+#define MERGE (((te[0] && PAGED(0) && owner[0] == ME) -> (MINE & PJ(0)) : 0) | ((te[1] && PAGED(1) && owner[1] == ME) -> (MINE & PJ(1)) : 0))
 #define NOTENURE (!te[0] && !te[1])
 #endif
 #ifdef M_NO_CHANGE_NUMBER
@@ -433,11 +463,11 @@ end: do
   :: d_step { !DEAD(w) && !IN(ME) -> forget(); join() } /* step: fenced */
 #if KINDS & ROLL
 /* Lost and reset in one: what may happen between the two may as well happen before the first. */
-  :: d_step { cut & B(w) -> cut = cut & ~B(w); kn = kn | MERGE; unk = 0; CUT; LOOKATALL } /* step: connection lost */
+  :: d_step { !DUE && (cut & B(w)) -> cut = cut & ~B(w); kn = kn | MERGE; unk = 0; CUT; LOOKATALL } /* step: connection lost */
 #endif
-  :: d_step { !DEAD(w) && unk -> /* step: reset */
+  :: d_step { !DEAD(w) && !DUE && unk -> /* step: reset */
        kn = kn | MERGE; unk = 0; CUT; LOOKATALL }
-  :: d_step { !DEAD(w) && !unk && (rd || HEARD) && IN(ME) -> /* step: records */
+  :: d_step { !DEAD(w) && CONNECTED && !unk && (rd || HEARD) && IN(ME) -> /* step: records */
        rd = 0; if :: AHEAD -> r = 1 :: !AHEAD && (news & B(w)) -> HEAR; news = news & ~B(w) :: else fi;
        if :: !r -> records(0) :: else fi;
 #if NP > 1
@@ -604,12 +634,21 @@ end: do
        kowner[p] = 0; kep[p] = 0; kplan[p] = 0; knxt[p] = 0
 #define COPYJOB(j) kst[j] = st[j]; kpc[j] = pc[j]; kpe[j] = pe[j]
 #define BACKJOB(j) st[j] = kst[j]; pc[j] = kpc[j]; pe[j] = kpe[j]; done[j] = (st[j] == 2 -> 1 : 0); kst[j] = 0; kpc[j] = 0; kpe[j] = 0
+/* Every epoch passes all that may be forgotten, every change number jumps. What was told before is of an
+ * older tenure, and of an older ring epoch: it does nothing any more. */
+#define JUMP(p) ep[p] = (ep[p] > top[p] -> ep[p] : top[p]) + 1; top[p] = 0; assert(ep[p] < 8)
+#define JUMPED(v) m1[v] = 0; md[v] = 0; mu[v] = 0; if :: !DEAD(v) && IN(inc[v]) -> news = news | B(v) :: else fi
 #define STOPS(v) (stops & B(v))
 #define MOVED(p) (owner[p] == plan[p] && IN(owner[p]))
 proctype World() {
   byte r;
 #if KINDS & ROLL
-  byte knews; short kmem, kleaving; byte kowner[NP], kep[NP], kplan[NP], knxt[NP], kst[NJ], kpc[NJ], kpe[NJ];
+#ifdef M_NO_RENEW
+  byte knews;
+#else
+  byte top[NP];                                  /* highest epoch ever */
+#endif
+  short kmem, kleaving; byte kowner[NP], kep[NP], kplan[NP], knxt[NP], kst[NJ], kpc[NJ], kpe[NJ];
 #endif
   do
   LOSESTEPS(0) /* step: lose */
@@ -622,9 +661,12 @@ proctype World() {
   :: d_step { faults > 0 && !KEPT -> faults = 0 } /* no more faults: what is at rest now must be well */
 #if KINDS & ROLL
   :: d_step { !kept && !rolled && faults > 0 -> /* step: copy */
-       kept = 1; heard = 0; kmem = mem; kleaving = leaving; knews = news | WAITS(0) | WAITS(1);
+       kept = 1; kmem = mem; kleaving = leaving;
+#ifdef M_NO_RENEW
+       heard = 0; knews = news | WAITS(0) | WAITS(1);
 #if NW > 2
        knews = knews | WAITS(2);
+#endif
 #endif
        COPYJOB(0); COPYJOB(1); COPYJOB(2); COPYPART(0);
 #if NP > 1
@@ -633,7 +675,12 @@ proctype World() {
      }
   :: d_step { kept -> /* step: roll back */
        faults--; kept = 0; rolled = 1;
-       mem = kmem; leaving = kleaving; news = knews; kmem = 0; kleaving = 0; knews = 0;
+       mem = kmem; leaving = kleaving; kmem = 0; kleaving = 0;
+#ifdef M_NO_RENEW
+       news = knews; knews = 0; back = heard; heard = 0;
+#else
+       due = 1; news = 0; top[0] = ep[0]; top[NP - 1] = ep[NP - 1];
+#endif
        EMPTY(0); EMPTY(1);
 #if NW > 2
        EMPTY(2);
@@ -642,7 +689,18 @@ proctype World() {
 #if NP > 1
        BACKPART(1);
 #endif
-       cut = (B(NW) - 1) & ~dead; back = heard; heard = 0; late = 0; latej = 0; latee = 0; fresh = 0 }
+       cut = (B(NW) - 1) & ~dead; late = 0; latej = 0; latee = 0; fresh = 0 }
+#ifndef M_NO_RENEW
+  :: d_step { due -> /* step: renew */
+       due = 0; fresh = 0; JUMP(0); JUMPED(0); JUMPED(1);
+#if NP > 1
+       JUMP(1);
+#endif
+#if NW > 2
+       JUMPED(2)
+#endif
+     }
+#endif
   :: timeout ->                                  /* step: evict a deaf one: nobody releases, and the release timeout ends */
      if
      :: d_step { DEAF(0) -> evict(owner[0]) }
