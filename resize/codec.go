@@ -81,7 +81,7 @@ func (m Message) Fields() map[string]string {
 	if m.Part >= 0 {
 		data.Part = &m.Part
 	}
-	if m.Type == TypeRequest || m.Type == TypeSync && m.Phase == Stopping {
+	if m.hasMode() {
 		data.Mode = m.Mode.String()
 	}
 	raw, err := json.Marshal(data)
@@ -93,6 +93,11 @@ func (m Message) Fields() map[string]string {
 		"epoch": strconv.FormatUint(m.Epoch, 10), "term": strconv.FormatUint(m.Term, 10),
 		"data": string(raw),
 	}
+}
+
+// hasMode reports whether a mode means something in m; elsewhere it is ignored.
+func (m *Message) hasMode() bool {
+	return m.Type == TypeRequest || m.Type == TypeSync && m.Phase == Stopping
 }
 
 func (t Type) known() bool {
@@ -118,7 +123,9 @@ func (m *Message) fill(d *wireData) error {
 	if err != nil {
 		return malformed("mode", d.Mode)
 	}
-	m.Mode = mode
+	if m.hasMode() {
+		m.Mode = mode
+	}
 	m.Parts, m.SyncTo, m.Members, m.Draining = d.Parts, d.SyncTo, d.Members, d.Draining
 	m.PartEpoch, m.Change = uint64(d.PartEpoch), uint64(d.Change)
 	m.From, m.Dispatcher, m.ID = d.From, d.Dispatcher, d.ID
