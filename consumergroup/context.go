@@ -14,7 +14,7 @@ import (
 // that is done for a job. Safe for concurrent use.
 type runContext struct {
 	base     context.Context //nolint:containedctx // it is a context
-	deadline time.Time       // set before the handler starts
+	deadline time.Time       // does not change once the handler has started
 
 	mu     sync.Mutex
 	made   context.Context //nolint:containedctx // what answers once somebody has asked
@@ -23,10 +23,9 @@ type runContext struct {
 	ended  error              // why, if it ended before anybody asked
 }
 
-func newRunContext(base context.Context) *runContext { return &runContext{base: base} }
-
-// begin sets the deadline. It is called once, before anybody else has the context.
-func (c *runContext) begin(timeout time.Duration) { c.deadline = time.Now().Add(timeout) }
+func newRunContext(base context.Context, deadline time.Time) *runContext {
+	return &runContext{base: base, deadline: deadline}
+}
 
 // Deadline implements context.Context.
 func (c *runContext) Deadline() (time.Time, bool) { return c.deadline, true }
@@ -67,25 +66,32 @@ func (c *runContext) End(cause error) {
 	}
 }
 
-// close says why the context has ended, nil if it had not, and ends it.
-func (c *runContext) close() error {
+// cause says why the context has ended, nil if it has not.
+func (c *runContext) cause() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var cause error
 	switch {
 	case c.made != nil:
-		cause = context.Cause(c.made)
+		return context.Cause(c.made)
+	case c.ended != nil:
+		return c.ended
+	case c.base.Err() != nil:
+		return context.Cause(c.base)
+	case !time.Now().Before(c.deadline):
+		return job.ErrTimeout
+	}
+	return nil
+}
+
+// close ends the context.
+func (c *runContext) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.made != nil {
 		c.cancel(nil)
 		c.stop()
-	case c.ended != nil:
-		cause = c.ended
-	case c.base.Err() != nil:
-		cause = context.Cause(c.base)
-	case !time.Now().Before(c.deadline):
-		cause = job.ErrTimeout
 	}
 	if c.ended == nil {
 		c.ended = context.Canceled
 	}
-	return cause
 }

@@ -28,8 +28,7 @@ func TestRunContext(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					base, end := context.WithCancelCause(t.Context())
 					defer end(nil)
-					ctx := newRunContext(base)
-					ctx.begin(time.Second)
+					ctx := newRunContext(base, time.Now().Add(time.Second))
 					if d, ok := ctx.Deadline(); !ok || time.Until(d) != time.Second {
 						t.Errorf("deadline %v, %v", d, ok)
 					}
@@ -57,9 +56,10 @@ func TestRunContext(t *testing.T) {
 							t.Errorf("cause %v, want %v", got, c.cause)
 						}
 					}
-					if got := ctx.close(); !errors.Is(got, c.cause) || (got == nil) != (c.cause == nil) {
-						t.Errorf("closed with %v, want %v", got, c.cause)
+					if got := ctx.cause(); !errors.Is(got, c.cause) || (got == nil) != (c.cause == nil) {
+						t.Errorf("ended with %v, want %v", got, c.cause)
 					}
+					ctx.close()
 					if ctx.Err() == nil {
 						t.Error("it goes on after its run")
 					}
@@ -71,8 +71,7 @@ func TestRunContext(t *testing.T) {
 
 // A context that is derived from it ends with it.
 func TestRunContextHasChildren(t *testing.T) {
-	ctx := newRunContext(t.Context())
-	ctx.begin(time.Minute)
+	ctx := newRunContext(t.Context(), time.Now().Add(time.Minute))
 	child, cancel := context.WithTimeout(ctx, time.Hour)
 	defer cancel()
 	ctx.End(job.ErrLost)

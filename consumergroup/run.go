@@ -43,12 +43,14 @@ func (w *Worker) run(it *lanes.Item) (job.Completion, bool) {
 	if it.Prior.Guilty {
 		return w.dead(it, it.Prior.Attempts, fmt.Sprintf("crashed its worker %d times, at last while it ran alone", it.Prior.Crashes)), true
 	}
-	if it.Prior.Mark != "" && !w.mark(it) {
-		return job.Completion{}, false
+	ctx := it.Run.(*runContext)
+	if it.Prior.Mark != "" {
+		if !w.mark(it) {
+			return job.Completion{}, false
+		}
+		ctx.deadline = time.Now().Add(w.cfg.HandlerTimeout) // nobody else has it yet
 	}
 	it.Attempt = it.Prior.Attempts + 1
-	ctx := it.Run.(*runContext)
-	ctx.begin(w.cfg.HandlerTimeout)
 	d := job.Delivery{
 		ID: job.ID{Partition: it.Tenure.Partition, Entry: it.Entry.ID}, Queue: w.cfg.Queue, Type: it.Entry.Type, Key: it.Entry.Key,
 		Payload: it.Entry.Payload, Partition: it.Tenure.Partition, Epoch: it.Tenure.Epoch, Attempt: it.Attempt, Fence: it.Fence,
@@ -57,12 +59,12 @@ func (w *Worker) run(it *lanes.Item) (job.Completion, bool) {
 	defer func() {
 		if !returned { // the handler has left by Goexit: only deferred calls run
 			o := outcome{err: errors.New("handler ended its goroutine"), panicked: true}
-			w.finish(it, w.judge(it, o, ctx.close()))
+			w.finish(it, w.judge(it, o, ctx))
 		}
 	}()
 	o := w.call(ctx, d)
 	returned = true
-	return w.judge(it, o, ctx.close()), true
+	return w.judge(it, o, ctx), true
 }
 
 type outcome struct {
@@ -107,7 +109,8 @@ func (w *Worker) mark(it *lanes.Item) bool {
 }
 
 // judge turns the end of an attempt into a completion.
-func (w *Worker) judge(it *lanes.Item, o outcome, ended error) job.Completion {
+func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completion {
+	defer ctx.close()
 	if o.err == nil {
 		c := job.Completion{Outcome: job.Done, HasRetry: it.Entry.Retry != ""}
 		if result := nonNull(o.result); result != nil || it.Attempt > 1 {
@@ -116,7 +119,7 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ended error) job.Completion {
 		return c
 	}
 	now := time.Now()
-	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked}, now)
+	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ctx.cause(), Panicked: o.panicked}, now)
 	switch d.Outcome {
 	case job.Buried:
 		w.deps.Log.Warn("job is dead", "job_id", w.id(it), "type", it.Entry.Type, "attempts", d.Attempts, "error", d.Error)

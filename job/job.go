@@ -81,7 +81,7 @@ func (j Job) Validate() error {
 	if len(j.Payload) > MaxPayloadBytes {
 		return TooLarge("payload is %d bytes: the limit is %d", len(j.Payload), MaxPayloadBytes)
 	}
-	if len(j.Payload) > 0 && !json.Valid(j.Payload) {
+	if len(j.Payload) > 0 && !validJSON(text(j.Payload)) {
 		return Invalid("payload is not valid JSON")
 	}
 	if len(j.IdempotencyKey) > 256 || !utf8.ValidString(j.IdempotencyKey) {
@@ -112,8 +112,8 @@ func PartitionOf(key string, partitions int) int {
 // taken as it is, anything else becomes a JSON string. The second result is false if
 // s is neither: not UTF-8.
 func TextPayload(s string) (json.RawMessage, bool) {
-	if raw := []byte(s); json.Valid(raw) {
-		return raw, true
+	if validJSON(s) {
+		return json.RawMessage(s), true
 	}
 	if !utf8.ValidString(s) {
 		return nil, false
