@@ -19,7 +19,8 @@ var errEvicted = errors.New("incarnation was evicted")
 
 // step feeds the participant events and does what it wants, until nothing is left.
 func (s *shard) step(ctx context.Context, events ...resize.ParticipantEvent) error {
-	for len(events) > 0 {
+	read := false
+	for len(events) > 0 || read {
 		var actions []resize.ParticipantAction
 		for _, ev := range events {
 			more, err := s.brain.Step(ev)
@@ -29,7 +30,7 @@ func (s *shard) step(ctx context.Context, events ...resize.ParticipantEvent) err
 			actions = append(actions, more...)
 		}
 		var err error
-		if events, err = s.perform(ctx, actions); err != nil {
+		if events, read, err = s.perform(ctx, actions, read); err != nil {
 			return err
 		}
 		if !s.unsure {
@@ -40,14 +41,14 @@ func (s *shard) step(ctx context.Context, events ...resize.ParticipantEvent) err
 }
 
 // perform does a round of actions and returns the events that answer them. What needs no
-// round trip comes first, and what it opened starts before anything waits; then releases,
-// claims and readings, each kind in one round trip: no action of a round rests on the
-// answer to another of it.
-func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction) ([]resize.ParticipantEvent, error) {
+// round trip comes first, and what it opened starts before anything waits; then releases and
+// claims, each kind in one round trip: no action of a round rests on the answer to another
+// of it. The records are read in the round after, so that gates do not wait for it; due
+// says that this is the one, later that the next is.
+func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction, due bool) (_ []resize.ParticipantEvent, later bool, _ error) {
 	var claims []resize.ClaimPartition
 	var releases []resize.ReleasePartition
 	var unblocks []resize.Unblock
-	read := false
 	for _, a := range actions {
 		switch a := a.(type) {
 		case resize.ClaimPartition:
@@ -57,7 +58,7 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction)
 		case resize.Unblock:
 			unblocks = append(unblocks, a)
 		case resize.ReadRecords:
-			read = true
+			later = true
 		case resize.OpenGate:
 			s.setGate(a.Part, a.Epoch, true)
 		case resize.ReopenGate:
@@ -71,22 +72,22 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction)
 		case resize.Report:
 			s.report(a)
 		case resize.Rejoin:
-			return nil, errEvicted
+			return nil, false, errEvicted
 		default:
-			return nil, fmt.Errorf("participant wants %v, which is not known here", a)
+			return nil, false, fmt.Errorf("participant wants %v, which is not known here", a)
 		}
 	}
 	s.startOpened()
 	events := append(s.release(ctx, releases), s.claim(ctx, claims)...)
 	events = append(events, s.unblock(ctx, unblocks)...)
-	if read {
+	if due || later && len(events) == 0 {
 		more, err := s.readRecords(ctx)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		events = append(events, more...)
+		events, later = append(events, more...), false
 	}
-	return events, nil
+	return events, later, nil
 }
 
 // claim takes over pages of pending jobs.

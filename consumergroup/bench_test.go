@@ -210,8 +210,8 @@ func (f *fakeServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int
 	return []job.ClaimPage{{Cursor: "0-0"}}, make([]error, len(ts))
 }
 
-func (f *fakeServer) Release(_ context.Context, ts []job.Tenure, _ [][]job.EntryID, _ bool) ([]job.ReleaseOutcome, []error) {
-	return make([]job.ReleaseOutcome, len(ts)), make([]error, len(ts))
+func (f *fakeServer) Release(_ context.Context, ts []job.Tenure, _ [][]job.EntryID, _ bool) ([]job.ReleaseAnswer, []error) {
+	return make([]job.ReleaseAnswer, len(ts)), make([]error, len(ts))
 }
 
 func (f *fakeServer) Unpark(context.Context, job.Tenure, string, int) (job.UnparkPage, error) {

@@ -128,7 +128,7 @@ type Reader interface {
 	Read(ctx context.Context, parts []int, count int, block time.Duration) (job.ReadBatch, error)
 	History(ctx context.Context, partition int) ([]job.Entry, error)
 	Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int) ([]job.ClaimPage, []error)
-	Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseOutcome, []error)
+	Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseAnswer, []error)
 	Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error)
 	Snapshot(ctx context.Context) (job.Snapshot, error)
 	AckControl(ctx context.Context, ids []string) error

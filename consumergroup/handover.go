@@ -22,7 +22,7 @@ func (s *shard) release(ctx context.Context, as []resize.ReleasePartition) []res
 		running[i] = s.lanes.Naming(a.Part, a.Epoch)
 	}
 	s.w.mu.Unlock()
-	outcomes, errs := s.reader.Release(ctx, tenures, running, s.session.alone())
+	answers, errs := s.reader.Release(ctx, tenures, running, s.session.alone())
 	events := make([]resize.ParticipantEvent, len(as))
 	for i, a := range as {
 		out := resize.ReleaseAnswered{Part: a.Part, Epoch: a.Epoch}
@@ -30,12 +30,12 @@ func (s *shard) release(ctx context.Context, as []resize.ReleasePartition) []res
 		case errs[i] != nil:
 			s.unsure = true
 			out.Outcome = resize.ReleaseUnknown
-		case outcomes[i] == job.Released:
-			out.Outcome = resize.ReleaseFlipped
-		case outcomes[i] == job.ReleaseFenced:
+		case answers[i].Outcome == job.Released:
+			out.Outcome, out.Change = resize.ReleaseFlipped, answers[i].Change
+		case answers[i].Outcome == job.ReleaseFenced:
 			out.Outcome = resize.ReleaseFenced
 		default:
-			if outcomes[i] == job.ReleaseFailed {
+			if answers[i].Outcome == job.ReleaseFailed {
 				s.w.deps.Log.Error("release was refused: the pending list did not move whole", "partition", a.Part)
 			}
 			out.Outcome = resize.ReleaseKept

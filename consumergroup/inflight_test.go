@@ -40,9 +40,9 @@ func (f *slowServer) History(context.Context, int) ([]job.Entry, error) {
 	return then, nil
 }
 
-func (f *slowServer) Release(_ context.Context, ts []job.Tenure, running [][]job.EntryID, _ bool) ([]job.ReleaseOutcome, []error) {
+func (f *slowServer) Release(_ context.Context, ts []job.Tenure, running [][]job.EntryID, _ bool) ([]job.ReleaseAnswer, []error) {
 	f.named = len(running[0])
-	return make([]job.ReleaseOutcome, len(ts)), []error{f.releaseErr}
+	return make([]job.ReleaseAnswer, len(ts)), []error{f.releaseErr}
 }
 
 func (f *slowServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int) ([]job.ClaimPage, []error) {
@@ -187,4 +187,36 @@ func TestALostHintAboutADrainerIsFoundAgain(t *testing.T) {
 		}
 	}
 	t.Errorf("%d events, none of which looks at the permit again", len(events))
+}
+
+// gateWatch notes whether partition 1 was open when the records were read.
+type gateWatch struct {
+	*fakeServer
+	b    *bench
+	open []bool
+}
+
+func (f *gateWatch) Snapshot(context.Context) (job.Snapshot, error) {
+	t := f.b.s.lanes.At(1)
+	f.open = append(f.open, t != nil && t.Gate())
+	return job.Snapshot{Beat: job.Beat{RingEpoch: 1, Change: 3}, Owned: []job.OwnedPartition{{Partition: 1, Epoch: 1, Planned: "w.1"}}}, nil
+}
+
+// Something else was missed beside the message that gives a partition: that need not wait.
+func TestAGateOpensBeforeTheRecordsAreRead(t *testing.T) {
+	b := newBench(t, nil)
+	f := &gateWatch{fakeServer: b.fake, b: b}
+	b.s.reader = f
+	gained := resize.Message{Type: resize.TypeSync, Name: resize.Master, Phase: resize.Syncing, Epoch: 1, Part: 1, PartEpoch: 1, Change: 3}
+	must := func(events ...resize.ParticipantEvent) {
+		t.Helper()
+		if err := b.s.step(t.Context(), events...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(resize.Joined{Incarnation: "w.1", RingState: resize.RingState{Epoch: 1, Phase: resize.Stopping}})
+	must(resize.MessageReceived{Message: gained})
+	if len(f.open) == 0 || !f.open[0] {
+		t.Errorf("the records were read with the gate open: %v, want so at once, and at least once", f.open)
+	}
 }

@@ -71,6 +71,13 @@ const (
 	ReleaseFailed                       // the script refused for another reason; nothing changed
 )
 
+// ReleaseAnswer tells who gave a partition up what came of it, and its change number after
+// that (0: it did not rise).
+type ReleaseAnswer struct {
+	Outcome ReleaseOutcome
+	Change  uint64
+}
+
 // Beat is the answer to a heartbeat.
 type Beat struct {
 	Fenced    bool // no longer a member: join again as a new incarnation

@@ -9,12 +9,20 @@ import (
 // of the records; what repeats something known changes nothing.
 func (p *Participant) messageReceived(m Message) {
 	p.heard = max(p.heard, m.Change)
-	switch {
-	case m.Change == p.change+1:
+	missed := m.Change > p.change+1
+	if m.Change == p.change+1 {
 		p.change = m.Change
-	case m.Change > p.change:
+	}
+	// Asked for before the message is obeyed, the records would count for nothing where it
+	// gives a partition.
+	asked := p.reading.active
+	p.obey(m)
+	if missed && (asked || !p.reading.active) {
 		p.askRecords()
 	}
+}
+
+func (p *Participant) obey(m Message) {
 	switch m.Type {
 	case TypeSync:
 		switch m.Phase {
@@ -275,6 +283,10 @@ func (p *Participant) releaseAnswered(ev ReleaseAnswered) {
 	}
 	switch ev.Outcome {
 	case ReleaseFlipped:
+		// What raised the number is known: no need to read the records at the next news.
+		if ev.Change == p.change+1 {
+			p.change = ev.Change
+		}
 		p.drop(ev.Part, false)
 	case ReleaseKept:
 		switch {

@@ -149,3 +149,30 @@ func TestPhase2IsNotAnsweredWhileAMessageIsMissing(t *testing.T) {
 		t.Fatalf("%v, want the reply", got)
 	}
 }
+
+// A worker that gave a partition up knows what raised its number: neither the next message
+// nor the next heartbeat has it read its records.
+func TestAWorkerThatGivesUpKnowsItsNumber(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change uint64 // after the release
+		next   uint64 // of the message that follows
+		reads  bool
+	}{
+		{"told", 3, 4, false},
+		{"not told", 0, 4, true},
+		{"another change came between", 4, 5, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := NewParticipant()
+			steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 3}},
+				MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 3, Part: 0, PartEpoch: 1, Change: 1}}, ClaimAnswered{Part: 0, Epoch: 1},
+				MessageReceived{Message{Type: TypeSync, Phase: Stopping, Epoch: 4, Part: -1, Parts: []int{0}, Change: 2}},
+				ReleaseAnswered{Part: 0, Epoch: 1, Outcome: ReleaseFlipped, Change: c.change})
+			got := steps(t, p, MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 5, Part: 1, PartEpoch: 1, Change: c.next}})
+			if slices.Contains(got, wantsRecords) != c.reads {
+				t.Errorf("the next message has it do %v, want the records read: %v", got, c.reads)
+			}
+		})
+	}
+}

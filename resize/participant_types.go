@@ -65,6 +65,7 @@ type ReleaseAnswered struct {
 	Part    int
 	Epoch   uint64
 	Outcome ReleaseOutcome
+	Change  uint64 // ReleaseFlipped: the worker's change number after it
 }
 
 // PartitionIdle: nothing of the partition's tenure runs. The driver tells it once

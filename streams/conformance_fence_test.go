@@ -226,7 +226,7 @@ func TestDrainerOfNobodysPartition(t *testing.T) {
 		a.read(0)
 		out, errs := a.readers[0].Release(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, [][]job.EntryID{ids[:2]}, true)
 		must(c.t, errs[0])
-		c.expect("outcome", out[0], job.Released)
+		c.expect("outcome", out[0].Outcome, job.Released)
 		c.expect("ack", a.ack(0, 1, kept(ids[0])), "D")
 		c.expect("not its own", a.ack(0, 1, done(ids[2])), "F")
 		b := c.join("b.1")

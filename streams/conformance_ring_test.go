@@ -34,7 +34,7 @@ func TestReleaseIsKept(t *testing.T) {
 		c.expect("and the resize ended", must1(c.ring.Look(c.ctx))(c.t).Phase, 0)
 		out, errs := a.readers[0].Release(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, [][]job.EntryID{nil}, true)
 		must(c.t, errs[0])
-		c.expect("leaving", out[0], job.Released)
+		c.expect("leaving", out[0].Outcome, job.Released)
 		c.expect("nobody's", c.owner(0), "- 2")
 		told := c.control()
 		c.expect("told as a leave, which is no phase of the resize that has ended", told[len(told)-1].Type, resize.TypeLeave)

@@ -176,7 +176,7 @@ func (h *hand) release(p int, epoch uint64, running ...job.EntryID) job.ReleaseO
 	h.t.Helper()
 	out, errs := h.reader(p).Release(h.ctx, []job.Tenure{{Partition: p, Epoch: epoch}}, [][]job.EntryID{running}, false)
 	must(h.t, errs[0])
-	return out[0]
+	return out[0].Outcome
 }
 
 // handTo plans p's queue for the other worker and releases p to it.

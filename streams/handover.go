@@ -91,7 +91,7 @@ func (r *Reader) pipe(ctx context.Context, sc *script, calls []*call, confirm bo
 // Release gives partitions up, in one round trip: for each, running are the entries the
 // caller still runs, which it may finish under a permit. leaving hands over to nobody
 // if the plan has no other owner.
-func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseOutcome, []error) {
+func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseAnswer, []error) {
 	flag := ""
 	if leaving {
 		flag = "1"
@@ -107,20 +107,21 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 	failpoint.Hit(failpoint.W7)
 	r.pipe(ctx, &r.s.scripts.release, calls, false)
 	failpoint.Hit(failpoint.W8)
-	out, errs := make([]job.ReleaseOutcome, len(calls)), make([]error, len(calls))
+	out, errs := make([]job.ReleaseAnswer, len(calls)), make([]error, len(calls))
 	for i, k := range calls {
 		if errs[i] = k.err; k.err != nil {
 			continue
 		}
-		switch text(at(list(k.value), 0)) {
+		l := list(k.value)
+		switch text(at(l, 0)) {
 		case "FLIPPED":
-			out[i] = job.Released
+			out[i] = job.ReleaseAnswer{Outcome: job.Released, Change: number(at(l, 4))}
 		case "KEPT":
-			out[i] = job.ReleaseKept
+			out[i].Outcome = job.ReleaseKept
 		case "FENCED":
-			out[i] = job.ReleaseFenced
+			out[i].Outcome = job.ReleaseFenced
 		default:
-			out[i] = job.ReleaseFailed
+			out[i].Outcome = job.ReleaseFailed
 		}
 	}
 	return out, errs

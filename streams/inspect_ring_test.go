@@ -42,7 +42,7 @@ func TestPermitsShowAsDraining(t *testing.T) {
 		must(sc.t, err)
 		must(sc.t, sc.ring.WritePlan(sc.ctx, Plan{Term: sc.term, BaseEpoch: 1, Mode: "key", Targets: []string{"v.1"}}))
 		out, errs := sc.reader.Release(sc.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, [][]job.EntryID{{id.Entry}}, false)
-		if errs[0] != nil || out[0] != job.Released {
+		if errs[0] != nil || out[0].Outcome != job.Released {
 			sc.t.Fatal(out, errs)
 		}
 		v, err := sc.s.RingView(sc.ctx, sceneQueue)

@@ -109,10 +109,10 @@ func (m *modelSide) jobs(o op) string {
 	switch o.verb {
 	case "release":
 		out := s.release(o.inc, o.p, o.epoch, o.ids, o.flag)
-		if out == resize.ReleaseFlipped { // the script writes the reply too, the model's worker does it after
+		if out.Outcome == resize.ReleaseFlipped { // the script writes the reply too, the model's worker does it after
 			s.replies[o.inc] = max(s.replies[o.inc], resize.Stopping)
 		}
-		return []string{"flipped", "kept", "fenced"}[slices.Index([]resize.ReleaseOutcome{resize.ReleaseFlipped, resize.ReleaseKept, resize.ReleaseFenced}, out)]
+		return fmt.Sprint([]string{"flipped", "kept", "fenced"}[slices.Index([]resize.ReleaseOutcome{resize.ReleaseFlipped, resize.ReleaseKept, resize.ReleaseFenced}, out.Outcome)], out.Change)
 	case "claim":
 		return m.claim(o)
 	case "read":

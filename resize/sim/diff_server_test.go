@@ -218,7 +218,7 @@ func (x *serverSide) jobs(o op) string {
 		}
 		out, errs := x.reader(o.inc).Release(x.ctx, []job.Tenure{{Partition: o.p, Epoch: o.epoch}}, [][]job.EntryID{ids}, o.flag)
 		x.must(errs[0])
-		return map[job.ReleaseOutcome]string{job.Released: "flipped", job.ReleaseKept: "kept", job.ReleaseFenced: "fenced", job.ReleaseFailed: "failed"}[out[0]]
+		return fmt.Sprint(map[job.ReleaseOutcome]string{job.Released: "flipped", job.ReleaseKept: "kept", job.ReleaseFenced: "fenced", job.ReleaseFailed: "failed"}[out[0].Outcome], out[0].Change)
 	case "claim":
 		return x.claim(o)
 	case "read":

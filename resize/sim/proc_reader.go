@@ -39,10 +39,10 @@ func (k *proc) request(a resize.ParticipantAction) {
 			runs = numbers(k.listed[a.Part])
 		}
 		alone := k.stopping > 0 && k.e.now-k.stopping > 1000
-		out := resize.ReleaseUnknown
+		var out resize.ReleaseAnswered
 		k.ask("release", func() { out = s().release(k.inc, a.Part, a.Epoch, runs, alone) }, func(answered bool) {
 			if answered {
-				answer.Outcome = out
+				answer = out
 			}
 			k.events = append(k.events, answer)
 		})

@@ -180,10 +180,12 @@ func (s *store) owns(inc string, p int, epoch uint64) bool {
 
 // release gives a partition up: alone is set by a stopping worker for which nobody has
 // planned, and lets it give the partition to nobody.
-func (s *store) release(inc string, p int, epoch uint64, running []int, alone bool) resize.ReleaseOutcome {
+func (s *store) release(inc string, p int, epoch uint64, running []int, alone bool) resize.ReleaseAnswered {
+	out := resize.ReleaseAnswered{Part: p, Epoch: epoch}
 	part := s.parts[p]
 	if !s.owns(inc, p, epoch) {
-		return resize.ReleaseFenced
+		out.Outcome = resize.ReleaseFenced
+		return out
 	}
 	to := part.plan
 	if to == inc || to != "-" && !s.up(to) {
@@ -191,11 +193,13 @@ func (s *store) release(inc string, p int, epoch uint64, running []int, alone bo
 			if to == inc {
 				s.settle(p)
 			}
-			return resize.ReleaseKept
+			out.Outcome = resize.ReleaseKept
+			return out
 		}
 		to = "-"
 	} else if to == "-" && !alone {
-		return resize.ReleaseKept
+		out.Outcome = resize.ReleaseKept
+		return out
 	}
 	for _, n := range running {
 		if n <= len(part.entries) {
@@ -203,7 +207,11 @@ func (s *store) release(inc string, p int, epoch uint64, running []int, alone bo
 		}
 	}
 	s.flip(p, to, running, false)
-	return resize.ReleaseFlipped
+	out.Outcome = resize.ReleaseFlipped
+	if s.members[inc] != nil {
+		out.Change = s.change[inc]
+	}
+	return out
 }
 
 func (s *store) steal(term uint64, a resize.StealPartition) string {

@@ -234,7 +234,7 @@ func (k *worker) release(a resize.ReleasePartition) string {
 		if k.w.store.members[k.inc] == nil {
 			answer.Outcome = resize.ReleaseFenced
 		} else if out := k.w.store.release(k.inc, a.Part, a.Epoch, running, k.w.store.members[k.inc].Leaving && !k.w.store.anyUp()); lost == "" {
-			answer.Outcome = out
+			answer = out
 		}
 	}
 	k.step(answer)

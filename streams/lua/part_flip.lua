@@ -3,7 +3,7 @@
 -- pending list: what the old owner still runs (keep) stays under its permit, other
 -- permits of members stay, everything else is marked for reclaim. With crash, what the old
 -- owner held counts a crash; a permit whose holder is no member always does.
--- Returns new epoch, cut, or nil and a reason (then nothing was changed).
+-- Returns new epoch, cut and the old owner's change number, or nil and a reason (then nothing was changed).
 local function holders(stream, from, epoch, keep, crash)
   local by, permits, crashed, total, start = {}, {}, {}, 0, '-'
   while true do
@@ -90,7 +90,7 @@ local function flip(p, from, epoch, to, keep, crash)
   for _, id in ipairs(crashed) do count_crash(p, id) end
   local e = string.format('%.0f', tonumber(epoch) + 1)
   redis.call('HSET', K .. 'owner', p, to .. ' ' .. e)
-  changed(from)
+  local change = changed(from)
   local data = '{"epoch":"' .. ring('epoch') .. '","sync_to":{"' .. p .. '":"' .. cut .. '"},"members":'
     .. quoted(redis.call('HKEYS', K .. 'members')) .. ',"part":' .. p .. ',"part_epoch":"' .. e
     .. '","from":"' .. from .. '","draining":' .. quoted(permits) .. ',"change":"' .. changed(to) .. '"}'
@@ -101,5 +101,5 @@ local function flip(p, from, epoch, to, keep, crash)
     announce('sync', 'Master', '2', data)
   end
   if redis.call('HGET', K .. 'plan', p) == to then settle(p) end
-  return e, cut
+  return e, cut, change
 end
