@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -219,8 +220,12 @@ func (r *ringStore) Repair(ctx context.Context, term uint64) ([]string, error) {
 	return mended, translate(err)
 }
 
-// Hints tells of every message on the control stream, so that a join or a leave is seen
-// at once. It reads on a connection of its own.
+// handOverPause is how long Hints looks away once partitions change hands: dozens do within
+// milliseconds, nothing waits for the leader meanwhile, and each of its looks delays them.
+const handOverPause = 20 * time.Millisecond
+
+// Hints tells of the messages on the control stream, so that a join or a leave is seen at
+// once. It reads on a connection of its own.
 func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 	sub := streams.NewSubscriber(r.s, r.q, "$")
 	defer sub.Close()
@@ -230,12 +235,7 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 		entries, err := sub.Next(call)
 		cancel()
 		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
-			wait := time.NewTimer(200 * time.Millisecond)
-			select {
-			case <-wait.C:
-			case <-ctx.Done():
-				wait.Stop()
-			}
+			pause(ctx, 200*time.Millisecond)
 		}
 		if len(entries) > 0 {
 			select {
@@ -243,6 +243,24 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 			default:
 			}
 		}
+		if slices.ContainsFunc(entries, handOver) {
+			pause(ctx, handOverPause)
+		}
+	}
+}
+
+// handOver reports whether a message is phase 2: a partition has changed hands, or all have.
+func handOver(e job.ControlEntry) bool {
+	return e.Fields["type"] == string(resize.TypeSync) && e.Fields["phase"] == resize.Syncing.String()
+}
+
+// pause waits, at most until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
