@@ -169,6 +169,7 @@ func (f *fakeServer) Prepare(context.Context) (int, error)           { return 1,
 func (f *fakeServer) Member(job.MemberInfo, time.Duration) Member    { return f }
 func (f *fakeServer) Reader(int, string) Reader                      { return f }
 func (f *fakeServer) Reset(context.Context) error                    { return nil }
+func (f *fakeServer) Heard() []job.ControlEntry                      { return nil }
 func (f *fakeServer) Close() error                                   { return nil }
 func (f *fakeServer) AckControl(context.Context, []string) error     { return nil }
 func (f *fakeServer) Snapshot(context.Context) (job.Snapshot, error) { return job.Snapshot{}, nil }

@@ -126,6 +126,7 @@ type Decision struct {
 type Reader interface {
 	Reset(ctx context.Context) error
 	Read(ctx context.Context, parts []int, count int, block time.Duration) (job.ReadBatch, error)
+	Heard() []job.ControlEntry
 	History(ctx context.Context, partition int) ([]job.Entry, error)
 	Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int) ([]job.ClaimPage, []error)
 	Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseAnswer, []error)

@@ -119,6 +119,9 @@ func (s *shard) turn(ctx context.Context) error {
 	if err := s.unparkWanted(ctx); err != nil {
 		return err
 	}
+	if heard := s.reader.Heard(); len(heard) > 0 {
+		return s.messages(ctx, heard)
+	}
 	parts, count := s.toRead()
 	if !s.startBlocking() {
 		return nil

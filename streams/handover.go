@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/redis/go-redis/v9"
+
 	"ringmaster/internal/failpoint"
 	"ringmaster/job"
 )
@@ -22,7 +24,13 @@ func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 		}
 		calls[i] = &call{shard: r.shard, args: []any{r.inc, t.Partition, epochText(t.Epoch), cursor, count}}
 	}
-	r.pipe(ctx, &r.s.scripts.claim, calls, begins(cursors))
+	how := pipeline{confirm: begins(cursors) && !r.s.opts.Durability.Memory()}
+	// Partitions come by the dozen, and more messages while the first ones' are claimed: they
+	// come along, and are there without a round trip.
+	ahead := redis.NewRawCmd(ctx, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", aheadCount, "STREAMS", r.inbox, ">")
+	how.last = func(p redis.Pipeliner) { _ = p.Process(ctx, ahead) } // queues it
+	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.claim, calls, how)
+	r.keepAhead(ahead)
 	pages, errs := make([]job.ClaimPage, len(calls)), make([]error, len(calls))
 	for i, k := range calls {
 		if errs[i] = k.err; k.err == nil {
@@ -30,6 +38,29 @@ func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 		}
 	}
 	return pages, errs
+}
+
+// aheadCount is how many messages a claim brings along at most.
+const aheadCount = 128
+
+// keepAhead takes in the messages that came along. Without an answer they are lost, as those
+// of any read are: the caller's change number shows it.
+func (r *Reader) keepAhead(cmd *redis.RawCmd) {
+	raw, err := cmd.Result()
+	if err != nil {
+		return
+	}
+	if b, err := r.batch(raw); err == nil {
+		r.ahead = append(r.ahead, b.Control...)
+	}
+}
+
+// Heard hands out the messages that claims have brought along since it was last called, in
+// order; they are older than what the next Read brings. It does not block.
+func (r *Reader) Heard() []job.ControlEntry {
+	heard := r.ahead
+	r.ahead = nil
+	return heard
 }
 
 func (r *Reader) claimPage(p int, v []any) job.ClaimPage {
@@ -82,12 +113,6 @@ func begins(cursors []string) bool {
 	return slices.ContainsFunc(cursors, func(c string) bool { return c == "" || c == job.ClaimAll })
 }
 
-// pipe runs calls of one script on the reader's own connection.
-func (r *Reader) pipe(ctx context.Context, sc *script, calls []*call, confirm bool) {
-	confirm = confirm && !r.s.opts.Durability.Memory()
-	r.s.pipe(ctx, r.conn.Pipeline, sc, calls, pipeline{confirm: confirm})
-}
-
 // Release gives partitions up, in one round trip: for each, running are the entries the
 // caller still runs, which it may finish under a permit. leaving hands over to nobody
 // if the plan has no other owner.
@@ -105,7 +130,7 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 		calls[i] = &call{shard: r.shard, args: args}
 	}
 	failpoint.Hit(failpoint.W7)
-	r.pipe(ctx, &r.s.scripts.release, calls, false)
+	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.release, calls, pipeline{})
 	failpoint.Hit(failpoint.W8)
 	out, errs := make([]job.ReleaseAnswer, len(calls)), make([]error, len(calls))
 	for i, k := range calls {

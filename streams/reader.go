@@ -28,9 +28,10 @@ type Reader struct {
 	client *redis.Client
 	conn   *redis.Conn
 	connID int64
-	server string   // the process that answers; "": it does not tell
-	seen   []string // control messages to acknowledge with the next read
-	doomed []int64  // connections to that process that were given up and are not known to be ended
+	server string             // the process that answers; "": it does not tell
+	seen   []string           // control messages to acknowledge with the next read
+	ahead  []job.ControlEntry // messages that claims brought along, for Heard
+	doomed []int64            // connections to that process that were given up and are not known to be ended
 
 	fields []string          // of one entry, used again for the next
 	types  map[string]string // of jobs, as they are

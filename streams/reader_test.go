@@ -2,6 +2,8 @@ package streams
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,5 +128,38 @@ func TestEntriesOfOthers(t *testing.T) {
 		if e := b.Jobs[0].Entries[0]; e.Broken == "" {
 			c.t.Errorf("a key in another partition: %+v", e)
 		}
+	})
+}
+
+// What was told while a claim was under way comes along with its answer, each once and in
+// order, and is acknowledged as any message.
+func TestAClaimBringsMessagesAlong(t *testing.T) {
+	eachCrew(t, Queue{Partitions: 1}, func(c *crew) {
+		a := c.join("a.1")
+		c.give(a)
+		r := a.readers[0]
+		must1(r.Read(c.ctx, nil, 10, -1))(c.t) // what it was given
+		c.expect("before", len(r.Heard()), 0)
+		poke := func() { must(c.t, a.member.Poke(c.ctx, 0)) }
+		poke()
+		poke()
+		_, errs := r.Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 10)
+		must(c.t, errs[0])
+		poke()
+		heard := r.Heard()
+		c.expect("along", len(heard), 2)
+		c.expect("twice", len(r.Heard()), 0)
+		b := must1(r.Read(c.ctx, nil, 10, -1))(c.t)
+		c.expect("after", len(b.Control), 1)
+		all := append(heard, b.Control...)
+		if !slices.IsSortedFunc(all, func(x, y job.ControlEntry) int { return strings.Compare(x.ID, y.ID) }) {
+			c.t.Errorf("not in order: %v", all)
+		}
+		for _, e := range all {
+			must(c.t, r.AckControl(c.ctx, []string{e.ID}))
+		}
+		must1(r.Read(c.ctx, nil, 10, -1))(c.t)
+		pending := must1(c.raw.XPending(c.ctx, inboxKey(c.s.shard(c.q, 0), "a.1"), "a.1").Result())(c.t)
+		c.expect("not acknowledged", pending.Count, 1) // what it was given
 	})
 }

@@ -189,6 +189,8 @@ func (s *Store) runAll(ctx context.Context, c redis.UniversalClient, sc *script,
 type pipeline struct {
 	whole   bool // the first call brings the script's text, which loads it for the others
 	confirm bool // the server is to confirm the writes at the store's durability
+
+	last func(redis.Pipeliner) // adds a command after all others, nil: none
 }
 
 func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *script, calls []*call, how pipeline) {
@@ -211,6 +213,9 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *scrip
 	var confirmed *redis.Cmd
 	if how.confirm {
 		confirmed = s.confirm(ctx, p, calls[0].shard)
+	}
+	if how.last != nil {
+		how.last(p)
 	}
 	// Each command keeps its own error.
 	_, _ = p.Exec(ctx)
@@ -235,7 +240,7 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *scrip
 	if len(again) > 0 {
 		// The text goes along with the first; the others go in the same round trip again. Each
 		// round is shorter, so this ends even while somebody flushes the scripts.
-		how.whole = true
+		how.whole, how.last = true, nil
 		s.pipe(ctx, open, sc, again, how)
 	}
 }

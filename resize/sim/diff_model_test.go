@@ -14,13 +14,15 @@ import (
 type modelSide struct {
 	s    *store
 	seq  int
-	seen map[string][]resize.Message // by incarnation: what its reads took
+	seen map[string][]resize.Message // by incarnation: what its reads and claims took
+
+	heard map[string][]resize.Message // what its claims took since its last read
 
 	parked [diffParts]bool // a job of it was ever set aside
 }
 
 func newModelSide() *modelSide {
-	m := &modelSide{s: newStore(diffParts), seen: map[string][]resize.Message{}}
+	m := &modelSide{s: newStore(diffParts), seen: map[string][]resize.Message{}, heard: map[string][]resize.Message{}}
 	m.s.lead("d", 1<<60)
 	return m
 }
@@ -35,6 +37,7 @@ func (m *modelSide) do(o op) string {
 		}
 		delete(s.used, o.inc)
 		delete(m.seen, o.inc)
+		delete(m.heard, o.inc)
 		state, _ := s.join(o.inc, 1)
 		return told(state.Epoch, int(state.Phase), state.Mode, 0)
 	case "beat":
@@ -124,7 +127,9 @@ func (m *modelSide) jobs(o op) string {
 		m.seen[o.inc] = append(m.seen[o.inc], box[:n]...)
 		s.inbox[o.inc] = box[n:]
 		page, _ := s.read(o.inc, o.p, o.n)
-		return fmt.Sprint(page, " ", texts(box[:n]))
+		heard := append(m.heard[o.inc], box[:n]...)
+		delete(m.heard, o.inc)
+		return fmt.Sprint(page, " ", texts(heard))
 	case "own":
 		page, ok := s.own(o.inc, o.p)
 		if !ok {
@@ -150,6 +155,9 @@ func (m *modelSide) jobs(o op) string {
 // claim makes a whole pass: how much one page brings is the server's affair.
 func (m *modelSide) claim(o op) string {
 	var all []int
+	m.heard[o.inc] = append(m.heard[o.inc], m.s.inbox[o.inc]...)
+	m.seen[o.inc] = append(m.seen[o.inc], m.s.inbox[o.inc]...)
+	m.s.inbox[o.inc] = nil
 	for cursor := 0; ; {
 		page, next, ok := m.s.claim(o.inc, o.p, o.epoch, cursor, o.n)
 		if !ok {

@@ -27,6 +27,7 @@ type serverSide struct {
 	raw     *redis.Client
 	members map[string]*streams.Member
 	readers map[string]*streams.Reader
+	heard   map[string][]job.ControlEntry // by incarnation: what its claims brought along
 	feed    *streams.Producer
 	ids     [][]job.EntryID  // by partition, in the order of the model's numbers
 	numbers []map[string]int // and back
@@ -35,7 +36,7 @@ type serverSide struct {
 
 func newServerSide(t *testing.T, url string) *serverSide {
 	t.Helper()
-	x := &serverSide{t: t, ctx: context.Background(), members: map[string]*streams.Member{}, readers: map[string]*streams.Reader{}, ids: make([][]job.EntryID, diffParts)}
+	x := &serverSide{t: t, ctx: context.Background(), members: map[string]*streams.Member{}, readers: map[string]*streams.Reader{}, heard: map[string][]job.ControlEntry{}, ids: make([][]job.EntryID, diffParts)}
 	for range diffParts {
 		x.numbers = append(x.numbers, map[string]int{})
 	}
@@ -125,6 +126,7 @@ func (x *serverSide) do(o op) string {
 			return "taken"
 		}
 		x.must(err)
+		delete(x.heard, o.inc)
 		return told(joined[0].RingEpoch, joined[0].Phase, cmpMode(joined[0].Mode), 0)
 	case "beat":
 		beats, err := x.member(o.inc).Heartbeat(x.ctx)
@@ -230,11 +232,13 @@ func (x *serverSide) jobs(o op) string {
 			return "gone"
 		}
 		x.must(err)
+		heard := append(x.heard[o.inc], b.Control...)
+		delete(x.heard, o.inc)
 		page := []int{}
 		for _, j := range b.Jobs {
 			page = append(page, x.entryNumbers(o.p, j.Entries)...)
 		}
-		return fmt.Sprint(page, " ", x.messages(b.Control))
+		return fmt.Sprint(page, " ", x.messages(heard))
 	case "own":
 		es, err := x.reader(o.inc).History(x.ctx, o.p)
 		if errors.Is(err, job.ErrGroupGone) {
@@ -278,6 +282,7 @@ func (x *serverSide) claim(o op) string {
 	for cursor := "0-0"; ; {
 		pages, errs := x.reader(o.inc).Claim(x.ctx, []job.Tenure{{Partition: o.p, Epoch: o.epoch}}, []string{cursor}, o.n)
 		x.must(errs[0])
+		x.heard[o.inc] = append(x.heard[o.inc], x.reader(o.inc).Heard()...)
 		page := pages[0]
 		if page.Fenced {
 			return "fenced"

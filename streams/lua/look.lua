@@ -1,5 +1,5 @@
 -- What a leader must know of a shard: a page of it, read at one moment.
--- uses: protocol
+-- uses: protocol page
 -- KEYS[1] prefix of the shard
 -- ARGV[1] cursor of the members, '0' at first, '' when all were read; ARGV[2] about how many
 -- ARGV[3], ARGV[4] first and last partition, ARGV[5] their step: the shards of the queue
@@ -33,11 +33,5 @@ if ARGV[1] ~= '' then
     end
   end
 end
-local parts = {}
-for p = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) do parts[#parts + 1] = p end
-local owners, plan = {}, {}
-if #parts > 0 then
-  owners = redis.call('HMGET', K .. 'owner', unpack(parts))
-  plan = redis.call('HMGET', K .. 'plan', unpack(parts))
-end
-return {out, page[2], left, owners, plan, replied, redis.call('TIME'), page[1]}
+local parts = page_of(ARGV[3], ARGV[4], ARGV[5])
+return {out, page[2], left, of_parts(K .. 'owner', parts), of_parts(K .. 'plan', parts), replied, redis.call('TIME'), page[1]}
