@@ -237,7 +237,7 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 			pause(ctx, 200*time.Millisecond)
 		}
-		if len(entries) > 0 {
+		if slices.ContainsFunc(entries, calls) {
 			select {
 			case news <- struct{}{}:
 			default:
@@ -247,6 +247,11 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 			pause(ctx, handOverPause)
 		}
 	}
+}
+
+// calls reports whether a message calls for a look. A plan does not: who wrote it looks anyway.
+func calls(e job.ControlEntry) bool {
+	return e.Fields["type"] != string(resize.TypeSync) || e.Fields["phase"] != resize.Stopping.String()
 }
 
 // handOver reports whether a message is phase 2: a partition has changed hands, or all have.
