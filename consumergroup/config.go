@@ -28,6 +28,7 @@ type Config struct {
 	Concurrency    int           // handlers at a time; 16
 	Window         int           // entries held of one partition at most; 256
 	ReadBudget     int           // entries one read may bring at most; of all partitions so many are held, or 32 of each; 1024
+	MostBudget     int           // the same where jobs end fast: some 50 ms of its work are held; 8192
 	HeldBytes      int           // payload bytes held before reading pauses; 64 MiB
 	ParkBeyond     int           // jobs that may wait behind a blocked key before the rest is parked; 16
 	HandlerTimeout time.Duration // 30 s
@@ -41,7 +42,7 @@ type Config struct {
 // Default is a Config with every number set.
 func Default() Config {
 	return Config{
-		Concurrency: 16, Window: 256, ReadBudget: 1024, HeldBytes: 64 << 20, ParkBeyond: 16,
+		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, HeldBytes: 64 << 20, ParkBeyond: 16,
 		HandlerTimeout: job.DefaultHandlerTimeout, DrainTimeout: 30 * time.Second,
 		Heartbeat: 500 * time.Millisecond, LeaseTTL: 3 * time.Second, Block: time.Second,
 	}
@@ -80,7 +81,7 @@ func (c Config) Validate() error {
 func (c Config) Prefetch(partitions int) int { return c.limits().Prefetch(partitions) }
 
 func (c Config) limits() lanes.Limits {
-	return lanes.Limits{Window: c.Window, ReadBudget: c.ReadBudget, HeldBytes: c.HeldBytes, ParkBeyond: c.ParkBeyond}
+	return lanes.Limits{Window: c.Window, ReadBudget: c.ReadBudget, MostBudget: c.MostBudget, HeldBytes: c.HeldBytes, ParkBeyond: c.ParkBeyond}
 }
 
 func (c Config) grace() time.Duration {

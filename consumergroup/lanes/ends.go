@@ -91,6 +91,7 @@ func (s *Shard) Answered(it *Item, c *job.Completion, a job.Answer, now time.Tim
 
 // Settled follows the answers to n ends of a tenure.
 func (s *Shard) Settled(t *Tenure, n int) {
+	s.pool.pace.ended += n
 	t.noteMark(n)
 	s.roomMade(t)
 }

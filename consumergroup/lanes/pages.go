@@ -102,12 +102,14 @@ func (s *Shard) Blocked() []job.Tenure {
 
 // Prefetch is the most that is held of so many partitions that are read: more may be
 // handed over with a partition, and is not read beyond.
-func (l Limits) Prefetch(open int) int { return open * l.window(open) }
+func (l Limits) Prefetch(open int) int {
+	return open * l.window(max(l.ReadBudget, l.MostBudget), open)
+}
 
 // window is how many entries of one partition may be held: what is held must be moved
 // when the partition is, so with many partitions each holds less.
-func (l *Limits) window(open int) int {
-	return max(min(l.Window, l.ReadBudget/max(open, 1)), min(l.Window, minWindow))
+func (l *Limits) window(budget, open int) int {
+	return max(min(l.Window, budget/max(open, 1)), min(l.Window, minWindow))
 }
 
 // ToRead chooses the partitions with room for new jobs, and how much to ask of each. Until
@@ -122,8 +124,10 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int) {
 	if open == 0 {
 		return nil, 1
 	}
-	window := s.pool.limits.window(open)
-	count = max(1, min(128, s.pool.limits.ReadBudget/open, window/2))
+	s.pool.keepPace(now)
+	budget := s.pool.readBudget()
+	window := s.pool.limits.window(budget, open)
+	count = max(1, min(128, budget/open, window/2))
 	full := s.pool.bytes >= s.pool.limits.HeldBytes
 	parts = make([]int, 0, open)
 	for _, t := range s.tenures {
@@ -156,7 +160,7 @@ func (s *Shard) LeaveOut(part int, until time.Time) {
 
 // roomMade wakes the reader if a partition that was left out of the read has room again.
 func (s *Shard) roomMade(t *Tenure) {
-	if t.leftOut && len(t.items) <= s.pool.limits.window(len(s.tenures))/2 && s.pool.bytes < s.pool.limits.HeldBytes {
+	if t.leftOut && len(t.items) <= s.pool.limits.window(s.pool.readBudget(), len(s.tenures))/2 && s.pool.bytes < s.pool.limits.HeldBytes {
 		t.leftOut = false
 		s.host.Wake()
 	}

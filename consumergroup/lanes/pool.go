@@ -12,6 +12,7 @@ import (
 type Limits struct {
 	Window     int // entries held of one partition at most
 	ReadBudget int // entries one read may bring at most; of all partitions so many are held, or 32 of each
+	MostBudget int // the same where jobs end fast; less than ReadBudget: the same always
 	HeldBytes  int // payload bytes held before reading pauses
 	ParkBeyond int // jobs that may wait behind a blocked key before the rest is parked
 }
@@ -35,6 +36,7 @@ type Pool struct {
 	alone  *Item // a suspect that runs alone
 	runs   int   // started and not answered
 	bytes  int   // of payloads held
+	pace   pace
 }
 
 // NewPool makes a pool that holds nothing. before reads a retry record ("" is not asked for).

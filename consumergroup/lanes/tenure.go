@@ -33,10 +33,10 @@ type Tenure struct {
 	paged  bool   // a page of a claim was answered
 	passes int    // finished claims
 
-	brokenUntil time.Time // the stream cannot be read: left out until then
-	closedAt    time.Time // gate closed to hand over; zero: not
-	low         job.EntryID
-	above       int // ends above an unmoved low-water mark
+	brokenUntil time.Time   // the stream cannot be read: left out until then
+	closedAt    time.Time   // gate closed to hand over; zero: not
+	low         job.EntryID // the low-water mark when it was last looked for
+	above       int         // ends above an unmoved low-water mark
 }
 
 // Lane is the FIFO of one key: one job runs at a time.
@@ -210,8 +210,12 @@ func (t *Tenure) block(id job.EntryID, key string) {
 	}
 }
 
-// noteMark counts ends while one old entry keeps the low-water mark where it is.
+// noteMark counts ends while one old entry keeps the low-water mark where it is. It looks
+// for the mark after so many ends only.
 func (t *Tenure) noteMark(n int) {
+	if t.above += n; !t.Pinned() {
+		return
+	}
 	low := t.LastRead
 	for id := range t.items {
 		if id.Less(low) {
@@ -220,7 +224,5 @@ func (t *Tenure) noteMark(n int) {
 	}
 	if low != t.low {
 		t.low, t.above = low, 0
-		return
 	}
-	t.above += n
 }
