@@ -140,7 +140,7 @@ func requeueable(d job.DeadLetter, readable bool, q Queue, at job.ID) error {
 }
 
 func (s *Store) requeue(ctx context.Context, q Queue, id job.ID, d job.DeadLetter, trace string) (job.Receipt, error) {
-	e := encode(job.Job{Type: d.Type, Key: d.Key, Payload: d.Payload})
+	e := encode(&job.Job{Type: d.Type, Key: d.Key, Payload: d.Payload})
 	v, err := s.run(ctx, s.cmd, &s.scripts.requeue, s.shardOf(q, id.Partition), id.Partition, id.String(), e[0], e[1], e[2], "",
 		trace, job.ResultTTL.Milliseconds())
 	if err != nil {

@@ -42,7 +42,7 @@ type Producer struct {
 // request is one call of Enqueue.
 type request struct {
 	ctx      context.Context
-	jobs     []*outJob // those that go in batches
+	jobs     []*outJob // those handed over to be sent in batches
 	receipts []job.Receipt
 	errs     []error
 	left     int
@@ -97,47 +97,46 @@ func (p *Producer) Enqueue(ctx context.Context, jobs ...job.Job) ([]job.Receipt,
 }
 
 func (p *Producer) enqueueRun(ctx context.Context, jobs []job.Job) ([]job.Receipt, []error) {
-	req := &request{ctx: ctx, receipts: make([]job.Receipt, len(jobs)), errs: make([]error, len(jobs)), done: make(chan struct{})}
+	req := &request{ctx: ctx, receipts: make([]job.Receipt, len(jobs)), errs: make([]error, len(jobs)), left: len(jobs), done: make(chan struct{})}
 	spread := int(p.next.Add(1))
 	all := make([]outJob, len(jobs))
-	out := make([]*outJob, 0, len(jobs))
 	var once []int
-	for i, j := range jobs {
-		if err := j.Validate(); err != nil {
-			req.errs[i] = err
-			continue
+	open := true
+	// The first go while the others are made ready.
+	for first := 0; first < len(jobs); first += maxBatch {
+		out := make([]*outJob, 0, min(maxBatch, len(jobs)-first))
+		ended := 0
+		for i := first; i < min(first+maxBatch, len(jobs)); i++ {
+			j := &jobs[i]
+			if err := j.Validate(); err != nil {
+				req.errs[i] = err
+				ended++
+				continue
+			}
+			req.receipts[i].Partition = p.partition(j, spread+i/64)
+			if j.IdempotencyKey != "" {
+				once = append(once, i)
+				ended++
+				continue
+			}
+			all[i] = outJob{req: req, index: i, encoded: encode(j)}
+			out = append(out, &all[i])
 		}
-		req.receipts[i].Partition = p.partition(j, spread+i/64)
-		if j.IdempotencyKey != "" {
-			once = append(once, i)
-			continue
-		}
-		all[i] = outJob{req: req, index: i, encoded: encode(j)}
-		out = append(out, &all[i])
-	}
-	if err := p.submit(req, out); err != nil {
-		return req.receipts, fill(req.errs, err)
+		open = p.submit(req, out, ended) && open
 	}
 	for _, i := range once {
+		if !open {
+			req.errs[i] = ErrClosed
+			continue
+		}
 		req.receipts[i], req.errs[i] = p.enqueueOnce(ctx, jobs[i], req.receipts[i].Partition)
 	}
-	if len(out) > 0 {
-		select {
-		case <-req.done:
-		case <-ctx.Done():
-			return p.abandon(ctx, req)
-		}
+	select {
+	case <-req.done:
+	case <-ctx.Done():
+		return p.abandon(ctx, req)
 	}
 	return req.receipts, anyError(req.errs)
-}
-
-func fill(errs []error, err error) []error {
-	for i := range errs {
-		if errs[i] == nil {
-			errs[i] = err
-		}
-	}
-	return errs
 }
 
 func anyError(errs []error) []error {
@@ -169,7 +168,7 @@ func (p *Producer) abandon(ctx context.Context, req *request) ([]job.Receipt, []
 }
 
 // partition of a job without a key is any; of one with an idempotency key, always the same.
-func (p *Producer) partition(j job.Job, spread int) int {
+func (p *Producer) partition(j *job.Job, spread int) int {
 	switch {
 	case j.Key != "":
 		return job.PartitionOf(j.Key, p.q.Partitions)
@@ -180,7 +179,7 @@ func (p *Producer) partition(j job.Job, spread int) int {
 	}
 }
 
-func encode(j job.Job) [3]string {
+func encode(j *job.Job) [3]string {
 	payload := string(j.Payload)
 	if payload == "" {
 		payload = "null"
@@ -189,7 +188,7 @@ func encode(j job.Job) [3]string {
 }
 
 func (p *Producer) enqueueOnce(ctx context.Context, j job.Job, partition int) (job.Receipt, error) {
-	e := encode(j)
+	e := encode(&j)
 	sum := sha256.Sum256([]byte(e[0] + "\x00" + e[1] + "\x00" + e[2]))
 	args := []any{partition, j.IdempotencyKey, hex.EncodeToString(sum[:16]), job.IdempotencyTTL.Milliseconds(), e[0], e[1], e[2], "", p.q.Partitions}
 	shard := p.s.shardOf(p.q, partition)
@@ -216,13 +215,21 @@ func (p *Producer) recreate(ctx context.Context) error {
 	return err
 }
 
-func (p *Producer) submit(req *request, out []*outJob) error {
+// submit puts jobs of a request into the queues. ended are others that need not be waited for. It
+// reports false if the producer is closed.
+func (p *Producer) submit(req *request, out []*outJob, ended int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closing {
-		return ErrClosed
+		for _, j := range out {
+			req.finish(j.index, job.Receipt{}, ErrClosed)
+		}
+		out = nil
 	}
-	req.left, req.jobs = len(out), out
+	req.jobs = append(req.jobs, out...)
+	if req.left -= ended; req.left == 0 && ended > 0 {
+		close(req.done)
+	}
 	for _, j := range out {
 		n := req.receipts[j.index].Partition
 		l := p.lanes[n]
@@ -237,7 +244,7 @@ func (p *Producer) submit(req *request, out []*outJob) error {
 		l.queue = append(l.queue, j)
 	}
 	p.signal()
-	return nil
+	return !p.closing
 }
 
 func (p *Producer) signal() {

@@ -2,7 +2,6 @@ package streams
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"unsafe"
 
@@ -27,22 +26,29 @@ type reply struct {
 
 // head takes a header: its kind and its number, -1 for null.
 func (r *reply) head() (kind byte, n int) {
-	line, rest, ok := strings.Cut(r.rest, "\r\n")
-	if !ok || line == "" {
-		r.fail()
-		return 0, 0
-	}
-	r.rest = rest
-	if line[0] == '_' {
+	s := r.rest
+	switch {
+	case strings.HasPrefix(s, "_\r\n"):
+		r.rest = s[3:]
 		return '_', -1
+	case len(s) >= 5 && s[1:5] == "-1\r\n":
+		r.rest = s[5:]
+		return s[0], -1
 	}
-	n, err := strconv.Atoi(line[1:])
-	if err != nil || n < -1 {
+	i := 1
+	for ; i < len(s) && i <= maxDigits && '0' <= s[i] && s[i] <= '9'; i++ {
+		n = 10*n + int(s[i]-'0')
+	}
+	if i == 1 || !strings.HasPrefix(s[min(i, len(s)):], "\r\n") {
 		r.fail()
 		return 0, 0
 	}
-	return line[0], n
+	r.rest = s[i+2:]
+	return s[0], n
 }
+
+// maxDigits is more than any length has, and less than a number overflows at.
+const maxDigits = 12
 
 func (r *reply) fail() { r.rest, r.bad = "", true }
 

@@ -31,9 +31,16 @@ func (p *Pool) park(it *Item) {
 	it.Tenure.Shard.end(it, job.Completion{Outcome: job.Parked})
 }
 
+// shedAfter is how long shed does not look again at what it has just looked at.
+const shedAfter = 10 * time.Millisecond
+
 // shed makes room in a full window: what waits behind a held key may have come before
 // the key was held. First the long queues, then all but the head of each.
 func (p *Pool) shed(t *Tenure, now time.Time) {
+	if now.Sub(t.shedAt) < shedAfter {
+		return
+	}
+	t.shedAt = now
 	for _, it := range t.items {
 		if it.state == parking {
 			return // room is on its way

@@ -116,9 +116,12 @@ func (p *Pool) ceased(it *Item) {
 	}
 }
 
+const itemBlock = 16
+
 // arrive takes entries into a tenure, in id order: claimed and new ones come through the
 // same door. What is held already is left alone.
 func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
+	var block []Item // made together; few enough that one that stays does not keep much
 	for i := range entries {
 		e := &entries[i]
 		if it := t.items[e.ID]; it != nil {
@@ -128,7 +131,12 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 		if t.LastRead.Less(e.ID) {
 			t.LastRead = e.ID
 		}
-		it := &Item{Tenure: t, Entry: *e}
+		if len(block) == 0 {
+			block = make([]Item, min(itemBlock, len(entries)-i))
+		}
+		it := &block[0]
+		block = block[1:]
+		it.Tenure, it.Entry = t, *e
 		t.items[e.ID] = it
 		p.bytes += len(e.Payload)
 		if e.Broken != "" {

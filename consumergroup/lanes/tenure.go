@@ -34,6 +34,7 @@ type Tenure struct {
 	passes int    // finished claims
 
 	brokenUntil time.Time   // the stream cannot be read: left out until then
+	shedAt      time.Time   // when shed last looked; zero: it is to look
 	closedAt    time.Time   // gate closed to hand over; zero: not
 	low         job.EntryID // the low-water mark when it was last looked for
 	above       int         // ends above an unmoved low-water mark
