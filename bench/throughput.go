@@ -19,7 +19,7 @@ const (
 	outstanding  = 20_000 // jobs handed in and not ended, at most
 	payloadBytes = 100
 	keyCount     = 10_000
-	submitBatch  = 500
+	submitBatch  = 2000
 	mostRounds   = 9
 	quiet        = 0.35 // CPUs that others may take while a sample counts
 )

@@ -3,6 +3,7 @@ package consumergroup
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -135,6 +136,7 @@ func (s *shard) turn(ctx context.Context) error {
 	s.hears()
 	if len(batch.Jobs) > 0 {
 		s.take(batch.Jobs)
+		runtime.Gosched() // a woken executor starts its job before the next read is made ready
 	}
 	return s.messages(ctx, batch.Control)
 }
