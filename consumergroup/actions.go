@@ -15,6 +15,10 @@ import (
 // the first job of the partition.
 const claimPageSize = 32
 
+// alongCount is how many new jobs of a partition a claim brings along at most: they must not
+// keep its own answer waiting.
+const alongCount = 16
+
 var errEvicted = errors.New("incarnation was evicted")
 
 // step feeds the participant events and does what it wants, until nothing is left.
@@ -112,7 +116,8 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 		}
 		return events
 	}
-	pages, errs := s.reader.Claim(ctx, tenures, cursors, claimPageSize)
+	pages, errs := s.claimPages(ctx, tenures, cursors)
+	defer s.along()
 	for i, a := range as {
 		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}
 		switch {
@@ -128,6 +133,27 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 		events[i] = out
 	}
 	return events
+}
+
+// claimPages asks for a page of each tenure, and for new jobs of what is open.
+func (s *shard) claimPages(ctx context.Context, tenures []job.Tenure, cursors []string) ([]job.ClaimPage, []error) {
+	parts, count := s.toRead()
+	return s.reader.Claim(ctx, tenures, cursors, claimPageSize, parts, min(count, alongCount))
+}
+
+// along takes in what a claim has brought along, before anything else is done: no tenure may
+// end between the reading and this. What was refused the next read finds out too.
+func (s *shard) along() {
+	s.w.mu.Lock()
+	s.lanes.ReadEnded()
+	s.w.mu.Unlock()
+	batch, err := s.reader.Along()
+	if err != nil {
+		s.unsure = s.unsure || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrUnavailable)
+		return
+	}
+	s.take(batch.Jobs)
+	s.news = append(s.news, batch.Control...)
 }
 
 // claimed takes a page in and reports whether the claim goes on.
@@ -164,7 +190,8 @@ func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.Parti
 		}
 		return events
 	}
-	pages, errs := s.reader.Claim(ctx, tenures, make([]string, len(tenures)), claimPageSize)
+	pages, errs := s.claimPages(ctx, tenures, make([]string, len(tenures)))
+	defer s.along()
 	for i, k := range tenures {
 		switch {
 		case errs[i] != nil:

@@ -169,7 +169,7 @@ func (f *fakeServer) Prepare(context.Context) (int, error)           { return 1,
 func (f *fakeServer) Member(job.MemberInfo, time.Duration) Member    { return f }
 func (f *fakeServer) Reader(int, string) Reader                      { return f }
 func (f *fakeServer) Reset(context.Context) error                    { return nil }
-func (f *fakeServer) Heard() []job.ControlEntry                      { return nil }
+func (f *fakeServer) Along() (job.ReadBatch, error)                  { return job.ReadBatch{}, nil }
 func (f *fakeServer) Close() error                                   { return nil }
 func (f *fakeServer) AckControl(context.Context, []string) error     { return nil }
 func (f *fakeServer) Snapshot(context.Context) (job.Snapshot, error) { return job.Snapshot{}, nil }
@@ -207,7 +207,7 @@ func (f *fakeServer) Read(_ context.Context, parts []int, _ int, _ time.Duration
 	return f.onRead(parts)
 }
 
-func (f *fakeServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int) ([]job.ClaimPage, []error) {
+func (f *fakeServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, _ []int, _ int) ([]job.ClaimPage, []error) {
 	return []job.ClaimPage{{Cursor: "0-0"}}, make([]error, len(ts))
 }
 

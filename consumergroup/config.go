@@ -127,9 +127,9 @@ type Decision struct {
 type Reader interface {
 	Reset(ctx context.Context) error
 	Read(ctx context.Context, parts []int, count int, block time.Duration) (job.ReadBatch, error)
-	Heard() []job.ControlEntry
+	Along() (job.ReadBatch, error)
 	History(ctx context.Context, partition int) ([]job.Entry, error)
-	Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int) ([]job.ClaimPage, []error)
+	Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int, also []int, each int) ([]job.ClaimPage, []error)
 	Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseAnswer, []error)
 	Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error)
 	Snapshot(ctx context.Context) (job.Snapshot, error)

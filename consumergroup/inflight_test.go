@@ -45,7 +45,7 @@ func (f *slowServer) Release(_ context.Context, ts []job.Tenure, running [][]job
 	return make([]job.ReleaseAnswer, len(ts)), []error{f.releaseErr}
 }
 
-func (f *slowServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int) ([]job.ClaimPage, []error) {
+func (f *slowServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, _ []int, _ int) ([]job.ClaimPage, []error) {
 	return make([]job.ClaimPage, len(ts)), []error{f.claimErr}
 }
 
@@ -218,5 +218,53 @@ func TestAGateOpensBeforeTheRecordsAreRead(t *testing.T) {
 	must(resize.MessageReceived{Message: gained})
 	if len(f.open) == 0 || !f.open[0] {
 		t.Errorf("the records were read with the gate open: %v, want so at once, and at least once", f.open)
+	}
+}
+
+// bringer answers claims, and brings jobs and messages along.
+type bringer struct {
+	*fakeServer
+	along job.ReadBatch
+	err   error
+	also  []int
+}
+
+func (f *bringer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, also []int, _ int) ([]job.ClaimPage, []error) {
+	f.also = also
+	return make([]job.ClaimPage, len(ts)), make([]error, len(ts))
+}
+
+func (f *bringer) Along() (job.ReadBatch, error) { return f.along, f.err }
+
+// Jobs of open partitions do not wait for the claim of another.
+func TestWhatAClaimBringsAlongIsTakenIn(t *testing.T) {
+	b := newBench(t, nil)
+	f := &bringer{fakeServer: b.fake, along: job.ReadBatch{
+		Jobs:    []job.PartitionEntries{{Partition: 0, Entries: []job.Entry{entry(1, "k")}}},
+		Control: []job.ControlEntry{{ID: "1-0", Fields: map[string]string{"type": "poke"}}},
+	}}
+	b.s.reader = f
+	b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}})
+	if len(f.also) != 1 || f.also[0] != 0 {
+		t.Errorf("asks for jobs of %v beside the claim, want partition 0", f.also)
+	}
+	b.mustStart(1)
+	if len(b.s.news) != 1 || b.s.unsure {
+		t.Errorf("%d messages are known, connection in doubt: %v", len(b.s.news), b.s.unsure)
+	}
+}
+
+// Jobs may have been handed out that nobody knows of.
+func TestWhatCameAlongUnknownPutsTheConnectionInDoubt(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		doubt bool
+	}{{job.ErrOutcomeUnknown, true}, {job.ErrUnavailable, true}, {job.ErrGroupGone, false}} {
+		b := newBench(t, nil)
+		b.s.reader = &bringer{fakeServer: b.fake, err: c.err}
+		b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}})
+		if b.s.unsure != c.doubt {
+			t.Errorf("%v: connection in doubt: %v", c.err, b.s.unsure)
+		}
 	}
 }

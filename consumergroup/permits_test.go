@@ -20,7 +20,7 @@ func (b *bench) block(n int, key string) {
 // silent answers no claim.
 type silent struct{ *fakeServer }
 
-func (silent) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int) ([]job.ClaimPage, []error) {
+func (silent) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, _ []int, _ int) ([]job.ClaimPage, []error) {
 	errs := make([]error, len(ts))
 	for i := range errs {
 		errs[i] = job.ErrOutcomeUnknown

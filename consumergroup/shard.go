@@ -34,9 +34,10 @@ type shard struct {
 	woken   bool      // something came up since it last looked
 	poked   bool      // and a poke is on its way
 
-	unsure bool          // reader goroutine only: the last read's outcome is unknown
-	gone   int           // reader goroutine only: consecutive reads that found a group gone
-	pokes  chan struct{} // capacity 1: asks the poker to write a poke
+	news   []job.ControlEntry // reader goroutine only: messages that claims have brought along
+	unsure bool               // reader goroutine only: the last read's outcome is unknown
+	gone   int                // reader goroutine only: consecutive reads that found a group gone
+	pokes  chan struct{}      // capacity 1: asks the poker to write a poke
 }
 
 // post hands the reader an event and wakes it.
@@ -120,8 +121,9 @@ func (s *shard) turn(ctx context.Context) error {
 	if err := s.unparkWanted(ctx); err != nil {
 		return err
 	}
-	if heard := s.reader.Heard(); len(heard) > 0 {
-		return s.messages(ctx, heard)
+	if news := s.news; len(news) > 0 {
+		s.news = nil
+		return s.messages(ctx, news)
 	}
 	parts, count := s.toRead()
 	if !s.startBlocking() {

@@ -19,7 +19,7 @@ func TestClaimInOrderPageByPage(t *testing.T) {
 		must(c.t, a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, ids[5], "2|0|0|s|e"))
 		// Permits lie between: the claim must step over runs of them and go on.
 		a.handTo(b, 0, 1, ids[10:40]...)
-		stale, errs := b.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 7)
+		stale, errs := b.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 7, nil, 16)
 		must(c.t, errs[0])
 		c.expect("a claim at another epoch is fenced", stale[0].Fenced, true)
 		pages := b.claimAll(0, 2, 7)

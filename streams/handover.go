@@ -15,7 +15,9 @@ import (
 // what is pending for the caller itself, of which it must hold nothing. Each answer has its own
 // error; after ErrOutcomeUnknown the marks of that page may be gone: Reset and History.
 // The first page of a pass is confirmed at the store's durability (else ErrUnconfirmed).
-func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int) ([]job.ClaimPage, []error) {
+// Messages, and new jobs of the partitions in also, come along, at most each of every stream:
+// see Along.
+func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int, also []int, each int) ([]job.ClaimPage, []error) {
 	calls := make([]*call, len(tenures))
 	for i, t := range tenures {
 		cursor := cursors[i]
@@ -25,12 +27,10 @@ func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 		calls[i] = &call{shard: r.shard, args: []any{r.inc, t.Partition, epochText(t.Epoch), cursor, count}}
 	}
 	how := pipeline{confirm: begins(cursors) && !r.s.opts.Durability.Memory()}
-	// Partitions come by the dozen, and more messages while the first ones' are claimed: they
-	// come along, and are there without a round trip.
-	ahead := redis.NewRawCmd(ctx, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", aheadCount, "STREAMS", r.inbox, ">")
-	how.last = func(p redis.Pipeliner) { _ = p.Process(ctx, ahead) } // queues it
+	along := redis.NewRawCmd(ctx, r.readArgs(also, each, -1)...)
+	how.last = func(p redis.Pipeliner) { _ = p.Process(ctx, along) } // queues it
 	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.claim, calls, how)
-	r.keepAhead(ahead)
+	r.along = along
 	pages, errs := make([]job.ClaimPage, len(calls)), make([]error, len(calls))
 	for i, k := range calls {
 		if errs[i] = k.err; k.err == nil {
@@ -40,27 +40,17 @@ func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 	return pages, errs
 }
 
-// aheadCount is how many messages a claim brings along at most.
-const aheadCount = 128
-
-// keepAhead takes in the messages that came along. Without an answer they are lost, as those
-// of any read are: the caller's change number shows it.
-func (r *Reader) keepAhead(cmd *redis.RawCmd) {
-	raw, err := cmd.Result()
-	if err != nil {
-		return
+// Along hands out what the last Claim has brought along: messages that came meanwhile, since
+// partitions are given by the dozen, and new jobs of the partitions it was told, which would
+// otherwise wait for the claim. It is to be called after each Claim. It does not block. Errors
+// as Read's.
+func (r *Reader) Along() (job.ReadBatch, error) {
+	cmd := r.along
+	r.along = nil
+	if cmd == nil {
+		return job.ReadBatch{}, nil
 	}
-	if b, err := r.batch(raw); err == nil {
-		r.ahead = append(r.ahead, b.Control...)
-	}
-}
-
-// Heard hands out the messages that claims have brought along since it was last called, in
-// order; they are older than what the next Read brings. It does not block.
-func (r *Reader) Heard() []job.ControlEntry {
-	heard := r.ahead
-	r.ahead = nil
-	return heard
+	return r.readBatch(cmd.Result())
 }
 
 func (r *Reader) claimPage(p int, v []any) job.ClaimPage {

@@ -28,10 +28,10 @@ type Reader struct {
 	client *redis.Client
 	conn   *redis.Conn
 	connID int64
-	server string             // the process that answers; "": it does not tell
-	seen   []string           // control messages to acknowledge with the next read
-	ahead  []job.ControlEntry // messages that claims brought along, for Heard
-	doomed []int64            // connections to that process that were given up and are not known to be ended
+	server string        // the process that answers; "": it does not tell
+	seen   []string      // control messages to acknowledge with the next read
+	along  *redis.RawCmd // what the last claim has brought along
+	doomed []int64       // connections to that process that were given up and are not known to be ended
 
 	fields []string          // of one entry, used again for the next
 	types  map[string]string // of jobs, as they are
@@ -162,6 +162,10 @@ func (s *Store) dedicated(ctx context.Context, shard string) (*redis.Client, err
 // go-redis sends less than 1 ms as 0); a negative block does not wait. Cancelling ctx
 // does not end a blocked read: write to the control stream, or Close.
 func (r *Reader) Read(ctx context.Context, parts []int, count int, block time.Duration) (job.ReadBatch, error) {
+	return r.readBatch(r.doRead(ctx, r.readArgs(parts, count, block)))
+}
+
+func (r *Reader) readArgs(parts []int, count int, block time.Duration) []any {
 	args := make([]any, 0, 12+2*len(parts))
 	args = append(args, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", count)
 	if block >= 0 {
@@ -174,7 +178,11 @@ func (r *Reader) Read(ctx context.Context, parts []int, count int, block time.Du
 	for range len(parts) + 1 {
 		args = append(args, ">")
 	}
-	raw, err := r.doRead(ctx, args)
+	return args
+}
+
+// readBatch is what a read brought.
+func (r *Reader) readBatch(raw []byte, err error) (job.ReadBatch, error) {
 	var batch job.ReadBatch
 	if err == nil {
 		batch, err = r.batch(raw)

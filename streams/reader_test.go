@@ -2,8 +2,6 @@ package streams
 
 import (
 	"errors"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -131,35 +129,50 @@ func TestEntriesOfOthers(t *testing.T) {
 	})
 }
 
-// What was told while a claim was under way comes along with its answer, each once and in
-// order, and is acknowledged as any message.
-func TestAClaimBringsMessagesAlong(t *testing.T) {
-	eachCrew(t, Queue{Partitions: 1}, func(c *crew) {
+// What was told while a claim was under way comes along with its answer, and new jobs of open
+// partitions; each once and in order.
+func TestAClaimBringsAlongWhatCameMeanwhile(t *testing.T) {
+	eachCrew(t, Queue{Partitions: 2}, func(c *crew) {
 		a := c.join("a.1")
 		c.give(a)
 		r := a.readers[0]
 		must1(r.Read(c.ctx, nil, 10, -1))(c.t) // what it was given
-		c.expect("before", len(r.Heard()), 0)
+		c.expect("before", must1(r.Along())(c.t), job.ReadBatch{})
 		poke := func() { must(c.t, a.member.Poke(c.ctx, 0)) }
 		poke()
 		poke()
-		_, errs := r.Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 10)
+		key := "k"
+		p := job.PartitionOf(key, 2)
+		ids := c.add(3, key)
+		_, errs := r.Claim(c.ctx, []job.Tenure{{Partition: 1 - p, Epoch: 1}}, []string{""}, 10, []int{p}, 2)
 		must(c.t, errs[0])
 		poke()
-		heard := r.Heard()
-		c.expect("along", len(heard), 2)
-		c.expect("twice", len(r.Heard()), 0)
-		b := must1(r.Read(c.ctx, nil, 10, -1))(c.t)
-		c.expect("after", len(b.Control), 1)
-		all := append(heard, b.Control...)
-		if !slices.IsSortedFunc(all, func(x, y job.ControlEntry) int { return strings.Compare(x.ID, y.ID) }) {
-			c.t.Errorf("not in order: %v", all)
-		}
-		for _, e := range all {
+		along := must1(r.Along())(c.t)
+		c.expect("messages along", len(along.Control), 2)
+		c.expect("jobs along", idsOf(along.Jobs[0].Entries), ids[:2])
+		c.expect("twice", must1(r.Along())(c.t), job.ReadBatch{})
+		b := must1(r.Read(c.ctx, []int{p}, 10, -1))(c.t)
+		c.expect("messages after", len(b.Control), 1)
+		c.expect("jobs after", idsOf(b.Jobs[0].Entries), ids[2:])
+		for _, e := range append(along.Control, b.Control...) {
 			must(c.t, r.AckControl(c.ctx, []string{e.ID}))
 		}
 		must1(r.Read(c.ctx, nil, 10, -1))(c.t)
 		pending := must1(c.raw.XPending(c.ctx, inboxKey(c.s.shard(c.q, 0), "a.1"), "a.1").Result())(c.t)
-		c.expect("not acknowledged", pending.Count, 1) // what it was given
+		c.expect("not acknowledged", pending.Count, 2) // what it was given
+	})
+}
+
+// A claim whose answer was lost may have brought jobs along that nobody knows of.
+func TestWhatCameAlongMayBeUnknown(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a := c.join("a.1")
+		c.give(a)
+		must(c.t, a.readers[0].Close())
+		_, errs := a.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 10, []int{0}, 2)
+		_, err := a.readers[0].Along()
+		if errs[0] == nil || !errors.Is(err, job.ErrOutcomeUnknown) && !errors.Is(err, job.ErrUnavailable) {
+			c.t.Errorf("claim: %v, along: %v", errs[0], err)
+		}
 	})
 }
