@@ -37,7 +37,8 @@ type Tenure struct {
 	shedAt      time.Time   // when shed last looked; zero: it is to look
 	closedAt    time.Time   // gate closed to hand over; zero: not
 	low         job.EntryID // the low-water mark when it was last looked for
-	above       int         // ends above an unmoved low-water mark
+	above       int         // ends since then
+	pinned      bool        // it had not moved then since it was looked for before
 }
 
 // Lane is the FIFO of one key: one job runs at a time.
@@ -119,7 +120,7 @@ func (t *Tenure) Gate() bool { return t.gate }
 
 // Pinned reports whether one old entry keeps the low-water mark where it is, so that
 // looking for it with every batch of ends would be in vain.
-func (t *Tenure) Pinned() bool { return t.above > 512 }
+func (t *Tenure) Pinned() bool { return t.pinned }
 
 func (t *Tenure) lane(key string) *Lane {
 	l := t.lanes[key]
@@ -211,10 +212,12 @@ func (t *Tenure) block(id job.EntryID, key string) {
 	}
 }
 
-// noteMark counts ends while one old entry keeps the low-water mark where it is. It looks
-// for the mark after so many ends only.
+// markEvery is after how many ends of a partition its low-water mark is looked for.
+const markEvery = 256
+
+// noteMark looks now and then whether one old entry keeps the low-water mark where it is.
 func (t *Tenure) noteMark(n int) {
-	if t.above += n; !t.Pinned() {
+	if t.above += n; t.above < markEvery {
 		return
 	}
 	low := t.LastRead
@@ -223,7 +226,6 @@ func (t *Tenure) noteMark(n int) {
 			low = id
 		}
 	}
-	if low != t.low {
-		t.low, t.above = low, 0
-	}
+	t.pinned = low == t.low
+	t.low, t.above = low, 0
 }
