@@ -41,8 +41,10 @@ type ringOf struct {
 type ringSpec struct {
 	url         string
 	partitions  int
-	workers     int // to begin with
-	concurrency int // of each
+	shards      int    // 0: one
+	redisMode   string // empty: one server
+	workers     int    // to begin with
+	concurrency int    // of each
 	mode        string
 	durability  job.Durability
 	handler     handlers.Func
@@ -52,6 +54,9 @@ type ringSpec struct {
 func (s ringSpec) common() configs.Common {
 	c := configs.DefaultCommon()
 	c.Redis, c.Durability = s.url, s.durability
+	if s.redisMode != "" {
+		c.RedisMode = s.redisMode
+	}
 	return c
 }
 
@@ -63,7 +68,7 @@ func openRing(ctx context.Context, spec ringSpec) (*ringOf, error) {
 	}
 	r := &ringOf{spec: spec, store: s, now: make(chan struct{})}
 	r.ended, r.stop = context.WithCancelCause(ctx)
-	if r.queue, err = s.CreateQueue(ctx, streams.Queue{Name: queueName, Partitions: spec.partitions}); err != nil {
+	if r.queue, err = s.CreateQueue(ctx, streams.Queue{Name: queueName, Partitions: spec.partitions, Shards: max(1, spec.shards)}); err != nil {
 		r.close()
 		return nil, fmt.Errorf("bench: %w", err)
 	}

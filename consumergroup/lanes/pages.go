@@ -78,6 +78,7 @@ func (s *Shard) page(t *Tenure, cursor string, page *job.ClaimPage, now time.Tim
 		to, _ = job.ParseEntryID(page.Cursor)
 	}
 	left := t.setPermits(page.Permits, from, to)
+	t.shedAt = time.Time{} // other keys may be held up now
 	s.pool.arrive(t, page.Entries, now)
 	for _, key := range freed {
 		if l := t.lanes[key]; l != nil && t.blocked[key] == 0 {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -98,6 +99,39 @@ func Cluster(t testing.TB, extraArgs ...string) []*Server {
 	for _, s := range servers[3:] {
 		wait(t, "a replica has caught up", func() bool {
 			return strings.Contains(ctl(s.Addr(), "INFO", "replication"), "master_link_status:up")
+		})
+	}
+	return servers
+}
+
+// Primaries starts a Redis Cluster of n primaries without replicas that hold an equal part of
+// the given keys' slots each.
+func Primaries(t testing.TB, n int, keys ...string) []*Server {
+	t.Helper()
+	servers, buses := make([]*Server, n), make([]string, n)
+	for i := range servers {
+		buses[i] = strconv.Itoa(port(t))
+		servers[i] = Real(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", buses[i])
+		ctl(servers[i].Addr(), "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+	}
+	slots := make([]int, len(keys))
+	for i, key := range keys {
+		slots[i], _ = strconv.Atoi(strings.TrimSpace(ctl(servers[0].Addr(), "CLUSTER", "KEYSLOT", key)))
+	}
+	slices.Sort(slots)
+	first := 0
+	for i, s := range servers {
+		last := 16383
+		if i < n-1 {
+			last = slots[(i+1)*len(slots)/n-1]
+		}
+		ctl(s.Addr(), "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last))
+		first = last + 1
+		ctl(servers[(i+1)%n].Addr(), "CLUSTER", "MEET", "127.0.0.1", strings.TrimPrefix(s.Addr(), "127.0.0.1:"), buses[i])
+	}
+	for _, s := range servers {
+		wait(t, "the cluster is whole", func() bool {
+			return strings.Contains(ctl(s.Addr(), "CLUSTER", "INFO"), "cluster_state:ok") && strings.Count(ctl(s.Addr(), "CLUSTER", "NODES"), "connected") == n
 		})
 	}
 	return servers
