@@ -82,8 +82,12 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction,
 		}
 	}
 	s.startOpened()
+	// Until the records are read it is not known which tenures go on, as after a failover: no
+	// new job is read under them.
+	s.reading = due || later
 	events := append(s.release(ctx, releases), s.claim(ctx, claims)...)
 	events = append(events, s.unblock(ctx, unblocks)...)
+	s.reading = false
 	if due || later && len(events) == 0 {
 		more, err := s.readRecords(ctx)
 		if err != nil {
@@ -135,9 +139,15 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 	return events
 }
 
-// claimPages asks for a page of each tenure, and for new jobs of what is open.
+// claimPages asks for a page of each tenure, and for messages and new jobs of what is open.
 func (s *shard) claimPages(ctx context.Context, tenures []job.Tenure, cursors []string) ([]job.ClaimPage, []error) {
-	parts, count := s.toRead()
+	var parts []int
+	count := alongCount
+	if !s.reading {
+		if parts, count = s.toRead(); len(parts) == 0 {
+			count = alongCount
+		}
+	}
 	return s.reader.Claim(ctx, tenures, cursors, claimPageSize, parts, min(count, alongCount))
 }
 

@@ -268,3 +268,29 @@ func TestWhatCameAlongUnknownPutsTheConnectionInDoubt(t *testing.T) {
 		}
 	}
 }
+
+// After a failover the records may have ended every tenure: a look at the pending lists that
+// comes with the reading of the records brings no new jobs along.
+func TestNothingComesAlongWhileTheRecordsAreToBeRead(t *testing.T) {
+	b := newBench(t, nil)
+	f := &bringer{fakeServer: b.fake}
+	b.s.reader = f
+	claim := resize.ClaimPartition{Part: 1, Epoch: 1, First: true}
+	for _, c := range []struct {
+		actions []resize.ParticipantAction
+		due     bool
+		along   int
+	}{
+		{[]resize.ParticipantAction{claim}, false, 1},
+		{[]resize.ParticipantAction{claim, resize.ReadRecords{}}, false, 0},
+		{[]resize.ParticipantAction{claim}, true, 0},
+	} {
+		f.also = nil
+		if _, _, err := b.s.perform(t.Context(), c.actions, c.due); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.also) != c.along {
+			t.Errorf("%v, records due: %v: asks for jobs of %v", c.actions, c.due, f.also)
+		}
+	}
+}

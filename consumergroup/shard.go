@@ -34,10 +34,11 @@ type shard struct {
 	woken   bool      // something came up since it last looked
 	poked   bool      // and a poke is on its way
 
-	news   []job.ControlEntry // reader goroutine only: messages that claims have brought along
-	unsure bool               // reader goroutine only: the last read's outcome is unknown
-	gone   int                // reader goroutine only: consecutive reads that found a group gone
-	pokes  chan struct{}      // capacity 1: asks the poker to write a poke
+	news    []job.ControlEntry // reader goroutine only: messages that claims have brought along
+	reading bool               // reader goroutine only: the records are to be read, now or in the next round
+	unsure  bool               // reader goroutine only: the last read's outcome is unknown
+	gone    int                // reader goroutine only: consecutive reads that found a group gone
+	pokes   chan struct{}      // capacity 1: asks the poker to write a poke
 }
 
 // post hands the reader an event and wakes it.

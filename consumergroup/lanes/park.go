@@ -73,6 +73,7 @@ func byKey(a, b *Lane) int { return cmp.Compare(a.Key, b.Key) }
 func (p *Pool) parkedNow(it *Item, now time.Time) {
 	l := it.lane
 	p.forget(it)
+	it.Tenure.shedAt = time.Time{} // more may have to make room
 	set := l.parked
 	set.left++
 	if i := slices.Index(set.flight, it.Entry.ID); i >= 0 {

@@ -116,12 +116,18 @@ func (p *Pool) ceased(it *Item) {
 	}
 }
 
-const itemBlock = 16
+// Entries with small payloads are made in blocks: an item that stays keeps those of its block
+// in memory, which held payloads do not count.
+const (
+	itemBlock    = 16
+	blockPayload = 1 << 10
+)
 
 // arrive takes entries into a tenure, in id order: claimed and new ones come through the
 // same door. What is held already is left alone.
 func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
-	var block []Item // made together; few enough that one that stays does not keep much
+	t.shedAt = time.Time{} // a key may be held up now
+	var block []Item       // made together; few enough that one that stays does not keep much
 	for i := range entries {
 		e := &entries[i]
 		if it := t.items[e.ID]; it != nil {
@@ -131,11 +137,16 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 		if t.LastRead.Less(e.ID) {
 			t.LastRead = e.ID
 		}
-		if len(block) == 0 {
+		var it *Item
+		switch {
+		case len(e.Payload) > blockPayload:
+			it = new(Item)
+		case len(block) == 0:
 			block = make([]Item, min(itemBlock, len(entries)-i))
+			fallthrough
+		default:
+			it, block = &block[0], block[1:]
 		}
-		it := &block[0]
-		block = block[1:]
 		it.Tenure, it.Entry = t, *e
 		t.items[e.ID] = it
 		p.bytes += len(e.Payload)
