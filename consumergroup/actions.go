@@ -15,9 +15,9 @@ import (
 // the first job of the partition.
 const claimPageSize = 32
 
-// alongCount is how many new jobs of a partition a claim brings along at most: they must not
-// keep its own answer waiting.
-const alongCount = 16
+// alongCount is how many messages, and new jobs of a partition, a claim brings along at most:
+// they must not keep its own answer waiting.
+const alongCount = 32
 
 var errEvicted = errors.New("incarnation was evicted")
 
@@ -84,10 +84,9 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction,
 	s.startOpened()
 	// Until the records are read it is not known which tenures go on, as after a failover: no
 	// new job is read under them.
-	s.reading = due || later
-	events := append(s.release(ctx, releases), s.claim(ctx, claims)...)
-	events = append(events, s.unblock(ctx, unblocks)...)
-	s.reading = false
+	jobs := !due && !later
+	events := append(s.release(ctx, releases), s.claim(ctx, claims, jobs)...)
+	events = append(events, s.unblock(ctx, unblocks, jobs)...)
 	if due || later && len(events) == 0 {
 		more, err := s.readRecords(ctx)
 		if err != nil {
@@ -98,8 +97,8 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction,
 	return events, later, nil
 }
 
-// claim takes over pages of pending jobs.
-func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.ParticipantEvent {
+// claim takes over pages of pending jobs. jobs: it may bring new ones along.
+func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool) []resize.ParticipantEvent {
 	if len(as) == 0 {
 		return nil
 	}
@@ -120,7 +119,7 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 		}
 		return events
 	}
-	pages, errs := s.claimPages(ctx, tenures, cursors)
+	pages, errs := s.claimPages(ctx, tenures, cursors, jobs)
 	defer s.along()
 	for i, a := range as {
 		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}
@@ -139,16 +138,14 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition) []resize.
 	return events
 }
 
-// claimPages asks for a page of each tenure, and for messages and new jobs of what is open.
-func (s *shard) claimPages(ctx context.Context, tenures []job.Tenure, cursors []string) ([]job.ClaimPage, []error) {
-	var parts []int
-	count := alongCount
-	if !s.reading {
-		if parts, count = s.toRead(); len(parts) == 0 {
-			count = alongCount
-		}
+// claimPages asks for a page of each tenure, for messages, and for new jobs of what is open if
+// jobs is true.
+func (s *shard) claimPages(ctx context.Context, tenures []job.Tenure, cursors []string, jobs bool) ([]job.ClaimPage, []error) {
+	parts, each := s.toRead()
+	if !jobs {
+		parts = nil
 	}
-	return s.reader.Claim(ctx, tenures, cursors, claimPageSize, parts, min(count, alongCount))
+	return s.reader.Claim(ctx, tenures, cursors, claimPageSize, parts, min(each, alongCount))
 }
 
 // along takes in what a claim has brought along, before anything else is done: no tenure may
@@ -181,7 +178,7 @@ func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
 // answer did, a whole pass of claims will: the hint does not come again. While a call is
 // unanswered no page can tell, as for claim. Before the first page nothing is looked for:
 // that page tells.
-func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.ParticipantEvent {
+func (s *shard) unblock(ctx context.Context, as []resize.Unblock, jobs bool) []resize.ParticipantEvent {
 	var tenures []job.Tenure
 	s.w.mu.Lock()
 	for _, a := range as {
@@ -200,7 +197,7 @@ func (s *shard) unblock(ctx context.Context, as []resize.Unblock) []resize.Parti
 		}
 		return events
 	}
-	pages, errs := s.claimPages(ctx, tenures, make([]string, len(tenures)))
+	pages, errs := s.claimPages(ctx, tenures, make([]string, len(tenures)), jobs)
 	defer s.along()
 	for i, k := range tenures {
 		switch {

@@ -2,6 +2,7 @@ package consumergroup
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -168,7 +169,7 @@ func TestUnansweredHandoversAreUnknown(t *testing.T) {
 		}
 	}
 	b.s.unsure = false
-	for _, ev := range b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}}) {
+	for _, ev := range b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}}, true) {
 		if a := ev.(resize.ClaimAnswered); a.Outcome != resize.ClaimUnknown || !b.s.unsure {
 			t.Errorf("claim: %+v, connection in doubt: %v", a, b.s.unsure)
 		}
@@ -244,7 +245,7 @@ func TestWhatAClaimBringsAlongIsTakenIn(t *testing.T) {
 		Control: []job.ControlEntry{{ID: "1-0", Fields: map[string]string{"type": "poke"}}},
 	}}
 	b.s.reader = f
-	b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}})
+	b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}}, true)
 	if len(f.also) != 1 || f.also[0] != 0 {
 		t.Errorf("asks for jobs of %v beside the claim, want partition 0", f.also)
 	}
@@ -262,7 +263,7 @@ func TestWhatCameAlongUnknownPutsTheConnectionInDoubt(t *testing.T) {
 	}{{job.ErrOutcomeUnknown, true}, {job.ErrUnavailable, true}, {job.ErrGroupGone, false}} {
 		b := newBench(t, nil)
 		b.s.reader = &bringer{fakeServer: b.fake, err: c.err}
-		b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}})
+		b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}}, true)
 		if b.s.unsure != c.doubt {
 			t.Errorf("%v: connection in doubt: %v", c.err, b.s.unsure)
 		}
@@ -292,5 +293,34 @@ func TestNothingComesAlongWhileTheRecordsAreToBeRead(t *testing.T) {
 		if len(f.also) != c.along {
 			t.Errorf("%v, records due: %v: asks for jobs of %v", c.actions, c.due, f.also)
 		}
+	}
+}
+
+// acker notes which messages were acknowledged.
+type acker struct {
+	*fakeServer
+	ids []string
+}
+
+func (f *acker) AckControl(_ context.Context, ids []string) error {
+	f.ids = append(f.ids, ids...)
+	return nil
+}
+
+func TestMessagesThatCameAlongAreObeyedFirst(t *testing.T) {
+	b := newBench(t, nil)
+	f := &acker{fakeServer: b.fake}
+	b.s.reader = f
+	poke := func(id string) job.ControlEntry {
+		return job.ControlEntry{ID: id, Fields: map[string]string{"type": "poke"}}
+	}
+	b.s.news = []job.ControlEntry{poke("1-0"), poke("2-0")}
+	for _, entries := range [][]job.ControlEntry{{poke("3-0")}, nil} {
+		if err := b.s.messages(t.Context(), entries); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(f.ids, []string{"1-0", "2-0", "3-0"}) {
+		t.Errorf("obeyed in the order %v", f.ids)
 	}
 }

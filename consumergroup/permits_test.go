@@ -34,7 +34,7 @@ func TestALookAtADrainerWithoutAnAnswerIsRepeated(t *testing.T) {
 	b := newBench(t, nil)
 	b.block(1, "a")
 	b.s.reader = silent{b.fake}
-	evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}})
+	evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}}, true)
 	if len(evs) != 1 || !b.s.unsure {
 		t.Fatalf("%d events, connection in doubt: %v; want one that looks again, and a new connection", len(evs), b.s.unsure)
 	}

@@ -34,11 +34,10 @@ type shard struct {
 	woken   bool      // something came up since it last looked
 	poked   bool      // and a poke is on its way
 
-	news    []job.ControlEntry // reader goroutine only: messages that claims have brought along
-	reading bool               // reader goroutine only: the records are to be read, now or in the next round
-	unsure  bool               // reader goroutine only: the last read's outcome is unknown
-	gone    int                // reader goroutine only: consecutive reads that found a group gone
-	pokes   chan struct{}      // capacity 1: asks the poker to write a poke
+	news   []job.ControlEntry // reader goroutine only: messages that claims have brought along
+	unsure bool               // reader goroutine only: the last read's outcome is unknown
+	gone   int                // reader goroutine only: consecutive reads that found a group gone
+	pokes  chan struct{}      // capacity 1: asks the poker to write a poke
 }
 
 // post hands the reader an event and wakes it.
@@ -122,9 +121,8 @@ func (s *shard) turn(ctx context.Context) error {
 	if err := s.unparkWanted(ctx); err != nil {
 		return err
 	}
-	if news := s.news; len(news) > 0 {
-		s.news = nil
-		return s.messages(ctx, news)
+	if len(s.news) > 0 {
+		return s.messages(ctx, nil)
 	}
 	parts, count := s.toRead()
 	if !s.startBlocking() {
@@ -194,8 +192,11 @@ func (s *shard) take(jobs []job.PartitionEntries) {
 	}
 }
 
-// messages decodes control entries and lets the participant act on them.
+// messages decodes control entries, those first that claims have brought along, and lets the
+// participant act on them.
 func (s *shard) messages(ctx context.Context, entries []job.ControlEntry) error {
+	entries = append(s.news, entries...)
+	s.news = nil
 	if len(entries) == 0 {
 		return nil
 	}

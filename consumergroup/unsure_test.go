@@ -14,14 +14,14 @@ func TestNothingIsClaimedWhileACallIsUnanswered(t *testing.T) {
 	b.block(1, "a")
 	b.arrive(entry(2, "a"))
 	claim := func() resize.ClaimAnswered {
-		return b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}})[0].(resize.ClaimAnswered)
+		return b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}}, true)[0].(resize.ClaimAnswered)
 	}
 	b.s.reader = silent{b.fake}
 	if a := claim(); a.Outcome != resize.ClaimUnknown {
 		t.Fatalf("a claim without an answer: %+v", a)
 	}
 	b.s.reader = b.fake // nothing is marked, and there is no permit
-	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}}); len(evs) != 1 {
+	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}}, true); len(evs) != 1 {
 		t.Errorf("%d events of a look, want one that looks again", len(evs))
 	}
 	b.mustNotStart()
@@ -36,9 +36,9 @@ func TestNothingIsClaimedWhileACallIsUnanswered(t *testing.T) {
 func TestNothingIsLookedForBeforeTheFirstPage(t *testing.T) {
 	b := newBench(t, nil)
 	b.s.reader = silent{b.fake}
-	b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 7, Epoch: 3, First: true}})
+	b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 7, Epoch: 3, First: true}}, true)
 	b.s.unsure = false // the connection was made anew, and the partition is on its way out
-	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 7, Epoch: 3, ID: "1-0"}}); len(evs) != 0 || b.s.unsure {
+	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 7, Epoch: 3, ID: "1-0"}}, true); len(evs) != 0 || b.s.unsure {
 		t.Errorf("%d events, unsure %v: the store was asked", len(evs), b.s.unsure)
 	}
 }

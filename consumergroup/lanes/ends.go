@@ -119,9 +119,8 @@ func (p *Pool) PutBack(it *Item, now time.Time) {
 	}
 	p.ceased(it)
 	it.state, it.Run = waiting, nil
-	t.shedAt = time.Time{} // the key may be held up from now on
 	if t.leftOut {
-		t.Shard.host.Wake()
+		t.Shard.host.Wake() // the key may be held up from now on: see shed
 	}
 	if l := it.lane; l != nil {
 		l.busy = nil

@@ -17,14 +17,10 @@ type pace struct {
 	budget int // what came of the count before
 }
 
-// keepPace looks at the count, if it is time to.
-func (p *Pool) keepPace(now time.Time) {
+// readBudget is how many entries a read may bring now.
+func (p *Pool) readBudget(now time.Time) int {
 	if took := now.Sub(p.pace.since); took >= paceAfter {
 		p.pace = pace{since: now, budget: int(float64(p.pace.ended) * float64(heldFor) / float64(took))}
 	}
-}
-
-// readBudget is how many entries a read may bring.
-func (p *Pool) readBudget() int {
 	return max(p.limits.ReadBudget, min(p.pace.budget, p.limits.MostBudget))
 }

@@ -19,7 +19,7 @@ func TestWhatIsHeldFollowsThePace(t *testing.T) {
 		if _, count := b.s.ToRead(b.now); count != min(c.budget/2, 128) {
 			t.Errorf("after %d ends in 20 ms a read brings %d, want %d", c.ended, count, min(c.budget/2, 128))
 		}
-		if got := b.p.readBudget(); got != c.budget {
+		if got := b.p.readBudget(b.now); got != c.budget {
 			t.Errorf("after %d ends in 20 ms the budget is %d, want %d", c.ended, got, c.budget)
 		}
 	}

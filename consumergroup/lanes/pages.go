@@ -78,7 +78,6 @@ func (s *Shard) page(t *Tenure, cursor string, page *job.ClaimPage, now time.Tim
 		to, _ = job.ParseEntryID(page.Cursor)
 	}
 	left := t.setPermits(page.Permits, from, to)
-	t.shedAt = time.Time{} // other keys may be held up now
 	s.pool.arrive(t, page.Entries, now)
 	for _, key := range freed {
 		if l := t.lanes[key]; l != nil && t.blocked[key] == 0 {
@@ -113,6 +112,9 @@ func (l *Limits) window(budget, open int) int {
 	return max(min(l.Window, budget/max(open, 1)), min(l.Window, minWindow))
 }
 
+// mostOfEach is how much a read asks of one partition at most.
+const mostOfEach = 128
+
 // ToRead chooses the partitions with room for new jobs, and how much to ask of each. Until
 // ReadEnded the others are watched: Host.Wake tells when one has room again.
 func (s *Shard) ToRead(now time.Time) (parts []int, count int) {
@@ -123,12 +125,11 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int) {
 		}
 	}
 	if open == 0 {
-		return nil, 1
+		return nil, mostOfEach // messages alone
 	}
-	s.pool.keepPace(now)
-	budget := s.pool.readBudget()
+	budget := s.pool.readBudget(now)
 	window := s.pool.limits.window(budget, open)
-	count = max(1, min(128, budget/open, window/2))
+	count = max(1, min(mostOfEach, budget/open, window/2))
 	full := s.pool.bytes >= s.pool.limits.HeldBytes
 	parts = make([]int, 0, open)
 	for _, t := range s.tenures {
@@ -136,7 +137,7 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int) {
 			continue
 		}
 		if full || t.stalled > 0 || window-len(t.items) < count {
-			t.leftOut = true
+			t.leftOut, t.roomAt = true, window-count
 			s.pool.shed(t, now)
 			continue
 		}
@@ -161,7 +162,7 @@ func (s *Shard) LeaveOut(part int, until time.Time) {
 
 // roomMade wakes the reader if a partition that was left out of the read has room again.
 func (s *Shard) roomMade(t *Tenure) {
-	if t.leftOut && len(t.items) <= s.pool.limits.window(s.pool.readBudget(), len(s.tenures))/2 && s.pool.bytes < s.pool.limits.HeldBytes {
+	if t.leftOut && len(t.items) <= t.roomAt && s.pool.bytes < s.pool.limits.HeldBytes {
 		t.leftOut = false
 		s.host.Wake()
 	}

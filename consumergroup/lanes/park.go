@@ -31,16 +31,9 @@ func (p *Pool) park(it *Item) {
 	it.Tenure.Shard.end(it, job.Completion{Outcome: job.Parked})
 }
 
-// shedAfter is how long shed does not look again at what it has just looked at.
-const shedAfter = 10 * time.Millisecond
-
 // shed makes room in a full window: what waits behind a held key may have come before
 // the key was held. First the long queues, then all but the head of each.
 func (p *Pool) shed(t *Tenure, now time.Time) {
-	if now.Sub(t.shedAt) < shedAfter {
-		return
-	}
-	t.shedAt = now
 	for _, it := range t.items {
 		if it.state == parking {
 			return // room is on its way
@@ -73,7 +66,6 @@ func byKey(a, b *Lane) int { return cmp.Compare(a.Key, b.Key) }
 func (p *Pool) parkedNow(it *Item, now time.Time) {
 	l := it.lane
 	p.forget(it)
-	it.Tenure.shedAt = time.Time{} // more may have to make room
 	set := l.parked
 	set.left++
 	if i := slices.Index(set.flight, it.Entry.ID); i >= 0 {

@@ -126,8 +126,7 @@ const (
 // arrive takes entries into a tenure, in id order: claimed and new ones come through the
 // same door. What is held already is left alone.
 func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
-	t.shedAt = time.Time{} // a key may be held up now
-	var block []Item       // made together; few enough that one that stays does not keep much
+	var block []Item // made together; few enough that one that stays does not keep much
 	for i := range entries {
 		e := &entries[i]
 		if it := t.items[e.ID]; it != nil {
@@ -137,15 +136,12 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 		if t.LastRead.Less(e.ID) {
 			t.LastRead = e.ID
 		}
-		var it *Item
-		switch {
-		case len(e.Payload) > blockPayload:
-			it = new(Item)
-		case len(block) == 0:
+		if len(block) == 0 {
 			block = make([]Item, min(itemBlock, len(entries)-i))
-			fallthrough
-		default:
-			it, block = &block[0], block[1:]
+		}
+		it := &block[0]
+		if block = block[1:]; len(e.Payload) > blockPayload {
+			it = new(Item)
 		}
 		it.Tenure, it.Entry = t, *e
 		t.items[e.ID] = it

@@ -19,6 +19,7 @@ type Tenure struct {
 	over    bool // dropped or released: nothing of it starts any more
 	lost    bool // dropped: its runs are not ours to finish either
 	leftOut bool // a read is under way without it, because its window was full
+	roomAt  int  // leftOut: it has room when it holds so few
 	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
 
 	items   map[job.EntryID]*Item // all that is held: waiting, running, unanswered
@@ -34,7 +35,6 @@ type Tenure struct {
 	passes int    // finished claims
 
 	brokenUntil time.Time   // the stream cannot be read: left out until then
-	shedAt      time.Time   // when shed last looked; zero: it is to look
 	closedAt    time.Time   // gate closed to hand over; zero: not
 	low         job.EntryID // the low-water mark when it was last looked for
 	above       int         // ends since then

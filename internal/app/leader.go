@@ -237,7 +237,7 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 			pause(ctx, 200*time.Millisecond)
 		}
-		if slices.ContainsFunc(entries, calls) {
+		if slices.ContainsFunc(entries, callsForLook) {
 			select {
 			case news <- struct{}{}:
 			default:
@@ -249,8 +249,8 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 	}
 }
 
-// calls reports whether a message calls for a look. A plan does not: who wrote it looks anyway.
-func calls(e job.ControlEntry) bool {
+// callsForLook reports whether a message calls for a look. A plan does not: who wrote it looks anyway.
+func callsForLook(e job.ControlEntry) bool {
 	return e.Fields["type"] != string(resize.TypeSync) || e.Fields["phase"] != resize.Stopping.String()
 }
 
