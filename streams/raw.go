@@ -87,7 +87,7 @@ func (r *Reader) batch(raw []byte) (job.ReadBatch, error) {
 	if raw[0] == '-' || raw[0] == '!' {
 		return b, answerError(errorText(string(raw)))
 	}
-	w := reply{rest: unsafe.String(unsafe.SliceData(raw), len(raw))} // nobody writes to raw any more
+	w := reply{rest: unsafe.String(unsafe.SliceData(raw), len(raw))} // nobody writes to raw meanwhile
 	n := w.array()
 	if w.bad {
 		return b, errForm

@@ -28,6 +28,7 @@ type Reader struct {
 	client *redis.Client
 	conn   *redis.Conn
 	connID int64
+	tap    *tap          // of conn; nil: it has none
 	server string        // the process that answers; "": it does not tell
 	seen   []string      // control messages to acknowledge with the next read
 	along  *redis.RawCmd // what the last claim has brought along
@@ -53,7 +54,8 @@ func (r *Reader) Reset(ctx context.Context) error {
 	if err := r.s.CheckDurability(ctx); err != nil {
 		return err
 	}
-	client, err := r.s.dedicated(ctx, r.shard)
+	var tapped taps
+	client, err := r.s.dedicated(ctx, r.shard, &tapped)
 	if err != nil {
 		return wrap("connect reader", err)
 	}
@@ -70,6 +72,7 @@ func (r *Reader) Reset(ctx context.Context) error {
 		_ = client.Close()
 		return wrap("connect reader", err)
 	}
+	r.tap = tapped.get()
 	old, oldID := r.swap(client, conn, id)
 	before := r.server
 	r.server = server
@@ -129,8 +132,9 @@ func (r *Reader) Close() error {
 	return r.client.Close()
 }
 
-// dedicated is a client of one connection to the node that holds the shard.
-func (s *Store) dedicated(ctx context.Context, shard string) (*redis.Client, error) {
+// dedicated is a client of one connection to the node that holds the shard. tapped, if not
+// nil, gets the connection, unless Sentinel is asked where to connect.
+func (s *Store) dedicated(ctx context.Context, shard string, tapped *taps) (*redis.Client, error) {
 	uo, err := universal(s.opts)
 	if err != nil {
 		return nil, err
@@ -145,13 +149,16 @@ func (s *Store) dedicated(ctx context.Context, shard string) (*redis.Client, err
 			return nil, err
 		}
 		uo.Addrs = []string{node.Options().Addr}
-		return redis.NewClient(uo.Simple()), nil
 	default:
 		if s.opts.Mode == "sentinel" {
 			return redis.NewFailoverClient(uo.Failover()), nil
 		}
-		return redis.NewClient(uo.Simple()), nil
 	}
+	o := uo.Simple()
+	if tapped != nil {
+		tapped.through(o)
+	}
+	return redis.NewClient(o), nil
 }
 
 // Read waits up to block for messages and jobs: at most count of each partition. It
@@ -265,16 +272,24 @@ func (r *Reader) AckControl(_ context.Context, ids []string) error {
 }
 
 // doRead sends a read, and before it in the same round trip what AckControl was told. An
-// error reply is in the answer too.
+// error reply is in the answer too. The answer is good until the next read.
 func (r *Reader) doRead(ctx context.Context, args []any) ([]byte, error) {
-	if len(r.seen) == 0 {
-		return r.conn.DoRaw(ctx, args...).Result()
-	}
-	p := r.conn.Pipeline()
-	p.XAck(ctx, r.inbox, r.inc, r.seen...)
 	cmd := redis.NewRawCmd(ctx, args...)
-	_ = p.Process(ctx, cmd) // queues it
-	r.seen = r.seen[:0]
-	_, _ = p.Exec(ctx) // each command keeps its own error
-	return cmd.Result()
+	if r.tap != nil {
+		r.tap.arm(min(len(r.seen), 1))
+	}
+	if len(r.seen) == 0 {
+		_ = r.conn.Process(ctx, cmd)
+	} else {
+		p := r.conn.Pipeline()
+		p.XAck(ctx, r.inbox, r.inc, r.seen...)
+		_ = p.Process(ctx, cmd) // queues it
+		r.seen = r.seen[:0]
+		_, _ = p.Exec(ctx) // each command keeps its own error
+	}
+	raw, err := cmd.Result()
+	if r.tap == nil {
+		return raw, err
+	}
+	return r.tap.disarm(), err
 }
