@@ -14,6 +14,7 @@
 local me, ttl, journal, call = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4]
 local count = tonumber(ARGV[5])
 local at = 6 + count
+local some_parked = false -- in any of the partitions
 local function next_arg()
   at = at + 1
   return ARGV[at - 1]
@@ -38,6 +39,7 @@ local function park(p, id, key)
     redis.call('LINSERT', list, 'BEFORE', pivot, id)
   end
   redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^(%d+)'), key)
+  some_parked = true
 end
 
 local function effects(p, id, o, epoch)
@@ -95,10 +97,12 @@ local function trim(p, stream)
     local ms, seq = string.match(last, '^(%d+)-(%d+)$')
     mark = #seq < 16 and ms .. '-' .. string.format('%.0f', tonumber(seq) + 1) or last
   end
-  local parked = redis.call('ZRANGE', K .. 'parked:' .. p, 0, 0, 'WITHSCORES')
-  if parked[2] then
-    local first = string.format('%.0f', tonumber(parked[2])) .. '-0'
-    if below(first, mark) then mark = first end
+  if some_parked then
+    local parked = redis.call('ZRANGE', K .. 'parked:' .. p, 0, 0, 'WITHSCORES')
+    if parked[2] then
+      local first = string.format('%.0f', tonumber(parked[2])) .. '-0'
+      if below(first, mark) then mark = first end
+    end
   end
   redis.call('XTRIM', stream, 'MINID', '=', mark)
 end
@@ -113,15 +117,17 @@ if call ~= '' and member(me) then
   redis.call('HSET', K .. 'calls', me, call)
 end
 
-local out = {}
+local out, parked = {}, {}
+for i = 1, count do parked[i] = K .. 'parked:' .. ARGV[5 + i] end
+some_parked = redis.call('EXISTS', unpack(parked)) > 0
 local records = redis.call('HMGET', K .. 'owner', unpack(ARGV, 6, 5 + count))
 for i = 1, count do
-  local p, epoch, pinned, n = ARGV[5 + i], next_arg(), next_arg(), tonumber(next_arg())
+  local p, epoch, pinned, n = ARGV[5 + i], next_arg(), next_arg() == '1', tonumber(next_arg())
   local stream = K .. 'jobs:' .. p
   local own = records[i] == me .. ' ' .. epoch
-  local owner, oe
-  if records[i] then owner, oe = string.match(records[i], '^(%S+) (%d+)$') end
-  local letters, gone = {}, {}
+  local owner, oe = me, epoch
+  if not own then owner, oe = string.match(records[i] or '', '^(%S+) (%d+)$') end
+  local letters, gone = {}, nil
   if own and not journal then
     local letter = 'O'
     for first = at, at + n - 1, 1000 do
@@ -129,7 +135,7 @@ for i = 1, count do
       if type(acked) == 'table' then letter = 'U' end
     end
     letters[1] = string.rep(letter, n)
-    if letter == 'O' and pinned == '1' then gone = {unpack(ARGV, at, at + n - 1)} end
+    if letter == 'O' and pinned then gone = {unpack(ARGV, at, at + n - 1)} end
     at = at + n
   else
     for _ = 1, n do
@@ -149,14 +155,15 @@ for i = 1, count do
     else
       local l = finish_one(p, stream, owner, oe, own and me or me .. '@' .. epoch, not own, epoch, o)
       letters[#letters + 1] = l
-      if l == 'O' and (o.outcome == 'C' or o.outcome == 'X') then gone[#gone + 1] = o.id end
+      if pinned and l == 'O' and (o.outcome == 'C' or o.outcome == 'X') then
+        gone = gone or {}
+        gone[#gone + 1] = o.id
+      end
     end
   end
   if own then
-    if pinned == '1' then
-      for first = 1, #gone, 1000 do
-        redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
-      end
+    for first = 1, gone and #gone or 0, 1000 do
+      redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
     end
     trim(p, stream)
   end
