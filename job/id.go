@@ -68,6 +68,24 @@ func (id ID) String() string {
 	return string(id.Entry.Append(b))
 }
 
+// IDsFrom are the ids of n jobs that were added one after the other in one ms, as String
+// has them. They share memory.
+func IDsFrom(first ID, n int) []string {
+	all := make([]byte, 0, n*(len(first.String())+1))
+	ends := make([]int, n)
+	for i := range n {
+		all = append(strconv.AppendInt(all, int64(first.Partition), 10), '-')
+		all = EntryID{Ms: first.Entry.Ms, Seq: first.Entry.Seq + uint64(i)}.Append(all)
+		ends[i] = len(all)
+	}
+	text, from := string(all), 0
+	ids := make([]string, n)
+	for i, to := range ends {
+		ids[i], from = text[from:to], to
+	}
+	return ids
+}
+
 // ParseID reads what String wrote; anything else is an ErrInvalid.
 func ParseID(s string) (ID, error) {
 	a, b, ok := strings.Cut(s, "-")

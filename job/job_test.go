@@ -165,3 +165,17 @@ func FuzzParseID(f *testing.F) {
 		}
 	})
 }
+
+func TestIDsFromCountUp(t *testing.T) {
+	first := ID{Partition: 7, Entry: EntryID{Ms: 1795391093405, Seq: 97}}
+	ids := IDsFrom(first, 5)
+	for i, got := range ids {
+		want := ID{Partition: 7, Entry: EntryID{Ms: first.Entry.Ms, Seq: 97 + uint64(i)}}.String()
+		if got != want {
+			t.Errorf("id %d: %s, want %s", i, got, want)
+		}
+	}
+	if len(ids) != 5 || len(IDsFrom(first, 0)) != 0 {
+		t.Errorf("%d ids of 5", len(ids))
+	}
+}

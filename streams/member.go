@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -191,9 +192,9 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	for i := range batches {
 		args = append(args, batches[i].Partition)
 	}
-	ids := make([]string, 0, ends)
+	ids := idTexts{all: make([]byte, 0, ends*mostIDText), texts: make([]string, 0, ends)}
 	for i := range batches {
-		args, ids = m.ackArgs(args, ids, &batches[i])
+		args = m.ackArgs(args, &ids, &batches[i])
 	}
 	if failpoint.Enabled && buries(batches) {
 		failpoint.Hit(failpoint.W13)
@@ -235,9 +236,25 @@ func buries(batches []job.PartitionAcks) bool {
 	return false
 }
 
-// ackArgs adds the arguments of one partition. ids has room for all ends: what has no value
-// of its own is passed by pointer, as a string in an interface is copied to the heap.
-func (m *Member) ackArgs(args []any, ids []string, b *job.PartitionAcks) ([]any, []string) {
+// idTexts are ids as arguments: their texts are one piece of memory, with room for all, and
+// they are passed by pointer, as a string in an interface is copied to the heap.
+type idTexts struct {
+	all   []byte
+	texts []string
+}
+
+// mostIDText is how long the text of an id may be.
+const mostIDText = 20 + 1 + 20
+
+func (t *idTexts) add(id job.EntryID) *string {
+	from := len(t.all)
+	t.all = id.Append(t.all)
+	t.texts = append(t.texts, unsafe.String(&t.all[from], len(t.all)-from)) // nobody writes there again
+	return &t.texts[len(t.texts)-1]
+}
+
+// ackArgs adds the arguments of one partition. ids has room for all ends.
+func (m *Member) ackArgs(args []any, ids *idTexts, b *job.PartitionAcks) []any {
 	pinned := ""
 	if b.Pinned {
 		pinned = "1"
@@ -248,8 +265,7 @@ func (m *Member) ackArgs(args []any, ids []string, b *job.PartitionAcks) ([]any,
 	plain := 0
 	for i := range b.Completions {
 		if c := &b.Completions[i]; c.Plain() && !m.q.Journal {
-			ids = append(ids, c.ID.String())
-			args = append(args, &ids[len(ids)-1])
+			args = append(args, ids.add(c.ID))
 			plain++
 		}
 	}
@@ -264,9 +280,9 @@ func (m *Member) ackArgs(args []any, ids []string, b *job.PartitionAcks) ([]any,
 		if c.HasRetry {
 			retry = "1"
 		}
-		args = append(args, string(rune(c.Outcome)), c.ID.String(), c.Attempt, c.Key, c.Type, c.Data, retry)
+		args = append(args, string(rune(c.Outcome)), ids.add(c.ID), c.Attempt, c.Key, c.Type, c.Data, retry)
 	}
-	return args, ids
+	return args
 }
 
 // answers brings the script's letters, plain ends first, into the caller's order.

@@ -249,9 +249,9 @@ func (p *Producer) settle(b *outBatch, err error, answer string) bool {
 	}
 	switch {
 	case err == nil:
+		ids := job.IDsFrom(job.ID{Partition: b.partition, Entry: first}, len(b.jobs))
 		for i, j := range b.jobs {
-			id := job.ID{Partition: b.partition, Entry: job.EntryID{Ms: first.Ms, Seq: first.Seq + uint64(i)}}
-			j.req.finish(j.index, job.Receipt{ID: id.String(), Partition: b.partition}, nil)
+			j.req.finish(j.index, job.Receipt{ID: ids[i], Partition: b.partition}, nil)
 		}
 		p.lanes[b.partition].retry = nil
 		return true

@@ -129,12 +129,11 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 	var block []Item // made together; few enough that one that stays does not keep much
 	for i := range entries {
 		e := &entries[i]
-		if it := t.items[e.ID]; it != nil {
+		if t.LastRead.Less(e.ID) {
+			t.LastRead = e.ID // nothing later is held
+		} else if it := t.items[e.ID]; it != nil {
 			it.again = it.flight
 			continue
-		}
-		if t.LastRead.Less(e.ID) {
-			t.LastRead = e.ID
 		}
 		if len(block) == 0 {
 			block = make([]Item, min(itemBlock, len(entries)-i))
@@ -143,7 +142,7 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 		if block = block[1:]; len(e.Payload) > blockPayload {
 			it = new(Item)
 		}
-		it.Tenure, it.Entry = t, *e
+		it.Tenure, it.Entry, it.held = t, *e, true
 		t.items[e.ID] = it
 		p.bytes += len(e.Payload)
 		if e.Broken != "" {
@@ -233,7 +232,7 @@ func (p *Pool) offer(it *Item, now time.Time) {
 func (p *Pool) Ring(now time.Time) (time.Time, bool) {
 	for len(p.alarms) > 0 && !p.alarms[0].at.After(now) {
 		it := heap.Pop(&p.alarms).(alarm).item
-		if it.state == waiting && it.Tenure.items[it.Entry.ID] == it {
+		if it.state == waiting && it.held {
 			p.awake(it, now)
 		}
 	}
@@ -253,7 +252,8 @@ func (p *Pool) drop(it *Item) {
 }
 
 func (p *Pool) forget(it *Item) {
-	if it.Tenure.items[it.Entry.ID] == it {
+	if it.held {
+		it.held = false
 		delete(it.Tenure.items, it.Entry.ID)
 		p.bytes -= len(it.Entry.Payload)
 	}

@@ -88,6 +88,7 @@ type Item struct {
 	state  state
 	since  time.Time // of running
 	slot   int       // in its shard's list of runs
+	held   bool      // it is among its tenure's items
 	flight bool      // its end was sent and is not answered
 	again  bool      // it was delivered once more meanwhile: the end may have come before
 	permit bool      // a release named it as running: its entry may be under this incarnation's permit
