@@ -22,6 +22,7 @@ type bench struct {
 	ends   []ended
 	events []resize.ParticipantEvent
 	wakes  int
+	quiets int
 	alarms int
 }
 
@@ -35,7 +36,7 @@ func (b *bench) Broken(*Item) job.Completion     { return job.Completion{Outcome
 func (b *bench) Tell(ev resize.ParticipantEvent) { b.events = append(b.events, ev) }
 func (b *bench) Wake()                           { b.wakes++ }
 func (b *bench) Ready()                          {}
-func (b *bench) Quiet()                          {}
+func (b *bench) Quiet()                          { b.quiets++ }
 func (b *bench) Alarm()                          { b.alarms++ }
 
 func newBench(t testing.TB, tune func(*Limits)) *bench {

@@ -21,7 +21,7 @@ func (p *Pool) Finished(it *Item, c job.Completion) {
 	it.Run = nil
 	if p.alone == it {
 		p.alone = nil
-		p.crew.Quiet()
+		p.quiet()
 	}
 	it.Tenure.Shard.end(it, c)
 }

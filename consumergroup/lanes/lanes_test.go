@@ -109,12 +109,31 @@ func TestASuspectRunsAlone(t *testing.T) {
 	b.mustNotStart()
 	b.complete(one)
 	b.mustNotStart()
+	if b.quiets != 0 {
+		t.Error("everybody was woken while a job ran beside the suspect")
+	}
 	b.complete(two)
+	if b.quiets == 0 {
+		t.Error("nobody was woken for the suspect")
+	}
 	three := b.mustStart(3)
 	b.arrive(entry(4, "d"))
 	b.mustNotStart()
+	b.quiets = 0
 	b.complete(three)
+	if b.quiets == 0 {
+		t.Error("nobody was woken when the suspect had ended")
+	}
 	b.complete(b.mustStart(4))
+}
+
+func TestNobodyIsWokenWhereNothingWaits(t *testing.T) {
+	b := newBench(t, nil)
+	b.arrive(entry(1, "a"))
+	b.complete(b.mustStart(1))
+	if b.quiets != 0 {
+		t.Errorf("everybody was woken %d times for nothing", b.quiets)
+	}
 }
 
 func TestAClosedGateIsIdleAlsoAfterAFailedAttempt(t *testing.T) {

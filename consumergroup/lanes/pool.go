@@ -21,7 +21,7 @@ type Limits struct {
 // its shards, and may not call back.
 type Crew interface {
 	Ready() // one more job may start
-	Quiet() // nothing runs, or a job that ran alone has ended: look again
+	Quiet() // nothing runs, or a job that ran alone has ended, and others wait: look again
 	Alarm() // an alarm was set that is earlier than all others
 }
 
@@ -112,6 +112,13 @@ func (p *Pool) ceased(it *Item) {
 		p.alone = nil
 	}
 	if p.runs == 0 {
+		p.quiet()
+	}
+}
+
+// quiet has everybody look again who may start what waits.
+func (p *Pool) quiet() {
+	if !p.ready.empty() {
 		p.crew.Quiet()
 	}
 }
