@@ -28,34 +28,35 @@ func (p *Pool) park(it *Item) {
 	}
 	l.parked.flight = append(l.parked.flight, it.Entry.ID)
 	it.state = parking
+	it.Tenure.parking++
 	it.Tenure.Shard.end(it, job.Completion{Outcome: job.Parked})
 }
 
 // shed makes room in a full window: what waits behind a held key may have come before
 // the key was held. First the long queues, then all but the head of each.
 func (p *Pool) shed(t *Tenure, now time.Time) {
-	for _, it := range t.items {
-		if it.state == parking {
-			return // room is on its way
+	if t.parking > 0 {
+		return // room is on its way
+	}
+	var held []*Lane
+	keep := 1
+	for _, l := range t.lanes {
+		if len(l.queue) > 1 && l.held(now) {
+			held = append(held, l)
+			if len(l.queue) > p.limits.ParkBeyond {
+				keep = p.limits.ParkBeyond
+			}
 		}
 	}
-	for _, keep := range []int{p.limits.ParkBeyond, 1} {
-		var long []*Lane
-		for _, l := range t.lanes {
-			if len(l.queue) > keep && l.held(now) {
-				long = append(long, l)
-			}
+	slices.SortFunc(held, byKey)
+	for _, l := range held {
+		if len(l.queue) <= keep {
+			continue
 		}
-		slices.SortFunc(long, byKey)
-		for _, l := range long {
-			rest := l.queue[keep:]
-			l.queue = l.queue[:keep:keep]
-			for _, it := range rest {
-				p.park(it)
-			}
-		}
-		if len(long) > 0 {
-			return
+		rest := l.queue[keep:]
+		l.queue = l.queue[:keep:keep]
+		for _, it := range rest {
+			p.park(it)
 		}
 	}
 }

@@ -261,6 +261,9 @@ func (p *Pool) drop(it *Item) {
 func (p *Pool) forget(it *Item) {
 	if it.held {
 		it.held = false
+		if it.state == parking {
+			it.Tenure.parking--
+		}
 		delete(it.Tenure.items, it.Entry.ID)
 		p.bytes -= len(it.Entry.Payload)
 	}

@@ -20,6 +20,7 @@ type Tenure struct {
 	lost    bool // dropped: its runs are not ours to finish either
 	leftOut bool // a read is under way without it, because its window was full
 	roomAt  int  // leftOut: it has room when it holds so few
+	parking int  // items on the way to be set aside
 	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
 
 	items   map[job.EntryID]*Item // all that is held: waiting, running, unanswered
