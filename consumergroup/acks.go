@@ -3,6 +3,7 @@ package consumergroup
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"ringmaster/consumergroup/lanes"
@@ -99,6 +100,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // answers NotPending. While it is unanswered every lane in it stays busy.
 func (s *shard) flush(ctx context.Context, batch []ended) {
 	groups := s.group(batch)
+	defer func() { // what they refer to is not kept alive
+		clear(s.completions)
+		clear(s.items)
+	}()
 	if s.flushGroups(ctx, groups) || ctx.Err() != nil {
 		return
 	}
@@ -120,7 +125,7 @@ type ackGroup struct {
 	items []*lanes.Item
 }
 
-// group sorts a batch by tenure.
+// group sorts a batch by tenure. The groups' memory is used again for the next batch.
 func (s *shard) group(batch []ended) []ackGroup {
 	var groups []ackGroup
 	at := map[*lanes.Tenure]int{}
@@ -134,7 +139,8 @@ func (s *shard) group(batch []ended) []ackGroup {
 		}
 		groups[n].size++
 	}
-	completions, items := make([]job.Completion, len(batch)), make([]*lanes.Item, len(batch))
+	completions, items := slices.Grow(s.completions[:0], len(batch)), slices.Grow(s.items[:0], len(batch))
+	s.completions, s.items = completions[:len(batch)], items[:len(batch)]
 	from := 0
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()

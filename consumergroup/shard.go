@@ -34,6 +34,9 @@ type shard struct {
 	woken   bool      // something came up since it last looked
 	poked   bool      // and a poke is on its way
 
+	completions []job.Completion // acker goroutine only: memory of a batch, used again for the next
+	items       []*lanes.Item    // likewise
+
 	news   []job.ControlEntry // reader goroutine only: messages that claims have brought along
 	unsure bool               // reader goroutine only: the last read's outcome is unknown
 	gone   int                // reader goroutine only: consecutive reads that found a group gone

@@ -78,9 +78,13 @@ func (r *reply) bulk() string {
 	return s
 }
 
-// batch reads the reply to XREADGROUP.
+// batch reads the reply to XREADGROUP. Its entries are good until the next one.
 func (r *Reader) batch(raw []byte) (job.ReadBatch, error) {
 	var b job.ReadBatch
+	clear(r.entries) // their payloads are not kept alive
+	if r.entries = r.entries[:0]; cap(r.entries) > mostEntries {
+		r.entries = nil
+	}
 	if len(raw) == 0 {
 		return b, errForm
 	}
@@ -150,9 +154,8 @@ func (r *reply) control() []job.ControlEntry {
 // jobs takes the rows of a partition. A row without fields was deleted meanwhile; it is
 // left out.
 func (r *Reader) jobs(w *reply, p int) []job.Entry {
-	n := max(w.array(), 0)
-	out := make([]job.Entry, 0, min(n, 1024))
-	for ; n > 0 && !w.bad; n-- {
+	first := len(r.entries)
+	for n := w.array(); n > 0 && !w.bad; n-- {
 		if w.array() != 2 {
 			w.fail()
 		}
@@ -163,10 +166,10 @@ func (r *Reader) jobs(w *reply, p int) []job.Entry {
 			r.fields = append(r.fields, w.bulk())
 		}
 		if ok && left >= 0 && !w.bad {
-			out = append(out, r.kept(job.DecodeEntry(id, r.fields, p, r.q.Partitions)))
+			r.entries = append(r.entries, r.kept(job.DecodeEntry(id, r.fields, p, r.q.Partitions)))
 		}
 	}
-	return out
+	return r.entries[first:len(r.entries):len(r.entries)]
 }
 
 // kept copies what an entry has of the reply. Types are few: one copy of each serves all.
@@ -190,6 +193,9 @@ func (r *Reader) kept(e job.Entry) job.Entry {
 	e.Type = known
 	return e
 }
+
+// mostEntries have their place in memory kept for the next read.
+const mostEntries = 8192
 
 // mostTypes are kept; then they are collected anew.
 const mostTypes = 1024
