@@ -192,7 +192,7 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	for i := range batches {
 		args = append(args, batches[i].Partition)
 	}
-	ids := idTexts{all: make([]byte, 0, ends*mostIDText), texts: make([]string, 0, ends)}
+	ids := idTexts{texts: make([]string, 0, ends)}
 	for i := range batches {
 		args = m.ackArgs(args, &ids, &batches[i])
 	}
@@ -236,17 +236,22 @@ func buries(batches []job.PartitionAcks) bool {
 	return false
 }
 
-// idTexts are ids as arguments: their texts are one piece of memory, with room for all, and
-// they are passed by pointer, as a string in an interface is copied to the heap.
+// idTexts are ids as arguments: many texts are in one piece of memory, and they are passed by
+// pointer, as a string in an interface is copied to the heap. texts has room for all.
 type idTexts struct {
 	all   []byte
 	texts []string
 }
 
-// mostIDText is how long the text of an id may be.
-const mostIDText = 20 + 1 + 20
+const (
+	idPiece    = 4 << 10
+	mostIDText = 20 + 1 + 20 // bytes of the longest
+)
 
 func (t *idTexts) add(id job.EntryID) *string {
+	if cap(t.all)-len(t.all) < mostIDText {
+		t.all = make([]byte, 0, idPiece)
+	}
 	from := len(t.all)
 	t.all = id.Append(t.all)
 	t.texts = append(t.texts, unsafe.String(&t.all[from], len(t.all)-from)) // nobody writes there again
