@@ -103,7 +103,9 @@ func (w *Worker) mark(it *lanes.Item) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	it.Prior.NotBefore = time.Now().Add(200 * time.Millisecond)
+	later := *it.Prior
+	later.NotBefore = time.Now().Add(200 * time.Millisecond)
+	it.Prior = &later
 	w.pool.PutBack(it, time.Now())
 	return false
 }
@@ -126,7 +128,8 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completio
 		return w.dead(it, d.Attempts, d.Error)
 	case job.Failed:
 		w.deps.Log.Warn("attempt failed", "job_id", w.id(it), "type", it.Entry.Type, "attempt", it.Attempt, "error", d.Error, "retry_in", d.NotBefore.Sub(now).Round(time.Millisecond))
-		it.Prior = w.deps.Policy.Before(d.Record)
+		prior := w.deps.Policy.Before(d.Record)
+		it.Prior = &prior
 		return job.Completion{Outcome: job.Failed, Data: d.Record}
 	default:
 		return job.Completion{Outcome: job.HandBack}

@@ -109,7 +109,8 @@ func (b *bench) finish(it *Item) { b.p.Finished(it, job.Completion{Outcome: job.
 
 // fail ends a run with a failed attempt that is not answered yet.
 func (b *bench) fail(it *Item) {
-	it.Prior = b.before("wait")
+	prior := b.before("wait")
+	it.Prior = &prior
 	b.p.Finished(it, job.Completion{Outcome: job.Failed, Data: "wait"})
 }
 

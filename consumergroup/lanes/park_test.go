@@ -3,7 +3,6 @@ package lanes
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"ringmaster/job"
 )
@@ -33,7 +32,7 @@ func (b *bench) readerTurn(unpark func(n int) job.UnparkPage) {
 
 func (b *bench) wakeAll() {
 	for _, it := range b.ten.items {
-		it.Prior.NotBefore = time.Time{}
+		it.Prior = &Prior{}
 	}
 	b.p.dispatchAll(b.ten, b.now)
 }

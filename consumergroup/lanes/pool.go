@@ -31,6 +31,7 @@ type Pool struct {
 	before func(record string) Prior
 	crew   Crew
 
+	fresh  Prior         // of a job without a past
 	ready  fifo[*Tenure] // those with ready items, each once
 	alarms alarms
 	alone  *Item // a suspect that runs alone
@@ -149,7 +150,7 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 		if block = block[1:]; len(e.Payload) > blockPayload {
 			it = new(Item)
 		}
-		it.Tenure, it.Entry, it.held = t, *e, true
+		it.Tenure, it.Entry, it.Prior, it.held = t, *e, &p.fresh, true
 		t.items[e.ID] = it
 		p.bytes += len(e.Payload)
 		if e.Broken != "" {
@@ -159,7 +160,8 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 			continue
 		}
 		if e.Retry != "" {
-			it.Prior = p.before(e.Retry)
+			prior := p.before(e.Retry)
+			it.Prior = &prior
 		}
 		if e.Key == "" {
 			p.offer(it, now)

@@ -80,7 +80,7 @@ type Run interface{ End(cause error) }
 type Item struct {
 	Tenure  *Tenure
 	Entry   job.Entry
-	Prior   Prior
+	Prior   *Prior    // never nil, and not to be written to: all new jobs share one
 	Attempt int       // the one under way, from 1; 0 before the first
 	Run     Run       // nil unless it runs
 	Fence   job.Fence // of Run

@@ -35,7 +35,8 @@ func (a *attempt) end(how job.Outcome) {
 	if how == job.Failed {
 		r := recovery.RetryRecord{Attempts: it.Prior.Attempts + 1, Crashes: it.Prior.Crashes, NotBefore: k.e.time().Add(k.e.backoff())}
 		c.Data = r.String()
-		it.Prior = before(c.Data)
+		prior := before(c.Data)
+		it.Prior = &prior
 	}
 	k.atWork--
 	k.pool.Finished(it, c)
