@@ -71,7 +71,12 @@ func (id ID) String() string {
 // IDsFrom are the ids of n jobs that were added one after the other in one ms, as String
 // has them. They share memory.
 func IDsFrom(first ID, n int) []string {
-	all := make([]byte, 0, n*(len(first.String())+1))
+	if n == 1 {
+		return []string{first.String()}
+	}
+	last := first
+	last.Entry.Seq += uint64(n)
+	all := make([]byte, 0, n*len(last.String()))
 	ends := make([]int, n)
 	for i := range n {
 		all = append(strconv.AppendInt(all, int64(first.Partition), 10), '-')

@@ -258,6 +258,19 @@ func TestParkedJobsAreNotTrimmed(t *testing.T) {
 	})
 }
 
+// The call that parks a partition's first job trims it too, when nothing is pending any more.
+func TestTheCallThatParksDoesNotTrimWhatItParked(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a := c.give(c.join("a.1"))
+		ids := c.add(2, "k")
+		a.read(0)
+		c.expect("end and park", a.ack(0, 1, done(ids[0]), park(ids[1], "k")), "OO")
+		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
+		must(c.t, err)
+		c.expect("unparked", idsOf(page.Entries), ids[1:])
+	})
+}
+
 func TestMark(t *testing.T) {
 	eachCrew(t, Queue{}, func(c *crew) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")

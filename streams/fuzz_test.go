@@ -124,3 +124,24 @@ func TestReadReply(t *testing.T) {
 		}
 	}
 }
+
+// A read's memory is used again by the next one; what was copied out of its entries is not.
+func TestReadsShareNothingWithWhatWasTaken(t *testing.T) {
+	reply := func(id, payload string) []byte {
+		return []byte("*1\r\n*2\r\n$6\r\njobs:0\r\n*1\r\n*2\r\n$3\r\n" + id + "\r\n*6\r\n$4\r\ntype\r\n$1\r\nt\r\n$3\r\nkey\r\n$1\r\nk\r\n$7\r\npayload\r\n$3\r\n" + payload + "\r\n")
+	}
+	r := &Reader{q: Queue{Partitions: 1}, inbox: "inbox"}
+	first := reply("1-0", "111")
+	b, err := r.batch(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := b.Jobs[0].Entries[0]
+	copy(first, reply("2-0", "222")) // the connection's memory is used again too
+	if b, err = r.batch(reply("2-0", "222")); err != nil || string(b.Jobs[0].Entries[0].Payload) != "222" {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	if taken.ID.String() != "1-0" || taken.Type != "t" || taken.Key != "k" || string(taken.Payload) != "111" {
+		t.Errorf("what was taken is now %+v", taken)
+	}
+}

@@ -250,7 +250,8 @@ const (
 
 func (t *idTexts) add(id job.EntryID) *string {
 	if cap(t.all)-len(t.all) < mostIDText {
-		t.all = make([]byte, 0, idPiece)
+		left := cap(t.texts) - len(t.texts)
+		t.all = make([]byte, 0, max(mostIDText, min(idPiece, 24*left)))
 	}
 	from := len(t.all)
 	t.all = id.Append(t.all)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,9 +73,6 @@ var ErrRecounted = errors.New("queue has another number of partitions now")
 // store's durability asks for have confirmed it.
 // The wait ends with ctx. Jobs with an idempotency key go one by one.
 func (p *Producer) Enqueue(ctx context.Context, jobs ...job.Job) ([]job.Receipt, []error) {
-	if len(jobs) > 0 && !slices.ContainsFunc(jobs, func(j job.Job) bool { return j.IdempotencyKey != "" }) {
-		return p.enqueueRun(ctx, jobs)
-	}
 	// Runs of one kind one after the other: a key may have jobs of both.
 	var receipts []job.Receipt
 	var errs []error
@@ -84,6 +80,9 @@ func (p *Producer) Enqueue(ctx context.Context, jobs ...job.Job) ([]job.Receipt,
 	for first, i := 0, 1; i <= len(jobs); i++ {
 		if i < len(jobs) && (jobs[i].IdempotencyKey == "") == (jobs[first].IdempotencyKey == "") {
 			continue
+		}
+		if i-first == len(jobs) {
+			return p.enqueueRun(ctx, jobs)
 		}
 		r, e := p.enqueueRun(ctx, jobs[first:i])
 		receipts = append(receipts, r...)

@@ -81,10 +81,7 @@ func (r *reply) bulk() string {
 // batch reads the reply to XREADGROUP. Its entries are good until the next one.
 func (r *Reader) batch(raw []byte) (job.ReadBatch, error) {
 	var b job.ReadBatch
-	clear(r.entries) // their payloads are not kept alive
-	if r.entries = r.entries[:0]; cap(r.entries) > mostEntries {
-		r.entries = nil
-	}
+	r.forget()
 	if len(raw) == 0 {
 		return b, errForm
 	}
@@ -122,6 +119,15 @@ func (r *Reader) batch(raw []byte) (job.ReadBatch, error) {
 		return job.ReadBatch{}, errForm
 	}
 	return b, nil
+}
+
+// forget lets go of what the last read brought: its memory is used again.
+func (r *Reader) forget() {
+	clear(r.entries)
+	clear(r.fields[:cap(r.fields)])
+	if r.entries = r.entries[:0]; cap(r.entries) > mostEntries {
+		r.entries = nil
+	}
 }
 
 // errorText is an error reply without its frame.
@@ -195,7 +201,7 @@ func (r *Reader) kept(e job.Entry) job.Entry {
 }
 
 // mostEntries have their place in memory kept for the next read.
-const mostEntries = 8192
+const mostEntries = 16384
 
 // mostTypes are kept; then they are collected anew.
 const mostTypes = 1024

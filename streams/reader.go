@@ -17,7 +17,7 @@ import (
 // Reader is the one connection on which an incarnation reads a shard: its control
 // stream and its partitions, and gives partitions up. All its calls are in one
 // sequence, so a release can never be overtaken by an older read of its own.
-// Not safe for concurrent use, except Close and Interrupt.
+// Not safe for concurrent use, except Close.
 type Reader struct {
 	s      *Store
 	q      Queue
@@ -276,6 +276,7 @@ func (r *Reader) AckControl(_ context.Context, ids []string) error {
 // doRead sends a read, and before it in the same round trip what AckControl was told. An
 // error reply is in the answer too. The answer is good until the next read.
 func (r *Reader) doRead(ctx context.Context, args []any) ([]byte, error) {
+	r.forget()
 	cmd := redis.NewRawCmd(ctx, args...)
 	if r.tap != nil {
 		r.tap.arm(min(len(r.seen), 1))

@@ -29,7 +29,7 @@ type tap struct {
 
 const (
 	tapPiece = 64 << 10
-	tapKept  = 1 << 20 // more memory is not kept for the next reply
+	tapKept  = 4 << 20 // more memory is not kept for the next reply
 )
 
 // instead is what go-redis gets for the reply.
@@ -53,6 +53,7 @@ func (t *tap) disarm() []byte {
 func (t *tap) Read(p []byte) (int, error) {
 	if t.armed && len(t.rest) == 0 {
 		if err := t.take(); err != nil {
+			t.armed = false // where the reply begins is not known any more
 			return 0, err
 		}
 	}

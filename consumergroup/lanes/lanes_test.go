@@ -3,6 +3,7 @@ package lanes
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"ringmaster/job"
 )
@@ -125,6 +126,28 @@ func TestASuspectRunsAlone(t *testing.T) {
 		t.Error("nobody was woken when the suspect had ended")
 	}
 	b.complete(b.mustStart(4))
+}
+
+// A suspect that does not start after all, since its mark could not be written, wakes those
+// that waited for it, though something else is not answered yet.
+func TestASuspectThatIsPutBackWakesTheOthers(t *testing.T) {
+	b := newBench(t, nil)
+	suspect := entry(1, "a")
+	suspect.Retry = "alone"
+	b.arrive(suspect)
+	it := b.mustStart(1)
+	broken := entry(2, "b")
+	broken.Broken = "why"
+	b.arrive(broken, entry(3, "c"), entry(4, "d"))
+	b.mustNotStart()
+	b.quiets = 0
+	it.Prior = &Prior{Alone: true, NotBefore: b.now.Add(time.Hour)}
+	b.p.PutBack(it, b.now)
+	if b.quiets == 0 {
+		t.Error("nobody was woken")
+	}
+	b.mustStart(3)
+	b.mustStart(4)
 }
 
 func TestNobodyIsWokenWhereNothingWaits(t *testing.T) {

@@ -39,7 +39,7 @@ func (p *Pool) shed(t *Tenure, now time.Time) {
 		return // room is on its way
 	}
 	var held []*Lane
-	keep := 1
+	keep := 1 // all are cut to their head, unless some are long: then those, to what is usual
 	for _, l := range t.lanes {
 		if len(l.queue) > 1 && l.held(now) {
 			held = append(held, l)

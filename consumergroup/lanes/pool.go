@@ -109,10 +109,11 @@ func (p *Pool) ceased(it *Item) {
 	s.started[it.slot], last.slot = last, it.slot
 	s.started[len(s.started)-1] = nil
 	s.started = s.started[:len(s.started)-1]
-	if p.alone == it {
+	alone := p.alone == it
+	if alone {
 		p.alone = nil
 	}
-	if p.runs == 0 {
+	if alone || p.runs == 0 {
 		p.quiet()
 	}
 }

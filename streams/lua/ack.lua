@@ -14,7 +14,7 @@
 local me, ttl, journal, call = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4]
 local count = tonumber(ARGV[5])
 local at = 6 + count
-local some_parked = false -- in any of the partitions
+local some_parked = false -- in any of the partitions; this script brings none back
 local function next_arg()
   at = at + 1
   return ARGV[at - 1]
