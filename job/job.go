@@ -179,7 +179,8 @@ type Status struct {
 	FinishedAt *time.Time      `json:"finished_at"`
 }
 
-// Receipt is the answer to an accepted job.
+// Receipt is the answer to an accepted job. IDs of jobs that were handed in together may share
+// memory: who keeps few of many for long does well to clone them.
 type Receipt struct {
 	ID        string `json:"id"`
 	Partition int    `json:"partition"`
