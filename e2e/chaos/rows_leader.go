@@ -19,7 +19,7 @@ func leaderRows() []Row {
 		{Number: 21, Name: "leader killed: a plan is written, no message needs to be read", Expect: "workers and the next leader finish the same plan", Run: leaderDies(failpoint.D2, joins)},
 		{Number: 22, Name: "leader killed: some partitions have moved", Expect: "as 21; replies given before count", Ring: barrier(), Run: leaderDies(failpoint.D3, joins)},
 		{Number: 23, Name: "leader killed: all have moved, not all have replied to phase 1", Expect: "phase 2 comes with the last reply", Ring: barrier(), Run: leaderDies(failpoint.D4, leavesOthersBusy)},
-		{Number: 24, Name: "leader killed: phase 2, some have replied", Expect: "phase 3 comes with the last reply, never before", Ring: barrier(), Run: leaderDies(failpoint.D5, joins)},
+		{Number: 24, Name: "leader killed: phase 2, some have replied", Expect: "phase 3 comes with the last reply, never before", Ring: barrier(), Run: leaderDies(failpoint.D5, joinsSlowly)},
 		{Number: 25, Name: "leader killed: about to write what ends a plan", Expect: "the next leader writes it; no partition is without a live owner beyond a lease and 3 s", Run: leaderDies(failpoint.D6, dies)},
 		{Number: 26, Name: "leader killed: what ends a plan is sent, the answer not read", Expect: "as 25; a second flip finds nothing to do", Run: leaderDies(failpoint.D7, dies)},
 		{Number: 27, Name: "leader frozen for two leases: all have moved, phase 2 not complete", Expect: "another leads; awake it stands by and writes nothing", Ring: barrier(), Run: leaderFreezes(failpoint.D4, leavesOthersBusy)},
@@ -46,6 +46,12 @@ func dies(ctx context.Context, r *Rig) error {
 	}
 	r.Kill(p)
 	return nil
+}
+
+// joinsSlowly has a worker reply to phase 2 late: a leader sees that only some have replied.
+func joinsSlowly(_ context.Context, r *Rig) error {
+	_, err := r.StartArmed(worker, failpoint.W9, "sleep 1s")
+	return err
 }
 
 // leavesOthersBusy ends a worker gracefully while all others run a job that takes long:

@@ -95,7 +95,7 @@ func serverDiesInResize(ctx context.Context, r *Rig) error {
 	for _, moment := range []struct {
 		point failpoint.Point
 		start trigger
-	}{{failpoint.D2, joins}, {failpoint.D3, joins}, {failpoint.D4, leavesOthersBusy}, {failpoint.D5, joins}, {failpoint.D6, dies}, {failpoint.D7, dies}} {
+	}{{failpoint.D2, joins}, {failpoint.D3, joins}, {failpoint.D4, leavesOthersBusy}, {failpoint.D5, joinsSlowly}, {failpoint.D6, dies}, {failpoint.D7, dies}} {
 		leader, err := r.Leader(ctx)
 		if err != nil {
 			return err
