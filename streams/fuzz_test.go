@@ -137,6 +137,7 @@ func TestReadsShareNothingWithWhatWasTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := b.Jobs[0].Entries[0]
+	r.forget()
 	copy(first, reply("2-0", "222")) // the connection's memory is used again too
 	if b, err = r.batch(reply("2-0", "222")); err != nil || string(b.Jobs[0].Entries[0].Payload) != "222" {
 		t.Fatalf("%+v, %v", b, err)

@@ -50,6 +50,7 @@ func (r *Reader) Along() (job.ReadBatch, error) {
 	if cmd == nil {
 		return job.ReadBatch{}, nil
 	}
+	r.forget()
 	return r.readBatch(cmd.Result())
 }
 

@@ -78,10 +78,9 @@ func (r *reply) bulk() string {
 	return s
 }
 
-// batch reads the reply to XREADGROUP. Its entries are good until the next one.
+// batch reads the reply to XREADGROUP. Its entries are good until forget.
 func (r *Reader) batch(raw []byte) (job.ReadBatch, error) {
 	var b job.ReadBatch
-	r.forget()
 	if len(raw) == 0 {
 		return b, errForm
 	}

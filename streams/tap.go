@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"strconv"
 	"sync"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -113,9 +113,10 @@ func (s *span) walk(b []byte) (whole bool, err error) {
 		next, more := s.at+line, 0
 		switch kind := b[s.at]; kind {
 		case '$', '!', '=', '*', '%', '~', '>':
-			n, ok := length(b[s.at+1 : next])
+			r := reply{rest: unsafe.String(&b[s.at], line)} // nobody writes to b meanwhile
+			_, n := r.head()
 			switch {
-			case !ok:
+			case r.bad:
 				return false, errForm
 			case n < 0:
 			case kind == '$', kind == '!', kind == '=':
@@ -135,23 +136,6 @@ func (s *span) walk(b []byte) (whole bool, err error) {
 		s.open += more - 1
 	}
 	return true, nil
-}
-
-// length reads what stands after the kind in the header of a value, its end included.
-func length(line []byte) (int, bool) {
-	digits, ended := bytes.CutSuffix(line, []byte("\r\n"))
-	if !ended || len(digits) == 0 || len(digits) > maxDigits {
-		return 0, false
-	}
-	n := 0
-	for _, d := range digits {
-		if d < '0' || d > '9' {
-			n, err := strconv.Atoi(string(digits))
-			return n, err == nil && n == -1
-		}
-		n = 10*n + int(d-'0')
-	}
-	return n, true
 }
 
 // taps wraps the connections that a client makes, and knows the latest.

@@ -257,7 +257,7 @@ func allDie(ctx context.Context, r *Rig) error {
 	if err := p.Arm(failpoint.D5, "kill"); err != nil {
 		return err
 	}
-	if err := joins(ctx, r); err != nil {
+	if err := joinsSlowly(ctx, r); err != nil {
 		return err
 	}
 	at, err := r.diedAt(ctx, p, failpoint.D5, since, 8*time.Second)
