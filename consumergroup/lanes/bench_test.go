@@ -150,6 +150,17 @@ func (b *bench) toRead() []int {
 	return parts
 }
 
+// used are the lanes that hold something.
+func (b *bench) used() int {
+	n := 0
+	for _, l := range b.ten.lanes {
+		if !l.empty() {
+			n++
+		}
+	}
+	return n
+}
+
 func ids(es []ended) string {
 	var out []string
 	for _, e := range es {

@@ -147,7 +147,7 @@ func (p *Pool) giveBack(it *Item) {
 func (p *Pool) abandon(t *Tenure, cancel bool) {
 	t.over, t.lost, t.gate, t.reading = true, cancel, false, false
 	var back []*Item
-	for _, it := range t.items {
+	for _, it := range slices.Clone(t.items) {
 		switch {
 		case it.state == running, it.state == ending:
 			if cancel {
@@ -159,7 +159,7 @@ func (p *Pool) abandon(t *Tenure, cancel bool) {
 			p.forget(it)
 		}
 	}
-	t.lanes = map[string]*Lane{}
+	t.lanes, t.idle = map[string]*Lane{}, fifo[*Lane]{}
 	slices.SortFunc(back, byID)
 	for _, it := range back {
 		p.began(it)

@@ -7,6 +7,7 @@ type fifo[T any] struct {
 }
 
 func (f *fifo[T]) empty() bool { return f.head == len(f.items) }
+func (f *fifo[T]) len() int    { return len(f.items) - f.head }
 func (f *fifo[T]) push(x T)    { f.items = append(f.items, x) }
 func (f *fifo[T]) peek() T     { return f.items[f.head] }
 
@@ -16,7 +17,7 @@ func (f *fifo[T]) pop() T {
 	f.items[f.head] = zero
 	if f.head++; f.head == len(f.items) {
 		f.items, f.head = f.items[:0], 0
-	} else if f.head > 1024 && f.head*2 > len(f.items) {
+	} else if f.head > 64 && f.head*2 > len(f.items) {
 		n := copy(f.items, f.items[f.head:])
 		clear(f.items[n:])
 		f.items, f.head = f.items[:n], 0

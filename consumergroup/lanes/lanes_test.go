@@ -22,8 +22,8 @@ func TestALaneIsInIDOrderHoweverItsJobsCome(t *testing.T) {
 			b.complete(b.mustStart(n + 1))
 		}
 		b.mustNotStart()
-		if len(b.ten.items) != 0 || len(b.ten.lanes) != 0 || b.p.bytes != 0 || b.p.runs != 0 {
-			t.Fatalf("left behind: %d items, %d lanes, %d bytes, %d runs", len(b.ten.items), len(b.ten.lanes), b.p.bytes, b.p.runs)
+		if len(b.ten.items) != 0 || b.used() != 0 || b.p.bytes != 0 || b.p.runs != 0 {
+			t.Fatalf("left behind: %d items, %d lanes, %d bytes, %d runs", len(b.ten.items), b.used(), b.p.bytes, b.p.runs)
 		}
 	}
 }

@@ -70,8 +70,8 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		b.complete(b.mustStart(n))
 		b.readerTurn(unpark)
 	}
-	if len(b.ten.items) != 0 || len(b.ten.lanes) != 0 {
-		t.Fatalf("left behind: %d items, %d lanes", len(b.ten.items), len(b.ten.lanes))
+	if len(b.ten.items) != 0 || b.used() != 0 {
+		t.Fatalf("left behind: %d items, %d lanes", len(b.ten.items), b.used())
 	}
 }
 

@@ -136,13 +136,19 @@ const (
 // same door. What is held already is left alone.
 func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 	var block []Item // made together; few enough that one that stays does not keep much
+	var known map[job.EntryID]*Item
 	for i := range entries {
 		e := &entries[i]
 		if t.LastRead.Less(e.ID) {
 			t.LastRead = e.ID // nothing later is held
-		} else if it := t.items[e.ID]; it != nil {
-			it.again = it.flight
-			continue
+		} else {
+			if known == nil {
+				known = t.index()
+			}
+			if it := known[e.ID]; it != nil {
+				it.again = it.flight
+				continue
+			}
 		}
 		if len(block) == 0 {
 			block = make([]Item, min(itemBlock, len(entries)-i))
@@ -151,8 +157,11 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 		if block = block[1:]; len(e.Payload) > blockPayload {
 			it = new(Item)
 		}
-		it.Tenure, it.Entry, it.Prior, it.held = t, *e, &p.fresh, true
-		t.items[e.ID] = it
+		it.Tenure, it.Entry, it.Prior = t, *e, &p.fresh
+		t.hold(it)
+		if known != nil {
+			known[e.ID] = it
+		}
 		p.bytes += len(e.Payload)
 		if e.Broken != "" {
 			it.state = ending
@@ -263,11 +272,10 @@ func (p *Pool) drop(it *Item) {
 
 func (p *Pool) forget(it *Item) {
 	if it.held {
-		it.held = false
+		it.Tenure.letGo(it)
 		if it.state == parking {
 			it.Tenure.parking--
 		}
-		delete(it.Tenure.items, it.Entry.ID)
 		p.bytes -= len(it.Entry.Payload)
 	}
 }

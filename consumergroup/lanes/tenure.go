@@ -23,9 +23,9 @@ type Tenure struct {
 	parking int  // items on the way to be set aside
 	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
 
-	items   map[job.EntryID]*Item // all that is held: waiting, running, unanswered
+	items   []*Item // all that is held: waiting, running, unanswered; each knows its place
 	lanes   map[string]*Lane
-	spare   []*Lane // that were forgotten, for keys to come: most lanes live for one job
+	idle    fifo[*Lane] // those that held nothing, the longest ago first; some are in use again
 	ready   fifo[*Item]
 	permits map[job.EntryID]string // entries former owners still run -> key
 	blocked map[string]int         // key -> permits
@@ -48,6 +48,7 @@ type Lane struct {
 	Key    string
 	queue  []*Item  // waiting, by id; the head may be ready
 	few    [2]*Item // where the queue begins: most are short
+	idle   bool     // among its tenure's idle ones
 	busy   *Item    // running or unanswered
 	parked *parked  // jobs of the key that are set aside, nil if none
 	wanted bool     // to be unparked by the reader
@@ -89,7 +90,8 @@ type Item struct {
 	state  state
 	since  time.Time // of running
 	slot   int       // in its shard's list of runs
-	held   bool      // it is among its tenure's items
+	place  int       // among its tenure's items
+	held   bool      // it is one of them
 	flight bool      // its end was sent and is not answered
 	again  bool      // it was delivered once more meanwhile: the end may have come before
 	permit bool      // a release named it as running: its entry may be under this incarnation's permit
@@ -110,8 +112,7 @@ type Prior struct {
 }
 
 func newTenure(s *Shard, t job.Tenure) *Tenure {
-	return &Tenure{Tenure: t, Shard: s, items: map[job.EntryID]*Item{}, lanes: map[string]*Lane{},
-		permits: map[job.EntryID]string{}, blocked: map[string]int{}, spare: make([]*Lane, 0, minWindow)}
+	return &Tenure{Tenure: t, Shard: s, lanes: map[string]*Lane{}, permits: map[job.EntryID]string{}, blocked: map[string]int{}}
 }
 
 // Lost reports whether even its runs are not ours to finish any more.
@@ -127,9 +128,7 @@ func (t *Tenure) Pinned() bool { return t.pinned }
 func (t *Tenure) lane(key string) *Lane {
 	l := t.lanes[key]
 	if l == nil {
-		if n := len(t.spare); n > 0 {
-			l, t.spare = t.spare[n-1], t.spare[:n-1]
-		} else {
+		if l = t.reclaim(); l == nil {
 			l = &Lane{Tenure: t}
 		}
 		l.Key, l.queue = key, l.few[:0]
@@ -138,15 +137,50 @@ func (t *Tenure) lane(key string) *Lane {
 	return l
 }
 
-// tidy forgets a lane that holds nothing.
-func (t *Tenure) tidy(l *Lane) {
-	if l != nil && l.busy == nil && len(l.queue) == 0 && l.parked == nil {
-		delete(t.lanes, l.Key)
-		if len(t.spare) < cap(t.spare) {
+// idleLanes are how many lanes that hold nothing are kept for the next jobs of their keys, in
+// all partitions together, and of each at least minWindow.
+const idleLanes = 16 << 10
+
+// reclaim takes the lane that has held nothing for longest from its key, if enough are kept.
+func (t *Tenure) reclaim() *Lane {
+	for most := max(idleLanes/max(len(t.Shard.tenures), 1), minWindow); t.idle.len() >= most; {
+		l := t.idle.pop()
+		if l.idle = false; l.empty() {
+			delete(t.lanes, l.Key)
 			*l = Lane{Tenure: t}
-			t.spare = append(t.spare, l)
+			return l
 		}
 	}
+	return nil
+}
+
+func (l *Lane) empty() bool { return l.busy == nil && len(l.queue) == 0 && l.parked == nil }
+
+// tidy keeps nothing alive by a lane that holds nothing, and notes that it may be reclaimed.
+func (t *Tenure) tidy(l *Lane) {
+	if !l.empty() {
+		return
+	}
+	l.few = [2]*Item{}
+	l.queue = l.few[:0]
+	if !l.idle {
+		l.idle = true
+		t.idle.push(l)
+	}
+}
+
+// hold counts an item among those that are held, letGo does no more.
+func (t *Tenure) hold(it *Item) {
+	it.place, it.held = len(t.items), true
+	t.items = append(t.items, it)
+}
+
+func (t *Tenure) letGo(it *Item) {
+	n := len(t.items) - 1
+	last := t.items[n]
+	t.items[it.place], last.place = last, it.place
+	t.items[n] = nil
+	t.items, it.held = t.items[:n], false
 }
 
 // insert keeps the queue in id order. New jobs go to the end; claimed ones may not.
@@ -158,6 +192,15 @@ func (l *Lane) insert(it *Item) {
 	}
 	i, _ := slices.BinarySearchFunc(l.queue, it, byID)
 	l.queue = slices.Insert(l.queue, i, it)
+}
+
+// index is what is held, by id. New jobs need none, hence it is not kept.
+func (t *Tenure) index() map[job.EntryID]*Item {
+	all := make(map[job.EntryID]*Item, len(t.items))
+	for _, it := range t.items {
+		all[it.Entry.ID] = it
+	}
+	return all
 }
 
 func byID(a, b *Item) int { return a.Entry.ID.Compare(b.Entry.ID) }
@@ -177,9 +220,9 @@ func (l *Lane) held(now time.Time) bool {
 // named are the entries a release must name. It notes which they are.
 func (t *Tenure) named() []job.EntryID {
 	var ids []job.EntryID
-	for id, it := range t.items {
+	for _, it := range t.items {
 		if it.permit = it.state == running || it.state == ending; it.permit {
-			ids = append(ids, id)
+			ids = append(ids, it.Entry.ID)
 		}
 	}
 	slices.SortFunc(ids, job.EntryID.Compare)
@@ -223,9 +266,9 @@ func (t *Tenure) noteMark(n int) {
 		return
 	}
 	low := t.LastRead
-	for id := range t.items {
-		if id.Less(low) {
-			low = id
+	for _, it := range t.items {
+		if it.Entry.ID.Less(low) {
+			low = it.Entry.ID
 		}
 	}
 	t.pinned = low == t.low
