@@ -160,8 +160,11 @@ func (w *Worker) resultRecord(it *lanes.Item, result json.RawMessage) string {
 
 func (w *Worker) dead(it *lanes.Item, attempts int, reason string) job.Completion {
 	e := &it.Entry
-	letter := job.DeadLetter{ID: w.id(it), Partition: it.Tenure.Partition, Type: e.Type, Key: e.Key, Payload: e.Payload, Raw: rawText(e.Raw),
+	letter := job.DeadLetter{ID: w.id(it), Partition: it.Tenure.Partition, Type: e.Type, Key: e.Key, Payload: e.Payload,
 		Attempts: attempts, Crashes: it.Prior.Crashes, Error: reason, DiedAt: time.Now().UTC().Format(time.RFC3339)}
+	if e.Broken != nil {
+		letter.Raw = rawText(e.Broken.Fields)
+	}
 	raw, err := json.Marshal(letter)
 	if err != nil {
 		letter.Payload = nil
@@ -172,7 +175,7 @@ func (w *Worker) dead(it *lanes.Item, attempts int, reason string) job.Completio
 
 // Broken implements lanes.Host: an entry that cannot be run is a dead letter.
 func (s *shard) Broken(it *lanes.Item) job.Completion {
-	reason := "cannot be run: " + it.Entry.Broken
+	reason := "cannot be run: " + it.Entry.Broken.Why
 	s.w.deps.Log.Warn("job cannot be run", "job_id", s.w.id(it), "reason", reason)
 	return s.w.dead(it, 0, reason)
 }

@@ -21,8 +21,8 @@ func BenchmarkDecodeEntry(b *testing.B) {
 			b.ReportAllocs()
 			p := PartitionOf(key, DefaultParts)
 			for b.Loop() {
-				if e := DecodeEntry(EntryID{Ms: 1}, bb.fields, p, DefaultParts); e.Broken != "" {
-					b.Fatal(e.Broken)
+				if e := DecodeEntry(EntryID{Ms: 1}, bb.fields, p, DefaultParts); e.Broken != nil {
+					b.Fatal(e.Broken.Why)
 				}
 			}
 		})

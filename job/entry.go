@@ -12,14 +12,17 @@ type Entry struct {
 	Type    string
 	Key     string
 	Payload json.RawMessage // never nil for a decoded entry; "null" when there was none
-	Meta    string
 
 	// Retry is the job's retry record as stored (see recovery), empty if it has none.
 	Retry string
-	// Broken says why the entry cannot be run; such an entry goes whole to the dead
-	// letters. Raw then holds its fields as they were.
-	Broken string
-	Raw    []string
+	// Broken is nil unless the entry cannot be run; then it goes whole to the dead letters.
+	Broken *Broken
+}
+
+// Broken is an entry that cannot be run.
+type Broken struct {
+	Why    string
+	Fields []string // as they were
 }
 
 // DecodeEntry reads the fields of a stream entry: name, value, name, value... It never
@@ -29,7 +32,7 @@ type Entry struct {
 func DecodeEntry(id EntryID, fields []string, partition, partitions int) Entry {
 	e := Entry{ID: id}
 	if why := e.decode(fields, partition, partitions); why != "" {
-		return Entry{ID: id, Broken: why, Raw: fields, Type: e.Type}
+		return Entry{ID: id, Broken: &Broken{why, fields}, Type: e.Type}
 	}
 	return e
 }
@@ -50,7 +53,7 @@ func (e *Entry) decode(fields []string, partition, partitions int) string {
 		case "payload":
 			bit, payload = 4, fields[i+1]
 		case "meta":
-			bit, e.Meta = 8, fields[i+1]
+			bit = 8
 		default:
 			continue
 		}

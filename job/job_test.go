@@ -77,11 +77,11 @@ func TestDecodeEntry(t *testing.T) {
 		{"payload too large", home, []string{"type", "t", "payload", big + "x"}, "limit", ""},
 	} {
 		e := DecodeEntry(EntryID{1, 2}, c.fields, c.part, parts)
-		if c.broken == "" && (e.Broken != "" || string(e.Payload) != c.payload) {
+		if c.broken == "" && (e.Broken != nil || string(e.Payload) != c.payload) {
 			t.Errorf("%s: %+v", c.name, e)
 		}
-		if c.broken != "" && (!strings.Contains(e.Broken, c.broken) || len(e.Raw) != len(c.fields)) {
-			t.Errorf("%s: broken %q, raw %q", c.name, e.Broken, e.Raw)
+		if c.broken != "" && (e.Broken == nil || !strings.Contains(e.Broken.Why, c.broken) || len(e.Broken.Fields) != len(c.fields)) {
+			t.Errorf("%s: broken %+v", c.name, e.Broken)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add("type", "t", "payload", "\xff\x00", 1)
 	f.Fuzz(func(t *testing.T, a, b, c, d string, part int) {
 		e := DecodeEntry(EntryID{1, 1}, []string{a, b, c, d}, part, 8)
-		if e.Broken != "" {
+		if e.Broken != nil {
 			return
 		}
 		if !ValidName(e.Type) || !json.Valid(e.Payload) || !utf8.ValidString(e.Key) || (e.Key != "" && PartitionOf(e.Key, 8) != part) {

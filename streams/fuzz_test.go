@@ -65,7 +65,7 @@ func FuzzAnswers(f *testing.F) {
 			t.Fatalf("%d entries", len(es))
 		}
 		for _, e := range es {
-			if e.Broken == "" && !job.ValidName(e.Type) {
+			if e.Broken == nil && !job.ValidName(e.Type) {
 				t.Fatalf("taken: %+v", e)
 			}
 		}
@@ -95,7 +95,7 @@ func FuzzReadReply(f *testing.F) {
 		}
 		for _, pe := range b.Jobs {
 			for _, e := range pe.Entries {
-				if e.Broken == "" && !job.ValidName(e.Type) {
+				if e.Broken == nil && !job.ValidName(e.Type) {
 					t.Fatalf("taken: %+v", e)
 				}
 			}

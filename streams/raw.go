@@ -179,13 +179,13 @@ func (r *Reader) jobs(w *reply, p int) []job.Entry {
 
 // kept copies what an entry has of the reply. Types are few: one copy of each serves all.
 func (r *Reader) kept(e job.Entry) job.Entry {
-	e.Key, e.Meta = strings.Clone(e.Key), strings.Clone(e.Meta)
-	if e.Broken != "" {
-		raw := make([]string, len(e.Raw))
-		for i, f := range e.Raw {
-			raw[i] = strings.Clone(f)
+	e.Key = strings.Clone(e.Key)
+	if e.Broken != nil {
+		fields := make([]string, len(e.Broken.Fields))
+		for i, f := range e.Broken.Fields {
+			fields[i] = strings.Clone(f)
 		}
-		e.Raw = raw
+		e.Broken.Fields = fields
 	}
 	known, ok := r.types[e.Type]
 	if !ok {

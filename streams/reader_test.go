@@ -114,16 +114,16 @@ func TestEntriesOfOthers(t *testing.T) {
 		must(c.t, c.raw.Do(c.ctx, "XADD", c.stream(1-p), "*", "type", "t", "key", "k").Err())
 		b := must1(a.readers[0].Read(c.ctx, []int{p}, 10, -1))(c.t)
 		es := b.Jobs[0].Entries
-		if es[0].Broken != "" || es[0].Type != "t" || es[0].Key != "k" || string(es[0].Payload) != `"x y"` {
+		if es[0].Broken != nil || es[0].Type != "t" || es[0].Key != "k" || string(es[0].Payload) != `"x y"` {
 			c.t.Errorf("%+v", es[0])
 		}
 		for _, e := range es[1:] {
-			if e.Broken == "" || len(e.Raw) == 0 {
+			if e.Broken == nil || len(e.Broken.Fields) == 0 {
 				c.t.Errorf("%+v", e)
 			}
 		}
 		b = must1(a.readers[0].Read(c.ctx, []int{1 - p}, 10, -1))(c.t)
-		if e := b.Jobs[0].Entries[0]; e.Broken == "" {
+		if e := b.Jobs[0].Entries[0]; e.Broken == nil {
 			c.t.Errorf("a key in another partition: %+v", e)
 		}
 	})

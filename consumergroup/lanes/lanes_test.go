@@ -137,7 +137,7 @@ func TestASuspectThatIsPutBackWakesTheOthers(t *testing.T) {
 	b.arrive(suspect)
 	it := b.mustStart(1)
 	broken := entry(2, "b")
-	broken.Broken = "why"
+	broken.Broken = &job.Broken{Why: "why"}
 	b.arrive(broken, entry(3, "c"), entry(4, "d"))
 	b.mustNotStart()
 	b.quiets = 0

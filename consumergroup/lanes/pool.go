@@ -97,7 +97,7 @@ func (p *Pool) began(it *Item) {
 	it.Tenure.running++
 	p.runs++
 	s := it.Tenure.Shard
-	it.slot = len(s.started)
+	it.slot = int32(len(s.started))
 	s.started = append(s.started, it)
 }
 
@@ -163,7 +163,7 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 			known[e.ID] = it
 		}
 		p.bytes += len(e.Payload)
-		if e.Broken != "" {
+		if e.Broken != nil {
 			it.state = ending
 			p.began(it)
 			t.Shard.end(it, t.Shard.host.Broken(it))

@@ -86,15 +86,15 @@ type Item struct {
 	Run     Run       // nil unless it runs
 	Fence   job.Fence // of Run
 
-	lane   *Lane // nil: unkeyed
-	state  state
+	lane   *Lane     // nil: unkeyed
 	since  time.Time // of running
-	slot   int       // in its shard's list of runs
-	place  int       // among its tenure's items
-	held   bool      // it is one of them
-	flight bool      // its end was sent and is not answered
-	again  bool      // it was delivered once more meanwhile: the end may have come before
-	permit bool      // a release named it as running: its entry may be under this incarnation's permit
+	slot   int32     // in its shard's list of runs
+	place  int32     // among its tenure's items
+	state  state
+	held   bool // it is among its tenure's items
+	flight bool // its end was sent and is not answered
+	again  bool // it was delivered once more meanwhile: the end may have come before
+	permit bool // a release named it as running: its entry may be under this incarnation's permit
 }
 
 // Runs reports whether a handler is at work on it.
@@ -171,7 +171,7 @@ func (t *Tenure) tidy(l *Lane) {
 
 // hold counts an item among those that are held, letGo does no more.
 func (t *Tenure) hold(it *Item) {
-	it.place, it.held = len(t.items), true
+	it.place, it.held = int32(len(t.items)), true
 	t.items = append(t.items, it)
 }
 
