@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -171,5 +172,50 @@ func TestAClosedGateIsIdleAlsoAfterAFailedAttempt(t *testing.T) {
 	b.answer(job.ByOwner)
 	if len(b.events) == 0 || len(b.s.closing) != 0 {
 		t.Fatal("nobody was told that nothing runs any more")
+	}
+}
+
+// Keys come and go without end; what is kept for their next jobs does not grow with them.
+func TestLanesThatHoldNothingAreReclaimed(t *testing.T) {
+	b := newBench(t, nil)
+	b.arrive(entry(1, "kept"))
+	b.complete(b.mustStart(1))
+	b.arrive(entry(2, "kept"), entry(3, "kept"))
+	two := b.mustStart(2) // the lane that was idle first is in use when others are reclaimed
+	n := 3
+	for i := range 2 * idleLanes {
+		n++
+		b.arrive(entry(n, fmt.Sprint("k", i)))
+		b.complete(b.p.Next(b.now))
+	}
+	if most := idleLanes + 1; len(b.ten.lanes) > most || b.ten.idle.len() > most || len(b.ten.idle.items) > 3*most {
+		t.Errorf("%d lanes, %d idle, room for %d: more than %d", len(b.ten.lanes), b.ten.idle.len(), len(b.ten.idle.items), most)
+	}
+	b.mustNotStart()
+	b.complete(two)
+	b.complete(b.mustStart(3))
+	for key, l := range b.ten.lanes {
+		if l.Key != key || !l.empty() || l.few != [2]*Item{} {
+			t.Fatalf("lane of %q: key %q, empty %v, refers to %v", key, l.Key, l.empty(), l.few)
+		}
+	}
+}
+
+func TestItemsKnowTheirPlace(t *testing.T) {
+	b := newBench(t, func(c *Limits) { c.Window = 1000 })
+	for n := range 100 {
+		b.arrive(entry(n+1, ""))
+	}
+	order := rand.New(rand.NewPCG(1, 1))
+	for left := 100; left > 0; left-- {
+		for i, it := range b.ten.items {
+			if int(it.place) != i || !it.held {
+				t.Fatalf("job %d is at %d, and believes %d", it.Entry.ID.Ms, i, it.place)
+			}
+		}
+		if len(b.ten.items) != left {
+			t.Fatalf("%d items, want %d", len(b.ten.items), left)
+		}
+		b.p.forget(b.ten.items[order.IntN(left)])
 	}
 }
