@@ -78,6 +78,7 @@ type reading struct {
 	void   bool // what it finds may be older than what happened here meanwhile
 	plan   uint64
 	change uint64
+	heard  uint64
 	beats  int
 }
 
