@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -159,8 +160,9 @@ func TestAlive(t *testing.T) {
 	}
 }
 
-func TestDemoThatIsInterruptedLeavesNothing(t *testing.T) {
-	url := redistest.Real(t).URL()
+// demoOf30Files starts a demo that would take seconds, and waits until its ring stands.
+func demoOf30Files(ctx context.Context, t *testing.T, url string) (errs *seen, ended <-chan int, leftBehind func()) {
+	t.Helper()
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	dir := t.TempDir()
@@ -169,19 +171,43 @@ func TestDemoThatIsInterruptedLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, stop := stopBy(t)
-	errs := newSeen()
-	ended := start(ctx, Ringctl, io.Discard, errs, Env{Environ: []string{"RINGMASTER_REDIS=" + deadURL}}, "demo", "--dir", dir, "--jobs", "500", "--redis", url)
+	errs = newSeen()
+	ended = start(ctx, Ringctl, io.Discard, errs, Env{Environ: []string{"RINGMASTER_REDIS=" + deadURL}}, "demo", "--dir", dir, "--jobs", "500", "--redis", url)
 	errs.await(t, "partitions are owned")
+	return errs, ended, func() {
+		left, err := os.ReadDir(tmp)
+		if err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+		if got := call(t, Ringctl, "", "queue", "ls", "-o", "json", "--redis", url); got.stdout != "[]\n" {
+			t.Errorf("queues left behind: %s", got.stdout)
+		}
+	}
+}
+
+func TestDemoThatIsInterruptedLeavesNothing(t *testing.T) {
+	ctx, stop := stopBy(t)
+	_, ended, leftBehind := demoOf30Files(ctx, t, redistest.Real(t).URL())
 	stop(os.Interrupt)
 	if code := <-ended; code != exitInterrupted {
 		t.Errorf("exit %d", code)
 	}
-	left, err := os.ReadDir(tmp)
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+	leftBehind()
+}
+
+func TestDemoNamesAWorkerThatSomebodyElseKilled(t *testing.T) {
+	url := redistest.Real(t).URL()
+	errs, ended, leftBehind := demoOf30Files(t.Context(), t, url)
+	var workers []job.WorkerView
+	if got := call(t, Ringctl, "", "workers", "ls", "-o", "json", "--redis", url); json.Unmarshal([]byte(got.stdout), &workers) != nil || len(workers) < 3 {
+		t.Fatalf("workers: %+v", got)
 	}
-	if got := call(t, Ringctl, "", "queue", "ls", "-o", "json", "--redis", url); got.stdout != "[]\n" {
-		t.Errorf("queues left behind: %s", got.stdout)
+	if err := syscall.Kill(workers[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
+	errs.await(t, workers[0].Name+" ended without being told to: signal: killed")
+	if code := <-ended; code != exitFailure {
+		t.Errorf("exit %d", code)
+	}
+	leftBehind()
 }

@@ -50,10 +50,11 @@ type crew struct {
 	mu      sync.Mutex
 	all     []*child
 	started map[string]int // by kind
+	stray   chan *child    // the first process that ended without being told to
 }
 
 func newCrew(binary, dir string, base spec) *crew {
-	return &crew{binary: binary, dir: dir, base: base, started: map[string]int{}}
+	return &crew{binary: binary, dir: dir, base: base, started: map[string]int{}, stray: make(chan *child, 1)}
 }
 
 // start starts a process and waits until it is ready.
@@ -110,7 +111,7 @@ func (c *crew) launch(kind, name string) (*child, error) {
 	c.all = append(c.all, ch)
 	c.started[kind]++
 	c.mu.Unlock()
-	go ch.follow(stdout) // ends with the process; end waits for it
+	go ch.follow(stdout, c.stray) // ends with the process; end waits for it
 	if _, err := stdin.Write(append(first, '\n')); err != nil {
 		return nil, fmt.Errorf("start %s: %w\n%s", name, err, ch.tail())
 	}
@@ -118,7 +119,7 @@ func (c *crew) launch(kind, name string) (*child, error) {
 }
 
 // follow reads what the process tells, then waits for its end.
-func (ch *child) follow(stdout io.Reader) {
+func (ch *child) follow(stdout io.Reader, stray chan<- *child) {
 	defer close(ch.ended)
 	ready := sync.OnceFunc(func() { close(ch.ready) })
 	lines := bufio.NewScanner(stdout)
@@ -136,7 +137,14 @@ func (ch *child) follow(stdout io.Reader) {
 	err := ch.cmd.Wait()
 	ch.mu.Lock()
 	ch.err = err
+	asked := ch.asked
 	ch.mu.Unlock()
+	if !asked {
+		select {
+		case stray <- ch:
+		default: // another one was the first
+		}
+	}
 }
 
 func (ch *child) who() string {
@@ -145,16 +153,7 @@ func (ch *child) who() string {
 	return ch.identity
 }
 
-func (ch *child) alive() bool {
-	select {
-	case <-ch.ended:
-		return false
-	default:
-		return true
-	}
-}
-
-// how it ended; call it after ended is closed.
+// how it ended; call it when it has been waited for.
 func (ch *child) how() error {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -231,17 +230,15 @@ func (c *crew) count(kind string) int {
 	return c.started[kind]
 }
 
-// lost names the processes that ended without being told to.
-func (c *crew) lost() error {
-	var errs []error
-	for _, kind := range []string{DispatcherCommand, WorkerCommand} {
-		for _, ch := range c.of(kind) {
-			if !ch.alive() {
-				errs = append(errs, fmt.Errorf("%s ended by itself: %w\n%s", ch.name, ch.how(), ch.tail()))
-			}
-		}
+// watch returns an error that names a process which ended without being told to, or nil
+// when ctx ends.
+func (c *crew) watch(ctx context.Context) error {
+	select {
+	case ch := <-c.stray:
+		return fmt.Errorf("%s ended without being told to: %w\n%s", ch.name, ch.how(), ch.tail())
+	case <-ctx.Done():
+		return nil
 	}
-	return errors.Join(errs...)
 }
 
 // end kills what still runs and waits for all.

@@ -188,6 +188,7 @@ func (d *run) perform(ctx context.Context) (Evidence, moves, error) {
 	recording, stopRecording := context.WithCancel(ctx)
 	defer stopRecording()
 	group.Go(func() error { return d.recorder.run(recording, d.store, d.queue) })
+	group.Go(func() error { return d.crew.watch(recording) })
 
 	var moved moves
 	group.Go(func() error {

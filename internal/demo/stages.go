@@ -54,9 +54,6 @@ func (d *run) direct(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		d.progress.say("%s: %s", s.name, text)
-		if err := d.crew.lost(); err != nil {
-			return err
-		}
 	}
 	return nil
 }
