@@ -77,8 +77,7 @@ type reading struct {
 	active bool
 	void   bool // what it finds may be older than what happened here meanwhile
 	plan   uint64
-	change uint64
-	heard  uint64
+	change uint64 // the highest known or heard
 	beats  int
 }
 

@@ -165,7 +165,7 @@ func (p *Participant) askRecords() {
 		p.reading.void = true
 		return
 	}
-	p.reading = reading{active: true, plan: p.plan, change: p.change, heard: p.heard}
+	p.reading = reading{active: true, plan: p.plan, change: max(p.change, p.heard)}
 	p.do(ReadRecords{})
 }
 
@@ -176,14 +176,10 @@ func (p *Participant) snapshotRead(s SnapshotRead) {
 		return
 	}
 	p.reading = reading{}
+	// A number is raised before a message tells it, and the records were read after that.
 	if s.Epoch < asked.plan || s.Change < asked.change {
-		p.rejoin() // the store has gone back in time: nothing that was learned holds
+		p.rejoin() // the store has gone back in time, or the message was forged: nothing that was learned holds
 		return
-	}
-	if s.Change < asked.heard && asked.heard == p.heard {
-		// They were read after a message with that number, which is raised before a message is
-		// written: the store has gone back in time, or somebody else wrote the message.
-		p.heard = s.Change
 	}
 	if asked.void || s.Epoch < p.plan || s.Change < p.heard {
 		p.askRecords()
