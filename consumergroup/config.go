@@ -31,6 +31,7 @@ type Config struct {
 	MostBudget     int           // the same where jobs end fast: some 50 ms of its work are held; 8192
 	HeldBytes      int           // payload bytes held before reading pauses; 64 MiB
 	ParkBeyond     int           // jobs that may wait behind a blocked key before the rest is parked; 16
+	IdleLanes      int           // queues of keys that are kept while they are empty, of each shard; 16,384
 	HandlerTimeout time.Duration // 30 s
 	DrainTimeout   time.Duration // how long running jobs may finish after a move or a stop; 30 s
 	Grace          time.Duration // their contexts end this long before; a sixth of DrainTimeout
@@ -42,7 +43,7 @@ type Config struct {
 // Default is a Config with every number set.
 func Default() Config {
 	return Config{
-		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, HeldBytes: 64 << 20, ParkBeyond: 16,
+		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, HeldBytes: 64 << 20, ParkBeyond: 16, IdleLanes: 16 << 10,
 		HandlerTimeout: job.DefaultHandlerTimeout, DrainTimeout: 30 * time.Second,
 		Heartbeat: 500 * time.Millisecond, LeaseTTL: 3 * time.Second, Block: time.Second,
 	}
@@ -67,6 +68,7 @@ func (c Config) Validate() error {
 	positive("read budget", int64(c.ReadBudget))
 	positive("held bytes", int64(c.HeldBytes))
 	positive("park limit", int64(c.ParkBeyond))
+	positive("idle lanes", int64(c.IdleLanes))
 	positive("handler timeout", int64(c.HandlerTimeout))
 	positive("drain timeout", int64(c.DrainTimeout))
 	positive("heartbeat", int64(c.Heartbeat))
@@ -81,7 +83,8 @@ func (c Config) Validate() error {
 func (c Config) Prefetch(partitions int) int { return c.limits().Prefetch(partitions) }
 
 func (c Config) limits() lanes.Limits {
-	return lanes.Limits{Window: c.Window, ReadBudget: c.ReadBudget, MostBudget: c.MostBudget, HeldBytes: c.HeldBytes, ParkBeyond: c.ParkBeyond}
+	return lanes.Limits{Window: c.Window, ReadBudget: c.ReadBudget, MostBudget: c.MostBudget, HeldBytes: c.HeldBytes,
+		ParkBeyond: c.ParkBeyond, IdleLanes: c.IdleLanes}
 }
 
 func (c Config) grace() time.Duration {

@@ -11,6 +11,8 @@ import (
 	"ringmaster/resize"
 )
 
+const idleLanes = 4 << 10
+
 // bench is a pool with one shard and one open partition: a test does the steps of reader,
 // executors and acker itself, in the order it wants.
 type bench struct {
@@ -41,7 +43,7 @@ func (b *bench) Alarm()                          { b.alarms++ }
 
 func newBench(t testing.TB, tune func(*Limits)) *bench {
 	t.Helper()
-	limits := Limits{Window: 256, ReadBudget: 1024, HeldBytes: 64 << 20, ParkBeyond: 16}
+	limits := Limits{Window: 256, ReadBudget: 1024, HeldBytes: 64 << 20, ParkBeyond: 16, IdleLanes: idleLanes}
 	if tune != nil {
 		tune(&limits)
 	}

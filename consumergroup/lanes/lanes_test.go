@@ -219,3 +219,30 @@ func TestItemsKnowTheirPlace(t *testing.T) {
 		b.p.forget(b.ten.items[order.IntN(left)])
 	}
 }
+
+// A worker that gains partitions keeps fewer lanes of each, in the end.
+func TestFewerIdleLanesAreKeptOfMorePartitions(t *testing.T) {
+	b := newBench(t, nil)
+	const parts = 64
+	n := 0
+	jobs := func(part, count int) {
+		for range count {
+			n++
+			b.s.Arrive(part, []job.Entry{entry(n, fmt.Sprint("k", n))}, b.now)
+			b.complete(b.p.Next(b.now))
+		}
+	}
+	jobs(0, idleLanes)
+	for part := 1; part < parts; part++ {
+		ten, _ := b.s.Claim(part, 1, true)
+		ten.gate = true
+	}
+	for part := range parts {
+		jobs(part, idleLanes)
+	}
+	for _, ten := range b.s.Tenures() {
+		if len(ten.lanes) > idleLanes/parts {
+			t.Errorf("partition %d keeps %d lanes", ten.Partition, len(ten.lanes))
+		}
+	}
+}

@@ -15,6 +15,7 @@ type Limits struct {
 	MostBudget int // the same where jobs end fast; less than ReadBudget: the same always
 	HeldBytes  int // payload bytes held before reading pauses
 	ParkBeyond int // jobs that may wait behind a blocked key before the rest is parked
+	IdleLanes  int // lanes that hold nothing and are kept for their keys' next jobs: of a shard, of each partition at least one
 }
 
 // Crew is who runs the jobs. Its methods are called from within the calls to the pool and
@@ -200,13 +201,8 @@ func (p *Pool) dispatch(l *Lane, now time.Time) {
 // dispatchAll offers all that may start in a tenure, the oldest first.
 func (p *Pool) dispatchAll(t *Tenure, now time.Time) {
 	var first []*Item
-	for _, l := range t.lanes {
-		if len(l.queue) > 0 {
-			first = append(first, l.queue[0])
-		}
-	}
 	for _, it := range t.items {
-		if it.lane == nil && it.state == waiting {
+		if it.state == waiting && (it.lane == nil || it.heads(it.lane)) {
 			first = append(first, it)
 		}
 	}

@@ -137,22 +137,27 @@ func (t *Tenure) lane(key string) *Lane {
 	return l
 }
 
-// idleLanes are how many lanes that hold nothing are kept for the next jobs of their keys, in
-// all partitions together, and of each at least minWindow.
-const idleLanes = 16 << 10
-
-// reclaim takes the lane that has held nothing for longest from its key, if enough are kept.
+// reclaim takes the lane that has held nothing for longest from its key, if enough are kept. It
+// forgets another one where too many are: with each partition that is gained fewer are kept.
 func (t *Tenure) reclaim() *Lane {
-	for most := max(idleLanes/max(len(t.Shard.tenures), 1), minWindow); t.idle.len() >= most; {
+	most := max(t.Shard.pool.limits.IdleLanes/max(len(t.Shard.tenures), 1), 1)
+	var free *Lane
+	for t.idle.len() >= most {
 		l := t.idle.pop()
-		if l.idle = false; l.empty() {
-			delete(t.lanes, l.Key)
-			*l = Lane{Tenure: t}
-			return l
+		if l.idle = false; !l.empty() {
+			continue
 		}
+		delete(t.lanes, l.Key)
+		if free != nil {
+			break
+		}
+		*l = Lane{Tenure: t}
+		free = l
 	}
-	return nil
+	return free
 }
+
+func (it *Item) heads(l *Lane) bool { return len(l.queue) > 0 && l.queue[0] == it }
 
 func (l *Lane) empty() bool { return l.busy == nil && len(l.queue) == 0 && l.parked == nil }
 
