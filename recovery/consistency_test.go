@@ -37,6 +37,7 @@ func TestConsistency(t *testing.T) {
 		"nobody owns it":       {part(PartitionState{Owner: "-", Groups: []string{"-"}}), []string{"nobody owns it"}},
 		"owner is gone":        {part(PartitionState{Owner: "x.1", Groups: []string{"x.1"}}), []string{"owner is no member"}},
 		"to move":              {part(PartitionState{Owner: "w.1", Planned: "x.1", Groups: []string{"w.1"}}), []string{"unfinished plan"}},
+		"all have left":        {RingState{Leader: "d", Partitions: []PartitionState{{Owner: "-", Planned: "w.1", Groups: []string{"-"}}}}, nil},
 		"phase":                {RingState{Leader: "d", Phase: 2}, []string{"unfinished plan"}},
 		"no leader":            {RingState{}, []string{"no leader"}},
 		"lease over":           {RingState{Leader: "d", Members: []MemberState{{Incarnation: "w.1", LeaseLeft: -1}}}, []string{"dead member"}},
