@@ -25,7 +25,7 @@ var titles = map[string]string{
 	"invalid":                "The request is not valid",
 	"too-large":              "The request is too large",
 	"not-found":              "No such thing",
-	"conflict":               "It exists, and differs",
+	"conflict":               "The present state does not allow it",
 	"method-not-allowed":     "The path does not know this method",
 	"unsupported-media-type": "The body has a form that is not accepted",
 	"timeout":                "The request took too long to arrive",

@@ -295,6 +295,19 @@ func TestRequestResizeWithoutADispatcher(t *testing.T) {
 	})
 }
 
+func TestRequestResizeWithoutAWorker(t *testing.T) {
+	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
+		must(sc.t, sc.raw.Del(sc.ctx, sc.key(0, "members")).Err())
+		_, err := sc.s.RequestResize(sc.ctx, sceneQueue, "")
+		if !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), "no worker") {
+			sc.t.Error(err)
+		}
+		if left := sc.raw.HGet(sc.ctx, sc.key(0, "ring"), "request").Val(); left != "" {
+			sc.t.Errorf("the request stayed: %s", left)
+		}
+	})
+}
+
 func TestDeleteQueueLeavesOthers(t *testing.T) {
 	eachScene(t, Queue{Partitions: 4, Shards: 2}, func(sc *scene) {
 		sc.enqueue(job.Job{Type: "a", IdempotencyKey: "x"})

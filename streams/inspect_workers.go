@@ -109,7 +109,7 @@ const (
 // RequestResize asks the leader to plan the whole ring anew, in mode key (the default,
 // ""), partition or ring, and waits for the ring epoch of that plan; it does not wait for
 // the moves. An open request of the same mode is joined, one of another mode is an
-// ErrConflict. Without any dispatcher the request is taken back: ErrUnavailable. If ctx
+// ErrConflict, and so is a queue without a worker. Without any dispatcher the request is taken back: ErrUnavailable. If ctx
 // ends before the answer, the resize may still happen: ErrOutcomeUnknown.
 func (s *Store) RequestResize(ctx context.Context, queue, mode string) (uint64, error) {
 	if mode == "" {
@@ -138,6 +138,8 @@ func (s *Store) RequestResize(ctx context.Context, queue, mode string) (uint64, 
 		return s.awaitAnswer(ctx, q, own, text(at(l, 1)), mode)
 	case "BUSY":
 		return 0, job.Conflict("a resize in mode %s is asked for and not answered yet: try again after it", text(at(l, 1)))
+	case "NOWORKER":
+		return 0, job.Conflict("queue %s has no worker: its partitions are planned as soon as one joins", queue)
 	default:
 		return 0, job.NotFound("queue %s has no ring record: start a dispatcher, which mends it", queue)
 	}

@@ -3,7 +3,7 @@
 -- KEYS[1] prefix of the queue's first shard
 -- ARGV[1] request id, ARGV[2] mode, ARGV[3] 'withdraw' or ''
 -- Returns {'ASKED', request that will be answered} (an open one of the same mode is joined) |
--- {'BUSY', mode of the open one} | {'WITHDRAWN'} | {'NOQUEUE'}
+-- {'BUSY', mode of the open one} | {'WITHDRAWN'} | {'NOQUEUE'} | {'NOWORKER'} (nobody to plan for)
 if redis.call('HEXISTS', K .. 'ring', 'epoch') == 0 then return {'NOQUEUE'} end
 local id, mode = ARGV[1], ARGV[2]
 local open, answered = redis.call('HGET', K .. 'ring', 'request') or '', redis.call('HGET', K .. 'ring', 'answered') or ''
@@ -15,6 +15,9 @@ if ARGV[3] == 'withdraw' then
 end
 if waits and old_mode ~= mode then return {'BUSY', old_mode} end
 if waits then return {'ASKED', old_id} end
+local workers, members = false, redis.call('HGETALL', K .. 'members')
+for i = 2, #members, 2 do workers = workers or string.find(members[i], '"state":"up"', 1, true) end
+if not workers then return {'NOWORKER'} end
 redis.call('HSET', K .. 'ring', 'request', id .. ' ' .. mode)
 announce('request', 'Master', '0', '{"id":"' .. id .. '","mode":"' .. mode .. '"}')
 return {'ASKED', id}
