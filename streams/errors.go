@@ -156,6 +156,12 @@ func noGroup(err error) bool {
 	return strings.HasPrefix(t, "NOGROUP") || strings.HasPrefix(t, "UNBLOCKED") || strings.Contains(t, "NOGROUP")
 }
 
+// Answered reports whether err is what a server said, in contrast to silence.
+func Answered(err error) bool {
+	var said redis.Error
+	return errors.As(err, &said)
+}
+
 // IsUnreachable reports whether err means that the server was not reached: nothing was
 // done, and waiting may help.
 func IsUnreachable(err error) bool {

@@ -226,6 +226,9 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 		st, err := s.Job(patience, queue, id)
 		switch {
 		case err == nil && st.State.Terminal():
+			if st.Type == "" { // nothing is kept of a job without a result; what was seen is still true
+				st.Type, st.Key = last.Type, last.Key
+			}
 			return st, nil
 		case err == nil:
 			last, known = st, true

@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -52,7 +53,9 @@ type request struct {
 // NewProducer starts the producer's goroutine; Close ends it.
 func (s *Store) NewProducer(q Queue) *Producer {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Producer{s: s, q: q, id: uuid.NewString(), lanes: map[int]*outLane{}, wake: make(chan struct{}, 1), done: make(chan struct{}), ctx: ctx, cancel: cancel}
+	id := uuid.New()
+	p := &Producer{s: s, q: q, id: id.String(), lanes: map[int]*outLane{}, wake: make(chan struct{}, 1), done: make(chan struct{}), ctx: ctx, cancel: cancel}
+	p.next.Store(binary.BigEndian.Uint32(id[:])) // not always the same: many producers add one job
 	go p.loop()
 	return p
 }

@@ -352,3 +352,22 @@ func TestContextEndsAfterALostAnswer(t *testing.T) {
 		p.Close()
 	})
 }
+
+// Producers that add one job each do not all begin with the same partition.
+func TestProducersBeginAnywhere(t *testing.T) {
+	eachCrew(t, Queue{Partitions: 64}, func(c *crew) {
+		seen := map[int]bool{}
+		for range 20 {
+			p := c.s.NewProducer(c.q)
+			receipts, errs := p.Enqueue(c.ctx, job.Job{Type: "t"})
+			p.Close()
+			if errs != nil {
+				c.t.Fatal(errs)
+			}
+			seen[receipts[0].Partition] = true
+		}
+		if len(seen) < 4 {
+			c.t.Errorf("20 jobs in %d of 64 partitions", len(seen))
+		}
+	})
+}
