@@ -109,6 +109,9 @@ func decodeJob(data []byte) (job.Job, error) {
 		return j, err
 	}
 	for _, m := range members {
+		if string(m.value) == "null" && m.name != "type" && m.name != "payload" {
+			continue // as if it were not there
+		}
 		switch m.name {
 		case "type":
 			j.Type, err = m.asText()

@@ -7,4 +7,7 @@ import (
 	"ringmaster/internal/cli"
 )
 
-func main() { os.Exit(cli.Main(cli.Ringctl)) }
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(cli.Main(cli.Ringctl, version)) }

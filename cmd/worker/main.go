@@ -7,4 +7,7 @@ import (
 	"ringmaster/internal/cli"
 )
 
-func main() { os.Exit(cli.Main(cli.Worker)) }
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(cli.Main(cli.Worker, version)) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestMain lets the test's own binary be the demo's processes, too.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == demo.DispatcherCommand || os.Args[1] == demo.WorkerCommand) {
-		os.Exit(Main(Ringctl))
+		os.Exit(Main(Ringctl, ""))
 	}
 	app.Quiet()
 	os.Exit(m.Run())
@@ -54,6 +55,23 @@ func callEnv(t *testing.T, program Program, env Env, args ...string) outcome {
 // deadURL is an address where nothing listens: port 1 takes root and is not in use.
 const deadURL = "redis://127.0.0.1:1"
 
+func TestNothingAlikeIsNotSuggested(t *testing.T) {
+	for _, args := range []string{"top", "queue pause", "job cancel", "submit q --delay 1s"} {
+		if got := call(t, Ringctl, "", strings.Fields(args)...); got.code != exitUsage || strings.Contains(got.stderr, "did you mean") || !strings.Contains(got.stderr, "--help") {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
+}
+
+func TestVersionIsWhatTheBuildWasGiven(t *testing.T) {
+	if got := callEnv(t, Worker, Env{Version: "v1.2.3"}, "--version"); got.code != exitDone || !strings.HasPrefix(got.stdout, "worker version v1.2.3 go") {
+		t.Errorf("%+v", got)
+	}
+	if got := call(t, Worker, "", "--version"); got.code != exitDone || !strings.HasPrefix(got.stdout, "worker version (devel) go") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestWrongUsageIsExitCode2AndSaysWhatIsMeant(t *testing.T) {
 	cases := []struct {
 		program Program
@@ -82,6 +100,7 @@ func TestWrongUsageIsExitCode2AndSaysWhatIsMeant(t *testing.T) {
 		{Ringctl, "dead requeue q", "at least 2"},
 		{Ringctl, "submit q --key k", "--key needs --type"},
 		{Ringctl, "submit q --idempotency-key k", "--idempotency-key needs --type"},
+		{Ringctl, "submit q --type t --idempotency-key=", "--idempotency-key is empty"},
 		{Ringctl, "submit q --type a/b", "type"},
 		{Ringctl, "submit q --type t --payload \xff", "neither JSON nor UTF-8"},
 		{Ringctl, "submit q --type t --key \xff", "UTF-8"},
@@ -231,6 +250,20 @@ func TestNoServer(t *testing.T) {
 	if strings.Contains(got.stderr, "add --redis") {
 		t.Errorf("a server that is no store in memory: %q", got.stderr)
 	}
+}
+
+func TestWorkerNamesTheStoreThatAnswers(t *testing.T) {
+	mem := redistest.Mini(t)
+	env := Env{EmbeddedURL: mem.URL(), Environ: []string{"RINGMASTER_REDIS=" + deadURL}}
+	if got := callEnv(t, Worker, env, "--check"); got.code != exitFailure || !strings.Contains(got.stderr, "add --redis "+mem.URL()) {
+		t.Errorf("--check: %+v", got)
+	}
+	ctx, stop := stopBy(t)
+	errs := newSeen()
+	ended := start(ctx, Worker, io.Discard, errs, env, "--queue", "q", "--builtin")
+	errs.await(t, "add --redis "+mem.URL())
+	stop(os.Interrupt)
+	<-ended
 }
 
 func TestConfigCommands(t *testing.T) {

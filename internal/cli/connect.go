@@ -74,11 +74,23 @@ func openStore(ctx context.Context, c configs.Common, env Env) (*streams.Store, 
 	if ctx.Err() != nil || !streams.IsUnreachable(err) {
 		return nil, fmt.Errorf("ask %s: %w", configs.RedactURL(c.Redis), err)
 	}
+	if streams.Answered(err) {
+		return nil, &unreachable{fmt.Sprintf("Redis at %s refuses: %s", configs.RedactURL(c.Redis), reason(err))}
+	}
 	text := fmt.Sprintf("no answer from Redis at %s: %s", configs.RedactURL(c.Redis), reason(err))
-	if url := env.embeddedURL(); url != c.Redis && embeddedAnswers(ctx, url) {
-		text += fmt.Sprintf("\nA store in memory answers at %s: add --redis %s", strings.TrimPrefix(url, "redis://"), url)
+	if hint := embeddedHint(ctx, c, env); hint != "" {
+		text += "\n" + hint
 	}
 	return nil, &unreachable{text}
+}
+
+// embeddedHint names the store in memory that answers instead of what is configured; "": none does.
+func embeddedHint(ctx context.Context, c configs.Common, env Env) string {
+	url := env.embeddedURL()
+	if url == c.Redis || !embeddedAnswers(ctx, url) {
+		return ""
+	}
+	return fmt.Sprintf("A store in memory answers at %s: add --redis %s", strings.TrimPrefix(url, "redis://"), url)
 }
 
 // unreachable is an ErrUnavailable in words for people.

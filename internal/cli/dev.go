@@ -214,7 +214,7 @@ func (d *development) banner(addr string) {
 Try in another terminal:
   ringctl submit hello --type echo --key k --payload '"hi"' --wait%s
 Ctrl-C stops it.
-`, version(), base, base, base, store, d.workers, strings.Join(types, ", "), flag)
+`, d.env.version(), base, base, base, store, d.workers, strings.Join(types, ", "), flag)
 }
 
 // browsable is an address that a browser on this machine can use.

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
@@ -23,6 +24,7 @@ type Env struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Second  <-chan struct{} // closed when the user asks for the second time to stop; may be nil
+	Version string          // that the build was given; empty: what Go knows of it
 
 	// EmbeddedURL is where a store in memory is looked for when nothing answers
 	// elsewhere, and where dev starts one. Empty: redis://127.0.0.1:6390.
@@ -46,9 +48,9 @@ type Program func(ctx context.Context, env Env) int
 // its log lines.
 const secondGrace = 300 * time.Millisecond
 
-// Main runs a program with the process's arguments, files and signals. The first
+// Main runs a program with the process's arguments, files and signals; version may be empty. The first
 // SIGINT or SIGTERM ends its context; a second one ends the process at once.
-func Main(run Program) int {
+func Main(run Program, version string) int {
 	app.Quiet()
 	if os.Getenv("GOGC") == "" {
 		// What lives is small beside what passes through: collected at Go's default of 100 a
@@ -66,7 +68,7 @@ func Main(run Program) int {
 	go func() { // ends with run, whose result Main waits for
 		done <- run(ctx, Env{
 			Args: os.Args[1:], Environ: os.Environ(),
-			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Second: second,
+			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Second: second, Version: version,
 		})
 	}()
 	select {
@@ -88,15 +90,11 @@ func Main(run Program) int {
 	return exitInterrupted
 }
 
-// version is the module's version, or what the build knows of the commit.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+// version is what the build was given, the module's version, or what Go knows of the commit.
+func (e Env) version() string {
+	v, goVersion := e.Version, "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v, goVersion = cmp.Or(v, info.Main.Version), info.GoVersion
 	}
-	v := info.Main.Version
-	if v == "" {
-		v = "(devel)"
-	}
-	return v + " " + info.GoVersion
+	return cmp.Or(v, "(devel)") + " " + goVersion
 }

@@ -121,10 +121,18 @@ func (s *session) deadRequeue() *cobra.Command {
 				if c.out.format == "table" {
 					return c.out.line(receipt.ID)
 				}
-				return c.out.encode(receipt)
+				return c.out.encode(requeued{id, receipt.ID, receipt.Partition, receipt.Duplicate})
 			})
 		}),
 	}
+}
+
+// requeued is what the HTTP API answers for a dead letter, too.
+type requeued struct {
+	ID        string `json:"id"`
+	NewID     string `json:"new_id"`
+	Partition int    `json:"partition"`
+	Duplicate bool   `json:"duplicate"`
 }
 
 func (s *session) deadRm() *cobra.Command {

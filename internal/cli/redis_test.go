@@ -163,6 +163,8 @@ func TestSubmitLines(t *testing.T) {
 		{`{"type":"t","key":"k","payload":2,"idempotency_key":"once"}`, ""},
 		{`{"type":"t","key":"k","payload":3}`, ""},
 		{``, ""},
+		{`{"type":"t","key":"k","payload":null,"idempotency_key":null}`, ""},
+		{`{"type":null}`, `"type" must be a string`},
 		{`{"key":"k"}`, "type is required"},
 		{`{"type":"t","key":7}`, `"key" must be a string`},
 		{`{"type":"t","type":"u"}`, "twice"},
@@ -186,7 +188,7 @@ func TestSubmitLines(t *testing.T) {
 			good++
 		}
 	}
-	got := ringctl(strings.Join(in, "\r\n"), "submit", "q")
+	got := ringctl("\ufeff"+strings.Join(in, "\r\n"), "submit", "q")
 	if got.code != exitFailure {
 		t.Errorf("exit %d", got.code)
 	}
@@ -320,7 +322,7 @@ func TestPasswordFileIsUsed(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got := call(t, Ringctl, "", "queue", "ls", "--redis", url)
-	if got.code != exitUnreachable || !strings.Contains(got.stderr, "NOAUTH") {
+	if got.code != exitUnreachable || !strings.Contains(got.stderr, "NOAUTH") || strings.Contains(got.stderr, "no answer") {
 		t.Errorf("without: %+v", got)
 	}
 }

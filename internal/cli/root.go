@@ -63,7 +63,7 @@ Exit codes: 0 done, 1 failure, 2 wrong usage or settings, 3 not found, 4 conflic
 // newRoot is what the three programs' root commands have in common.
 func newRoot(name, short string, env Env) *cobra.Command {
 	root := &cobra.Command{
-		Use: name, Short: short, Version: version(),
+		Use: name, Short: short, Version: env.version(),
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}

@@ -19,6 +19,7 @@ import (
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/job"
+	"ringmaster/streams"
 )
 
 // checkTimeout bounds --check: whoever asks has a limit of its own.
@@ -74,10 +75,11 @@ leaves; a second one: at once.`
 			return err
 		}
 		if *check {
-			return checkWorker(ctx, cfg)
+			return checkWorker(ctx, cfg, env)
 		}
 		log := newLogger(env.Stderr, cfg.Common)
 		logWarnings(log, report)
+		warnOfEmbedded(ctx, cfg.Common, env, log)
 		return app.RunWorker(ctx, cfg, app.Options{Log: log, Second: env.Second})
 	}
 	return serve(ctx, env, root)
@@ -141,7 +143,7 @@ func checkDispatcher(ctx context.Context, listen string) error {
 	return nil
 }
 
-func checkWorker(ctx context.Context, cfg configs.Worker) error {
+func checkWorker(ctx context.Context, cfg configs.Worker, env Env) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	store, err := app.Open(cfg.Common, "worker-check")
@@ -151,7 +153,11 @@ func checkWorker(ctx context.Context, cfg configs.Worker) error {
 	defer func() { _ = store.Close() }()
 	workers, err := store.Workers(ctx, "")
 	if err != nil {
-		return failed("ask %s: %v", configs.RedactURL(cfg.Redis), err)
+		text := fmt.Sprintf("ask %s: %v", configs.RedactURL(cfg.Redis), err)
+		if hint := embeddedHint(context.WithoutCancel(ctx), cfg.Common, env); hint != "" && !streams.Answered(err) {
+			text += "\n" + hint
+		}
+		return failed("%s", text)
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -164,6 +170,23 @@ func checkWorker(ctx context.Context, cfg configs.Worker) error {
 		return failed("no worker named %s lives", cfg.Name)
 	}
 	return failed("no worker of host %s lives", host)
+}
+
+// warnOfEmbedded says where a store answers, if none does where the worker will wait for one.
+func warnOfEmbedded(ctx context.Context, c configs.Common, env Env, log *slog.Logger) {
+	store, err := app.Open(c, "worker")
+	if err != nil {
+		return // whoever runs the worker says it
+	}
+	defer func() { _ = store.Close() }()
+	asked, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := store.Ping(asked); err == nil || streams.Answered(err) {
+		return
+	}
+	if hint := embeddedHint(ctx, c, env); hint != "" {
+		log.Warn("no answer from Redis", "redis", configs.RedactURL(c.Redis), "hint", hint)
+	}
 }
 
 // alive looks for a worker of that name or, without a name, of that host.

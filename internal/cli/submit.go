@@ -52,6 +52,9 @@ is taken as a JSON string. The queue is created at first use.`,
 		if err := job.CheckName("queue", args[0]); err != nil {
 			return err
 		}
+		if cmd.Flags().Changed("idempotency-key") && f.idempotencyKey == "" {
+			return usage("--idempotency-key is empty: a repeat would not be known as one")
+		}
 		single := cmd.Flags().Changed("type")
 		var one job.Job
 		if single {
@@ -110,6 +113,7 @@ type submission struct {
 	wait     bool
 	producer *streams.Producer
 
+	seen    int // lines that were read and are not empty
 	refused int // lines, or jobs, that did not go in
 	dead    int // jobs that were waited for and died
 }
@@ -168,15 +172,28 @@ func (s *submission) answer(ctx context.Context, receipts []job.Receipt) error {
 	if !s.wait {
 		return nil
 	}
-	for _, r := range receipts {
+	for i, r := range receipts {
 		if r.ID == "" {
 			continue
 		}
 		if err := s.await(ctx, r); err != nil {
+			s.goesOn(receipts[i:])
 			return err
 		}
 	}
 	return nil
+}
+
+// goesOn names the jobs that are not waited for after all, where their ids were not printed.
+func (s *submission) goesOn(receipts []job.Receipt) {
+	if s.out.format == "table" {
+		return
+	}
+	for _, r := range receipts {
+		if r.ID != "" {
+			_, _ = fmt.Fprintf(s.stderr, "job %s was submitted, and goes on\n", r.ID)
+		}
+	}
 }
 
 func (s *submission) await(ctx context.Context, r job.Receipt) error {

@@ -59,6 +59,9 @@ func (s *submission) lines(ctx context.Context, r io.Reader) error {
 			}
 		}
 		if last {
+			if s.seen == 0 {
+				_, _ = fmt.Fprintln(s.stderr, "standard input is empty: nothing was submitted")
+			}
 			return s.verdict()
 		}
 		if err := ctx.Err(); err != nil {
@@ -68,9 +71,13 @@ func (s *submission) lines(ctx context.Context, r io.Reader) error {
 }
 
 func (s *submission) line(ctx context.Context, b *batch, n int, line []byte, tooLong bool) error {
+	if n == 1 {
+		line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors begin a file with it
+	}
 	if len(bytes.TrimSpace(line)) == 0 && !tooLong {
 		return nil
 	}
+	s.seen++
 	if tooLong {
 		s.refuse(n, fmt.Errorf("the line is longer than %d bytes", maxLineBytes))
 		return nil
@@ -185,6 +192,9 @@ func decodeField(dec *json.Decoder, j *job.Job, name string) error {
 	if target == nil {
 		j.Payload = raw
 		return nil
+	}
+	if string(raw) == "null" && name != "type" {
+		return nil // as if it were not there
 	}
 	if len(raw) == 0 || raw[0] != '"' {
 		return job.Invalid("%q must be a string", name)

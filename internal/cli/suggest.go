@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ func group(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return usage("%s: a command is missing", cmd.CommandPath())
+			return usage("a command is missing after %q", cmd.CommandPath())
 		}
 		return unknownCommand(cmd, args[0])
 	}
@@ -62,20 +63,24 @@ func didYouMean(given, prefix string, names []string) string {
 	best, least := "", -1
 	for _, name := range names {
 		d := distance(given, name)
-		if strings.HasPrefix(name, given) {
+		if strings.HasPrefix(name, given) || sameLetters(name, given) {
 			d = min(d, 1)
 		}
 		if least < 0 || d < least {
 			best, least = name, d
 		}
 	}
-	switch {
-	case least < 0:
-		return ""
-	case least > 1+len(given)/2:
-		return ": the nearest is " + prefix + best
+	if least < 0 || least > max(1, len(given)/3) {
+		return "" // nothing alike
 	}
 	return ": did you mean " + prefix + best + "?"
+}
+
+func sameLetters(a, b string) bool {
+	x, y := []byte(a), []byte(b)
+	slices.Sort(x)
+	slices.Sort(y)
+	return slices.Equal(x, y)
 }
 
 // distance counts the letters to insert, delete or replace to make b of a.
