@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	"ringmaster/job"
 )
@@ -100,9 +101,12 @@ func kindOf(err error) problem {
 // fail answers a request with its error, as long as nothing has been written.
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := kindOf(err)
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		if p.Type == "unknown-outcome" { // of a read: nothing can have been done
+	if p.Type == "unknown-outcome" {
+		switch {
+		case r.Method == http.MethodGet, r.Method == http.MethodHead: // nothing can have been done
 			p.Type, p.Status, p.Detail = "unavailable", http.StatusServiceUnavailable, err.Error()+"; try again"
+		case !strings.HasSuffix(r.URL.Path, "/jobs"): // no idempotency key is taken there
+			p.Detail = err.Error() + "; it may have been done, or be done yet: to repeat it does no harm"
 		}
 	}
 	if p.Type == "internal" {

@@ -203,6 +203,10 @@ func TestErrorsHaveTheirStatus(t *testing.T) {
 		if strings.Contains(p.Detail, "secret") || (c.kind == "unknown-outcome") != strings.Contains(p.Detail, "idempotency key") {
 			t.Errorf("%v: %s", c.err, p.Detail)
 		}
+		p = wantProblem(t, answer(h, request("POST", "/v1/queues/q/resize", "{}", "Content-Type", "application/json")), c.write, c.kind)
+		if strings.Contains(p.Detail, "idempotency key") {
+			t.Errorf("a resize takes no idempotency key: %s", p.Detail)
+		}
 		wantProblem(t, answer(h, request("GET", "/v1/queues/q", "")), c.read, c.readAs)
 		wantProblem(t, answer(h, request("GET", "/readyz", "")), 503, "unavailable")
 		if w := answer(h, request("GET", "/livez", "")); w.Code != 200 {
