@@ -21,8 +21,18 @@ const maxRequeues = 16
 // Job tells what is known of one job. There is no record per job: one that was handed
 // out and is neither pending, parked nor dead has completed; its result is kept for
 // job.ResultTTL if there was one. A dead letter that was put back is followed to its new
-// id for as long. ErrNotFound: no such queue, or no job has that id yet.
+// id for as long. One that is handed out counts as running unless an earlier job of its key
+// is open. ErrNotFound: no such queue, or no job has that id yet.
 func (s *Store) Job(ctx context.Context, queue, id string) (job.Status, error) {
+	st, err := s.job(ctx, queue, id)
+	if err == nil {
+		err = s.putBehind(ctx, &st)
+	}
+	return st, err
+}
+
+// job is Job, except that it takes for running whatever is handed out.
+func (s *Store) job(ctx context.Context, queue, id string) (job.Status, error) {
 	q, err := s.queueForRead(ctx, queue)
 	if err != nil {
 		return job.Status{}, err
@@ -223,7 +233,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 	var last job.Status
 	known := false
 	for pause := pollPause; ; pause = min(pause*3/2, pollLimit) {
-		st, err := s.Job(patience, queue, id)
+		st, err := s.job(patience, queue, id)
 		switch {
 		case err == nil && st.State.Terminal():
 			if st.Type == "" { // nothing is kept of a job without a result; what was seen is still true
@@ -245,7 +255,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 		}
 		next.Stop()
 		if known && ctx.Err() == nil {
-			return last, nil
+			err = s.putBehind(patience, &last)
 		}
 		return last, err
 	}

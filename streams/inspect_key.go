@@ -64,6 +64,39 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 	return v, nil
 }
 
+// behindPage is how many entries a look for the head of a key takes: it is among those held.
+const behindPage = 32
+
+// putBehind corrects a job that was taken for running: it waits in the worker's memory if an
+// earlier job of its key is open.
+func (s *Store) putBehind(ctx context.Context, st *job.Status) error {
+	if st.State != job.Running || st.Key == "" {
+		return nil
+	}
+	q, err := s.queueForRead(ctx, st.Queue)
+	if err != nil {
+		return err
+	}
+	from := "-"
+	for range keyPages {
+		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage)
+		if err != nil {
+			return err
+		}
+		l := list(reply)
+		if len(l) > 3 {
+			if head, ok := readKeyRow(l[3:], st.Partition); ok && head.id.String() != st.ID {
+				st.State, st.Attempts = job.Waiting, 0
+			}
+			return nil
+		}
+		if from = text(at(l, 1)); from == "" {
+			return nil // it has ended meanwhile
+		}
+	}
+	return nil
+}
+
 func serverTime(v any) time.Time {
 	l := list(v)
 	return time.Unix(int64(number(at(l, 0))), int64(number(at(l, 1)))*1000).UTC()

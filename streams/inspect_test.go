@@ -86,6 +86,31 @@ func TestJobOfAFormerOwner(t *testing.T) {
 	})
 }
 
+// One job of a key at a time: those that a worker holds behind it wait.
+func TestJobBehindAnotherOfItsKey(t *testing.T) {
+	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
+		for range 2 * behindPage { // the key's jobs are not on the first page
+			sc.enqueue(job.Job{Type: "a"})
+		}
+		a := sc.enqueue(job.Job{Type: "a", Key: "k"})
+		b := sc.enqueue(job.Job{Type: "a", Key: "k"})
+		sc.read(a)
+		if st := sc.status(a); st.State != job.Running || st.Attempts != 1 {
+			sc.t.Error(asJSON(st))
+		}
+		if st := sc.status(b); st.State != job.Waiting || st.Attempts != 0 {
+			sc.t.Error(asJSON(st))
+		}
+		if st, err := sc.s.WaitJob(sc.ctx, sceneQueue, b.String(), time.Millisecond); err != nil || st.State != job.Waiting {
+			sc.t.Error(asJSON(st), err)
+		}
+		sc.end(a, job.Completion{Outcome: job.Done, Attempt: 1, Type: "a", Key: "k"})
+		if st := sc.status(b); st.State != job.Running || st.Attempts != 1 {
+			sc.t.Error(asJSON(st))
+		}
+	})
+}
+
 func TestJobParked(t *testing.T) {
 	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
 		a := sc.enqueue(job.Job{Type: "a", Key: "k"})
