@@ -3,10 +3,12 @@ package streams
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
 
+	"ringmaster/internal/faultproxy"
 	"ringmaster/job"
 )
 
@@ -204,6 +206,31 @@ func TestWaitJob(t *testing.T) {
 		cancel()
 		if _, err := sc.s.WaitJob(ctx, sceneQueue, id.String(), time.Minute); !errors.Is(err, context.Canceled) {
 			sc.t.Error(err)
+		}
+	})
+}
+
+// Nothing is kept of a job without a result. Who saw it before it ended knows more.
+func TestWaitJobKeepsWhatItSaw(t *testing.T) {
+	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
+		proxy := faultproxy.New(sc.t, sc.raw.Options().Addr)
+		s := openStore(sc.t, proxy.URL())
+		id := sc.enqueue(job.Job{Type: "a", Key: "k"})
+		sc.read(id)
+		_, hash := sc.s.text(&sc.s.scripts.state)
+		first, second := proxy.Hold(hash, 1), proxy.Hold(hash, 1)
+		got := make(chan string, 1)
+		go func() {
+			st, err := s.WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Second)
+			got <- fmt.Sprintf("%s of type %q and key %q, %v", st.State, st.Type, st.Key, err)
+		}()
+		<-first.Fired()
+		first.Release()
+		<-second.Fired()
+		sc.end(id, job.Completion{Outcome: job.Done, Attempt: 1, Type: "a", Key: "k"})
+		second.Release()
+		if st := <-got; st != `completed of type "a" and key "k", <nil>` {
+			sc.t.Error(st)
 		}
 	})
 }
