@@ -158,8 +158,8 @@ func noGroup(err error) bool {
 
 // Answered reports whether err is what a server said, in contrast to silence.
 func Answered(err error) bool {
-	var said redis.Error
-	return errors.As(err, &said)
+	var answer redis.Error
+	return errors.As(err, &answer)
 }
 
 // IsUnreachable reports whether err means that the server was not reached: nothing was

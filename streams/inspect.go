@@ -255,7 +255,9 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 		}
 		next.Stop()
 		if known && ctx.Err() == nil {
-			err = s.putBehind(patience, &last)
+			if err = s.putBehind(patience, &last); IsUnreachable(err) {
+				err = nil // the last look is still what is known
+			}
 		}
 		return last, err
 	}

@@ -235,6 +235,27 @@ func TestWaitJobKeepsWhatItSaw(t *testing.T) {
 	})
 }
 
+// A server that is not reached any more when the time is over takes nothing back.
+func TestWaitJobTellsTheLastLookWhenTheServerIsAway(t *testing.T) {
+	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
+		proxy := faultproxy.New(sc.t, sc.raw.Options().Addr)
+		s := openStore(sc.t, proxy.URL())
+		id := sc.enqueue(job.Job{Type: "a", Key: "k"})
+		sc.read(id)
+		_, hash := sc.s.text(&sc.s.scripts.key)
+		cut := proxy.Cut(hash, 100)
+		st, err := s.WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Millisecond)
+		if err != nil || st.State != job.Running {
+			sc.t.Error(asJSON(st), err)
+		}
+		select {
+		case <-cut.Fired():
+		default:
+			sc.t.Error("the head of the key was not asked for")
+		}
+	})
+}
+
 func TestRequeueDead(t *testing.T) {
 	eachScene(t, Queue{Partitions: 2}, func(sc *scene) {
 		id := sc.enqueue(job.Job{Type: "a", Key: "k", Payload: []byte(`{"n":1}`)})

@@ -109,8 +109,9 @@ const (
 // RequestResize asks the leader to plan the whole ring anew, in mode key (the default,
 // ""), partition or ring, and waits for the ring epoch of that plan; it does not wait for
 // the moves. An open request of the same mode is joined, one of another mode is an
-// ErrConflict, and so is a queue without a worker. Without any dispatcher the request is taken back: ErrUnavailable. If ctx
-// ends before the answer, the resize may still happen: ErrOutcomeUnknown.
+// ErrConflict, and so is a queue without a worker. Without any dispatcher the request is
+// taken back: ErrUnavailable. If ctx ends before the answer, the resize may still happen:
+// ErrOutcomeUnknown.
 func (s *Store) RequestResize(ctx context.Context, queue, mode string) (uint64, error) {
 	if mode == "" {
 		mode = "key"

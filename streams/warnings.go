@@ -3,7 +3,6 @@ package streams
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -101,31 +100,25 @@ func risksOf(ctx context.Context, c *redis.Client) ([]Risk, error) {
 	info, err := c.Info(ctx, "server").Result()
 	if err == nil {
 		out = append(out, versionRisk(info)...)
-	} else if !refused(err) {
+	} else if !Answered(err) {
 		return nil, err
 	}
 	asked := time.Now()
 	now, err := c.Time(ctx).Result()
 	if err == nil {
 		out = append(out, clockRisk(now, asked, time.Now())...)
-	} else if !refused(err) {
+	} else if !Answered(err) {
 		return out, err
 	}
 	settings := map[string]string{}
 	for _, name := range []string{"maxmemory-policy", "appendonly", "appendfsync"} {
 		m, err := c.ConfigGet(ctx, name).Result()
-		if err != nil && !refused(err) {
+		if err != nil && !Answered(err) {
 			return out, err
 		}
 		settings[name] = m[name]
 	}
 	return append(out, settingRisks(settings)...), nil
-}
-
-// refused: the server answered that it does not tell, or not to us.
-func refused(err error) bool {
-	var answer redis.Error
-	return errors.As(err, &answer)
 }
 
 var versionLine = regexp.MustCompile(`(?m)^redis_version:(\d+)\.(\S+)\r?$`)

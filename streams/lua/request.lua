@@ -15,8 +15,8 @@ if ARGV[3] == 'withdraw' then
 end
 if waits and old_mode ~= mode then return {'BUSY', old_mode} end
 if waits then return {'ASKED', old_id} end
-local workers, members = false, redis.call('HGETALL', K .. 'members')
-for i = 2, #members, 2 do workers = workers or string.find(members[i], '"state":"up"', 1, true) end
+local workers = false
+for _, inc in ipairs(redis.call('HKEYS', K .. 'members')) do workers = workers or up(inc) end
 if not workers then return {'NOWORKER'} end
 redis.call('HSET', K .. 'ring', 'request', id .. ' ' .. mode)
 announce('request', 'Master', '0', '{"id":"' .. id .. '","mode":"' .. mode .. '"}')
