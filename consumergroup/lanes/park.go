@@ -39,8 +39,9 @@ func (p *Pool) shed(t *Tenure, now time.Time) {
 		return // room is on its way
 	}
 	var held []*Lane
-	keep := 1                    // all are cut to their head, unless some are long: then those, to what is usual
-	for _, it := range t.items { // fewer than lanes, of which most hold nothing
+	keep := 1 // all are cut to their head, unless some are long: then those, to what is usual
+	// Most lanes hold nothing: it is shorter to look at what is held.
+	for _, it := range t.items {
 		if l := it.lane; l != nil && it.heads(l) && len(l.queue) > 1 && l.held(now) {
 			held = append(held, l)
 			if len(l.queue) > p.limits.ParkBeyond {
