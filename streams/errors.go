@@ -118,6 +118,15 @@ func notSent(doing string, err error) error {
 	return &serverError{kind: job.ErrUnavailable, doing: doing, err: err}
 }
 
+// unsent is for a command of a pipeline that has neither answer nor error: failed is what the
+// pipeline as a whole has.
+func unsent(doing string, failed error) error {
+	if failed == nil {
+		return badAnswer(doing, nil)
+	}
+	return notSent(doing, failed)
+}
+
 // serverError keeps both the kind and the cause.
 type serverError struct {
 	kind  error

@@ -204,7 +204,11 @@ func (r *Ring) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
 	}
 	out := make([]bool, len(incs))
 	for i, c := range channels {
-		out[i] = n[c] > 0
+		subscribers, told := n[c]
+		if !told {
+			return nil, badAnswer("ask for subscriptions", n)
+		}
+		out[i] = subscribers > 0
 	}
 	return out, nil
 }

@@ -1,7 +1,6 @@
 package streams
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,7 +9,8 @@ import (
 )
 
 // Answers of scripts come as nested slices of strings and integers. These readers take
-// a wrong shape for a zero value: the scripts are ours, and tested.
+// a wrong shape for a zero value: that an answer as a whole can be its script's was looked at
+// before (see forms).
 
 func list(v any) []any { l, _ := v.([]any); return l }
 
@@ -91,8 +91,6 @@ func ownerRecord(s string) (inc string, epoch uint64, ok bool) {
 	epoch, err := strconv.ParseUint(e, 10, 64)
 	return inc, epoch, err == nil
 }
-
-func badAnswer(doing string, v any) error { return fmt.Errorf("%s: unexpected answer %v", doing, v) }
 
 func sortQueues(qs []Queue) {
 	slices.SortFunc(qs, func(a, b Queue) int { return strings.Compare(a.Name, b.Name) })

@@ -278,6 +278,7 @@ func (r *Reader) AckControl(_ context.Context, ids []string) error {
 func (r *Reader) doRead(ctx context.Context, args []any) ([]byte, error) {
 	r.forget()
 	cmd := redis.NewRawCmd(ctx, args...)
+	var failed error
 	if r.tap != nil {
 		r.tap.arm(min(len(r.seen), 1))
 	}
@@ -288,9 +289,12 @@ func (r *Reader) doRead(ctx context.Context, args []any) ([]byte, error) {
 		p.XAck(ctx, r.inbox, r.inc, r.seen...)
 		_ = p.Process(ctx, cmd) // queues it
 		r.seen = r.seen[:0]
-		_, _ = p.Exec(ctx) // each command keeps its own error
+		_, failed = p.Exec(ctx)
 	}
 	raw, err := cmd.Result()
+	if err == nil && failed != nil && raw == nil {
+		return nil, unsent("read", failed) // see Store.pipe
+	}
 	if r.tap == nil {
 		return raw, err
 	}

@@ -25,6 +25,7 @@ type script struct {
 	name          string
 	plain, oom    string
 	plainSHA, sha string
+	form          form // of its answer
 }
 
 // scripts are all scripts, loaded once per Store.
@@ -45,7 +46,7 @@ type scripts struct {
 var growing = map[string]bool{"create": true, "enqueue": true, "enqueue_once": true, "requeue": true}
 
 func loadScripts() (*scripts, error) {
-	s := &scripts{names: map[string]string{}}
+	s, forms := &scripts{names: map[string]string{}}, forms()
 	for name, dst := range map[string]*script{
 		"create": &s.create, "enqueue": &s.enqueue, "enqueue_once": &s.enqueueOnce,
 		"ack": &s.ack, "release": &s.release, "claim": &s.claim, "unpark": &s.unpark, "mark": &s.mark,
@@ -60,7 +61,7 @@ func loadScripts() (*scripts, error) {
 		if err != nil {
 			return nil, err
 		}
-		*dst = script{name: name, plain: text, oom: text}
+		*dst = script{name: name, plain: text, oom: text, form: forms[name]}
 		if !growing[name] {
 			dst.oom = "#!lua flags=allow-oom\n" + text
 		}
@@ -166,9 +167,12 @@ func (s *Store) run(ctx context.Context, c caller, sc *script, shard string, arg
 		v, err = c.Eval(ctx, text, keys, args...).Result()
 	}
 	if errors.Is(err, redis.Nil) {
-		return nil, nil
+		v, err = nil, nil
 	}
-	return v, wrap(sc.name, err)
+	if err != nil {
+		return nil, wrap(sc.name, err)
+	}
+	return sc.answered(v)
 }
 
 // call is one script call of a pipeline.
@@ -217,8 +221,7 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *scrip
 	if how.last != nil {
 		how.last(p)
 	}
-	// Each command keeps its own error.
-	_, _ = p.Exec(ctx)
+	_, failed := p.Exec(ctx)
 	var doubt error
 	if confirmed != nil {
 		doubt = s.unconfirmed(sc.name, confirmed)
@@ -226,6 +229,12 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *scrip
 	var again []*call
 	for i, k := range calls {
 		k.value, k.err = cmds[i].Result()
+		if k.err == nil && k.value == nil {
+			// The set-up of a new connection was refused: nothing was sent, and go-redis gives the
+			// refusal to Exec alone. An answer of nothing has an error: redis.Nil.
+			k.err = unsent(sc.name, failed)
+			continue
+		}
 		if k.err != nil && redis.HasErrorPrefix(k.err, "NOSCRIPT") {
 			again = append(again, k)
 			continue
@@ -233,7 +242,10 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *scrip
 		if errors.Is(k.err, redis.Nil) {
 			k.value, k.err = nil, nil
 		}
-		if k.err = wrap(sc.name, k.err); k.err == nil {
+		if k.err = wrap(sc.name, k.err); k.err != nil {
+			continue
+		}
+		if k.value, k.err = sc.answered(k.value); k.err == nil {
 			k.err = doubt
 		}
 	}
