@@ -21,7 +21,7 @@ local function next_arg()
 end
 
 -- The list of a key stays in id order, also when a job comes back to it that had been
--- taken out before later ones; the index holds the time of the first, which trim spares.
+-- taken out before later ones; the index holds the time of the first, about which trim spares.
 local function park(p, id, key)
   local index = K .. 'parked:' .. p
   local list = index .. ':' .. key
@@ -30,15 +30,20 @@ local function park(p, id, key)
     redis.call('RPUSH', list, id)
   else
     local from, pivot = 0, nil
-    while not pivot do
-      for _, other in ipairs(redis.call('LRANGE', list, from, from + 99)) do
+    repeat
+      local page = redis.call('LRANGE', list, from, from + 99)
+      for _, other in ipairs(page) do
         if not pivot and below(id, other) then pivot = other end
       end
       from = from + 100
+    until pivot or #page == 0
+    if pivot then
+      redis.call('LINSERT', list, 'BEFORE', pivot, id)
+    elseif not redis.call('LPOS', list, id) then
+      redis.call('RPUSH', list, id)
     end
-    redis.call('LINSERT', list, 'BEFORE', pivot, id)
   end
-  redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^(%d+)'), key)
+  redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
   some_parked = true
 end
 
@@ -78,15 +83,17 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
     return drainer and 'D' or 'O'
   end
   if drainer and o.outcome == 'P' then return 'F' end
-  if redis.call('XACK', stream, owner, o.id) ~= 1 then return drainer and 'G' or 'U' end
+  -- It is pending, so the ack will count. A record that cannot be written leaves the job as it is.
   effects(p, o.id, o, epoch)
+  redis.call('XACK', stream, owner, o.id)
   if drainer then inform(p, owner, oe, 'drained', o.id) end
   return drainer and 'D' or 'O'
 end
 
 -- The low-water mark: nothing below it is pending or parked, and everything below it was
 -- handed out. The group says what was: what the caller has read is not asked, since a server
--- that went back in time has handed out less.
+-- that went back in time has handed out less. Returns an error of the server, if there is one.
+local EXACT = 2 ^ 53
 local function trim(p, stream)
   local pend = redis.pcall('XPENDING', stream, me)
   if pend.err then return end
@@ -98,13 +105,29 @@ local function trim(p, stream)
     mark = #seq < 16 and ms .. '-' .. string.format('%.0f', tonumber(seq) + 1) or last
   end
   if some_parked then
-    local parked = redis.call('ZRANGE', K .. 'parked:' .. p, 0, 0, 'WITHSCORES')
-    if parked[2] then
-      local first = string.format('%.0f', tonumber(parked[2])) .. '-0'
+    local parked = redis.pcall('ZRANGE', K .. 'parked:' .. p, 0, 0, 'WITHSCORES')
+    if parked.err then return parked end
+    local first = parked[2] and tonumber(parked[2])
+    if first then
+      -- The index holds floating numbers: a time of more than 53 bits was rounded, by 1,024 at most.
+      if first >= EXACT then first = first - 2048 end
+      first = string.format('%.0f', first) .. '-0'
       if below(first, mark) then mark = first end
     end
   end
-  redis.call('XTRIM', stream, 'MINID', '=', mark)
+  local done = redis.pcall('XTRIM', stream, 'MINID', '=', mark)
+  return type(done) == 'table' and done
+end
+
+-- Trimming is not needed for any end: it never undoes one. What hinders it is told once a minute.
+local function try_to_trim(p, stream)
+  local failed = trim(p, stream)
+  if not failed then return end
+  local now, told = redis.call('TIME')[1], redis.pcall('HGET', K .. 'ring', 'untrimmed')
+  if type(told) == 'string' and tonumber(now) < (tonumber(told) or 0) + 60 then return end
+  redis.pcall('HSET', K .. 'ring', 'untrimmed', now)
+  announce('alarm', me, '0', '{"part":' .. p .. ',"alarm":"stream is not trimmed: '
+    .. string.gsub(failed.err, '[%c"\\]', ' ') .. '"}')
 end
 
 -- What a repeated call parked may have come back since: parked once more by the first one, it
@@ -165,7 +188,7 @@ for i = 1, count do
     for first = 1, gone and #gone or 0, 1000 do
       redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
     end
-    trim(p, stream)
+    try_to_trim(p, stream)
   end
   out[i] = table.concat(letters)
 end

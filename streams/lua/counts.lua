@@ -6,13 +6,6 @@
 -- parked, dead. What is not asked for is 0.
 local SCAN, KEYS_MAX = 256, 1000
 
-local function before(a, b)
-  local am, as = string.match(a, '^(%d+)-(%d+)$')
-  local bm, bs = string.match(b, '^(%d+)-(%d+)$')
-  am, bm = tonumber(am), tonumber(bm)
-  return am < bm or (am == bm and tonumber(as) < tonumber(bs))
-end
-
 local function parked_in(p)
   local n = 0
   local keys = try('ZRANGE', K .. 'parked:' .. p, 0, KEYS_MAX - 1) or {}
@@ -27,7 +20,7 @@ local function waiting_in(stream, last, top, known)
   local n = try('XLEN', stream) or 0
   if n == 0 or last == top then return 0 end
   local first = (try('XRANGE', stream, '-', '+', 'COUNT', 1) or {})[1]
-  if not first or before(last, first[1]) then return n end
+  if not first or below(last, first[1]) then return n end
   local handed = #(try('XRANGE', stream, '-', last, 'COUNT', SCAN) or {})
   if handed == SCAN then handed = math.max(handed, known) end
   return math.max(n - handed, 0)

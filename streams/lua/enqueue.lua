@@ -30,16 +30,25 @@ local function add(i)
   local seq, answer = string.match(seen[i] or '', '^(%d+) (.*)$')
   if seq == sequence then return answer .. ' 1' end
   if seq and tonumber(seq) > tonumber(sequence) then return 'STALE sequence ' .. sequence .. ' after ' .. seq end
-  local stream, first, id = K .. 'jobs:' .. parts[i], nil, '*'
-  for j = a + 3, a + 3 * n, 3 do
-    local added = redis.pcall('XADD', stream, id, 'type', ARGV[j], 'key', ARGV[j + 1], 'payload', ARGV[j + 2], 'meta', '')
-    if type(added) == 'table' then return added.err end
-    if not first then
-      first = added
-      id = string.match(added, '^(%d+)') .. '-*'
+  local stream, failed = K .. 'jobs:' .. parts[i], nil
+  -- A second time where the first ids were the last of their millisecond.
+  for _ = 1, 2 do
+    local added, id = {}, '*'
+    failed = nil
+    for j = a + 3, a + 3 * n, 3 do
+      local new = redis.pcall('XADD', stream, id, 'type', ARGV[j], 'key', ARGV[j + 1], 'payload', ARGV[j + 2], 'meta', '')
+      if type(new) == 'table' then
+        failed = new.err
+        break
+      end
+      added[#added + 1] = new
+      if #added == 1 then id = string.match(new, '^(%d+)') .. '-*' end
     end
+    if not failed then return added[1] .. ' ' .. ARGV[a + 2], true end
+    if #added == 0 then break end
+    redis.call('XDEL', stream, unpack(added)) -- all of a batch or nothing
   end
-  return first .. ' ' .. ARGV[a + 2], true
+  return failed
 end
 
 local out, notes = {}, {}

@@ -9,13 +9,6 @@ local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
 local group, last = group_of(stream, string.match(record, '^(%S+) %d+$'))
 local parked_list = K .. 'parked:' .. p .. ':' .. key
 
-local function not_after(a, b)
-  local am, as = string.match(a, '^(%d+)-(%d+)$')
-  local bm, bs = string.match(b, '^(%d+)-(%d+)$')
-  am, bm = tonumber(am), tonumber(bm)
-  return am < bm or (am == bm and tonumber(as) <= tonumber(bs))
-end
-
 local page = try('XRANGE', stream, ARGV[3], '+', 'COUNT', ARGV[4]) or {}
 local on = ''
 if #page > 0 and #page == tonumber(ARGV[4]) then on = '(' .. page[#page][1] end
@@ -27,7 +20,7 @@ for _, e in ipairs(page) do
   end
   if mine then
     local handed, parked, consumer = 0, 0, ''
-    if not_after(id, last) then
+    if not below(last, id) then
       handed = 1
       consumer = held_by(stream, group, id)
       if consumer == '' and try('LPOS', parked_list, id) then parked = 1 end

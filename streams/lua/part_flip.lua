@@ -87,9 +87,9 @@ local function flip(p, from, epoch, to, keep, crash)
     announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"pending jobs were deleted from the stream","lost":' .. lost .. '}')
   end
   redis.call('XGROUP', 'DESTROY', stream, from)
-  for _, id in ipairs(crashed) do count_crash(p, id) end
   local e = string.format('%.0f', tonumber(epoch) + 1)
   redis.call('HSET', K .. 'owner', p, to .. ' ' .. e)
+  for _, id in ipairs(crashed) do count_crash(p, id) end
   local change = changed(from)
   local data = '{"epoch":"' .. ring('epoch') .. '","sync_to":{"' .. p .. '":"' .. cut .. '"},"members":'
     .. quoted(redis.call('HKEYS', K .. 'members')) .. ',"part":' .. p .. ',"part_epoch":"' .. e

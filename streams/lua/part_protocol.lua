@@ -26,11 +26,13 @@ local function owner_of(p)
   return string.match(rec, '^(%S+) (%d+)$')
 end
 
+-- Both halves of an id have 64 bits, and a number of Lua keeps 53 of them: they are compared as texts.
 local function below(a, b)
   local am, as = string.match(a, '^(%d+)-(%d+)$')
   local bm, bs = string.match(b, '^(%d+)-(%d+)$')
-  am, bm = tonumber(am), tonumber(bm)
-  return am < bm or (am == bm and tonumber(as) < tonumber(bs))
+  if not am or not bm then return false end
+  if am == bm then am, bm = as, bs end
+  return #am < #bm or (#am == #bm and am < bm)
 end
 
 -- A stream whose group was deleted, or that is no stream any more, has nothing pending.
@@ -55,10 +57,15 @@ local function delivered(stream, group)
   return last, others
 end
 
--- Raises the worker's change number: its heartbeat shows it, so that a lost hint is found.
+-- Raises the worker's change number: its heartbeat shows it, so that a lost hint is found. A number that
+-- somebody spoiled begins again at the clock in seconds, above every counted one.
 local function changed(inc)
   if inc == '-' or not member(inc) then return '0' end
-  return string.format('%.0f', redis.call('HINCRBY', K .. 'change', inc, 1))
+  local n = redis.pcall('HINCRBY', K .. 'change', inc, 1)
+  if type(n) == 'number' then return string.format('%.0f', n) end
+  n = redis.call('TIME')[1]
+  redis.pcall('HSET', K .. 'change', inc, n)
+  return n
 end
 
 local function ring(field)
@@ -69,13 +76,14 @@ local function fields(kind, name, phase, data)
   return 'type', kind, 'name', name, 'phase', phase, 'epoch', ring('epoch'), 'term', ring('term'), 'data', data
 end
 
+-- Messages are hints, and come after what they tell of: one that cannot be written undoes nothing.
 local function tell(inc, kind, phase, data)
-  redis.call('XADD', K .. 'control:' .. inc, 'NOMKSTREAM', 'MAXLEN', '~', '1000', '*',
+  redis.pcall('XADD', K .. 'control:' .. inc, 'NOMKSTREAM', 'MAXLEN', '~', '1000', '*',
     fields(kind, 'Master', phase, data))
 end
 
 local function announce(kind, name, phase, data)
-  redis.call('XADD', K .. 'control', 'MAXLEN', '~', '10000', '*', fields(kind, name, phase, data))
+  redis.pcall('XADD', K .. 'control', 'MAXLEN', '~', '10000', '*', fields(kind, name, phase, data))
 end
 
 local function quoted(list)
@@ -87,23 +95,25 @@ end
 local function reply(inc, epoch, phase, data)
   local key = K .. 'acks:' .. epoch
   local r = '{"type":"sync","name":"' .. inc .. '","phase":' .. phase .. ',"data":' .. data .. '}'
-  local list = redis.call('HGET', key, inc)
+  local list = redis.pcall('HGET', key, inc)
+  if type(list) == 'table' then return end -- somebody's key of another type: who waits for the reply goes by the records
   if list then r = string.sub(list, 1, -2) .. ',' .. r .. ']' else r = '[' .. r .. ']' end
   redis.call('HSET', key, inc, r)
   redis.call('PEXPIRE', key, 3600000)
 end
 
 -- A crash of the worker that held the job: a new suspect, or one more count for a
--- suspect that had started. Record: attempts|not before|crashes|mark|error.
+-- suspect that had started. It comes after a change of owner, and never undoes one. Record: attempts|not before|crashes|mark|error.
 local function count_crash(p, id)
   local key = K .. 'retry:' .. p
-  local rec = redis.call('HGET', key, id) or '0|0|0||'
+  local rec = redis.pcall('HGET', key, id)
+  if type(rec) ~= 'string' then rec = '0|0|0||' end
   local a, nb, c, mark, err = string.match(rec, '^(%d+)|(%d+)|(%d+)|(%a?)|(.*)$')
   if not a then a, nb, c, mark, err = '0', '0', '0', '', '' end
   if mark == 'a' or mark == 's' or c == '0' then
     c = string.format('%.0f', tonumber(c) + 1)
     if mark == 's' then mark = '' end
-    redis.call('HSET', key, id, a .. '|' .. nb .. '|' .. c .. '|' .. mark .. '|' .. err)
+    redis.pcall('HSET', key, id, a .. '|' .. nb .. '|' .. c .. '|' .. mark .. '|' .. err)
   end
 end
 
@@ -125,7 +135,7 @@ end
 
 -- What follows when a move of the plan is settled. In mode ring the members' replies decide.
 local function settle(p)
-  if redis.call('SREM', K .. 'moves', p) == 1 and redis.call('SCARD', K .. 'moves') == 0
+  if redis.pcall('SREM', K .. 'moves', p) == 1 and redis.call('SCARD', K .. 'moves') == 0
     and ring('mode') ~= 'ring' then
     finish()
   end
