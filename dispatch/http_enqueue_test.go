@@ -182,18 +182,6 @@ func TestLines(t *testing.T) {
 	}
 }
 
-func TestTooManyLines(t *testing.T) {
-	api := &fakeAPI{}
-	got := lines(t, api, strings.Repeat("{\"type\":\"a\"}\n", maxLines+5))
-	last := got[len(got)-1]
-	if len(got) != maxLines+1 || len(api.jobs) != maxLines || last["type"] != "too-large" || last["line"] != float64(maxLines+1) {
-		t.Errorf("%d answers, %d jobs, last %v", len(got), len(api.jobs), last)
-	}
-	if got[maxLines-1]["id"] == nil {
-		t.Errorf("the last line that fits: %v", got[maxLines-1])
-	}
-}
-
 func TestLinesStopWhenTheServerIsGone(t *testing.T) {
 	api := &fakeAPI{errs: map[int]error{499: fmt.Errorf("enqueue: %w", job.ErrOutcomeUnknown)}}
 	got := lines(t, api, strings.Repeat("{\"type\":\"a\"}\n", 700))
@@ -218,11 +206,4 @@ func TestLinesRefusesAsAWhole(t *testing.T) {
 	wantProblem(t, answer(h, request("POST", jobsPath, "\n\n", "Content-Type", typeNDJSON)), 400, "invalid")
 	wantProblem(t, answer(h, request("POST", jobsPath, "{}", "Content-Type", typeNDJSON, "Idempotency-Key", "i")), 400, "invalid")
 	wantProblem(t, answer(h, request("POST", "/v1/queues/a.b/jobs", "{}", "Content-Type", typeNDJSON)), 400, "invalid")
-	r := request("POST", jobsPath, "x", "Content-Type", typeNDJSON)
-	r.Body = io.NopCloser(io.MultiReader(strings.NewReader("{\"type\":\"a\"}\n{\"ty"), iotest.ErrReader(errors.New("reset"))))
-	api := &fakeAPI{}
-	w := answer(NewHandler(api, HTTPOptions{}), r)
-	if w.Code != 200 || len(api.jobs) != 1 || !strings.Contains(w.Body.String(), `{"line":2,"error"`) {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
 }

@@ -10,17 +10,17 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"ringmaster/job"
 )
 
-// Bounds of one request with many jobs.
+// Bounds of one request with many jobs. How many there are has no bound: what is held has.
 const (
-	maxLines      = 10_000
-	maxLinesBytes = 256 << 20
-	batchLines    = 500
-	batchBytes    = 4 << 20
-	lineLimit     = job.MaxPayloadBytes + maxEnvelope
+	batchLines = 500
+	batchBytes = 4 << 20
+	lineLimit  = job.MaxPayloadBytes + maxEnvelope
+	lineWait   = time.Minute // for more of the body
 )
 
 // lineResult is the answer to one line: an id, or an error and its kind.
@@ -31,75 +31,78 @@ type lineResult struct {
 	err       error
 }
 
-// MarshalJSON has two shapes: a job that went in, and one that did not.
-func (l lineResult) MarshalJSON() ([]byte, error) {
-	b := append([]byte(`{"line":`), strconv.Itoa(l.line)...)
+// append adds the answer to b. It has two shapes: a job that went in, and one that did not.
+func (l lineResult) append(b []byte) []byte {
+	b = append(b, `{"line":`...)
+	b = strconv.AppendInt(b, int64(l.line), 10)
 	if l.err == nil {
-		return fmt.Appendf(b, `,"id":%q,"duplicate":%t}`, l.id, l.duplicate), nil
+		return fmt.Appendf(b, `,"id":%q,"duplicate":%t}`, l.id, l.duplicate)
 	}
 	p := kindOf(l.err)
-	detail, err := marshalText(p.Detail)
-	if err != nil {
-		return nil, err
-	}
-	return fmt.Appendf(b, `,"error":%s,"type":%q}`, detail, p.Type), nil
+	return fmt.Appendf(b, `,"error":%s,"type":%q}`, quoted(p.Detail), p.Type)
 }
 
-// enqueueLines takes a job a line, as they come: the good ones go in, the others are
-// reported by number. It never holds more than a batch of them.
+// enqueueLines takes a job a line, as they come, any number of them: the good ones go in, the
+// others are reported by number. It never holds more than a batch of them. A body that cannot
+// be read to its end is an error of the request, also where its first lines are in.
 func (h *handler) enqueueLines(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Idempotency-Key") != "" {
 		return job.Invalid("header Idempotency-Key is for one job: with lines, use the field \"idempotency_key\" of each")
 	}
-	b := &batch{h: h, r: r}
-	in := bufio.NewReaderSize(http.MaxBytesReader(w, r.Body, maxLinesBytes), 64<<10)
+	b := &batch{h: h, r: r, answers: newAnswers(w)}
+	in := bufio.NewReaderSize(&patientBody{body: r.Body, control: http.NewResponseController(w)}, 64<<10)
 	for n := 1; ; n++ {
 		line, err := readLine(in, lineLimit)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if n > maxLines {
-			b.results = append(b.results, lineResult{line: n, err: job.TooLarge("more than %d lines: this line and those after it did not go in", maxLines)})
-			break
-		}
-		if err != nil {
-			b.results = append(b.results, lineResult{line: n, err: err})
-			if !errors.Is(err, errLongLine) {
-				break
+		switch {
+		case errors.Is(err, io.EOF):
+			b.flush()
+			if n == 1 || !b.any {
+				return job.Invalid("the body is empty: want one JSON object a line")
 			}
-			continue
-		}
-		if len(bytes.TrimSpace(line)) > 0 {
+			return b.answers.end()
+		case errors.Is(err, errLongLine):
+			b.refuse(n, err)
+		case err != nil:
+			b.flush()
+			return b.answers.cut(n, err)
+		case len(bytes.TrimSpace(line)) > 0:
 			b.add(n, line)
 		}
-	}
-	b.flush()
-	if len(b.results) == 0 {
-		return job.Invalid("the body is empty: want one JSON object a line")
-	}
-	w.Header().Set("Content-Type", typeNDJSON)
-	w.WriteHeader(http.StatusOK)
-	out := bufio.NewWriter(w)
-	for _, res := range b.sorted() {
-		text, err := res.MarshalJSON()
-		if err != nil {
-			return err
+		if b.answers.gone {
+			return nil // nobody reads the answers: what is not sent would be in without a word
 		}
-		_, _ = out.Write(append(text, '\n'))
 	}
-	_ = out.Flush()
-	return nil
 }
 
-// batch gathers lines until it is worth a call.
+// patientBody is a body that may go on for any time, as long as something of it comes.
+type patientBody struct {
+	body    io.Reader
+	control *http.ResponseController
+}
+
+func (p *patientBody) Read(b []byte) (int, error) {
+	_ = p.control.SetReadDeadline(time.Now().Add(lineWait)) // where it cannot be set the server's own holds
+	return p.body.Read(b)
+}
+
+// batch gathers lines until they are worth a call.
 type batch struct {
 	h       *handler
 	r       *http.Request
 	jobs    []job.Job
 	lines   []int
 	bytes   int
-	down    error // the server was not reached: what follows is not sent
-	results []lineResult
+	down    error        // the server was not reached: what follows is not sent
+	results []lineResult // of this batch
+	any     bool         // a line was not empty
+	answers *answers
+}
+
+func (b *batch) refuse(n int, err error) {
+	b.any = true
+	if b.results = append(b.results, lineResult{line: n, err: err}); len(b.results) >= batchLines {
+		b.flush()
+	}
 }
 
 func (b *batch) add(n int, line []byte) {
@@ -111,19 +114,27 @@ func (b *batch) add(n int, line []byte) {
 		err = b.down
 	}
 	if err != nil {
-		b.results = append(b.results, lineResult{line: n, err: err})
+		b.refuse(n, err)
 		return
 	}
+	b.any = true
 	b.jobs, b.lines, b.bytes = append(b.jobs, j), append(b.lines, n), b.bytes+len(line)
 	if len(b.jobs) == batchLines || b.bytes >= batchBytes {
 		b.flush()
 	}
 }
 
+// flush sends the lines that were gathered, and answers to all since the last flush.
 func (b *batch) flush() {
-	if len(b.jobs) == 0 {
-		return
+	if len(b.jobs) > 0 {
+		b.send()
 	}
+	slices.SortFunc(b.results, func(x, y lineResult) int { return x.line - y.line })
+	b.answers.add(b.results)
+	b.results = b.results[:0]
+}
+
+func (b *batch) send() {
 	ctx, cancel := b.h.bounded(b.r)
 	defer cancel()
 	receipts, errs := b.h.api.Enqueue(ctx, b.r.PathValue("queue"), b.jobs)
@@ -184,16 +195,11 @@ func readLine(in *bufio.Reader, limit int) ([]byte, error) {
 	}
 }
 
-// sorted brings errors that were found at once into line with answers that came later.
-func (b *batch) sorted() []lineResult {
-	slices.SortFunc(b.results, func(x, y lineResult) int { return x.line - y.line })
-	return b.results
-}
-
-func marshalText(s string) ([]byte, error) {
+// quoted is s in JSON.
+func quoted(s string) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(s)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+	_ = enc.Encode(s) // a string always has a form
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

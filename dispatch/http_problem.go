@@ -19,6 +19,8 @@ type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
+	// Results are the answers to the lines that came before a body was cut.
+	Results []json.RawMessage `json:"results,omitempty"`
 }
 
 // titles are the short names of the types, the same for every occurrence.
