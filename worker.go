@@ -38,6 +38,7 @@ type Worker struct {
 	MaxAttempts    int           // before a job is dead; 20
 	BackoffBase    time.Duration // before the second attempt, doubling with each; 1 s
 	BackoffMax     time.Duration // 10 min
+	MaxResultBytes int           // of a handler's result; at most 64 MiB; 1 MiB
 	Durability     string        // what an end must have reached before its key goes on, see Durable; "memory"
 	WaitTimeout    time.Duration // how long a batch of ends waits for that at a time; 1 s
 	Mode           string        // what is behind URL, see Mode; "standalone"
@@ -54,7 +55,10 @@ func Handle[T any](w *Worker, jobType string, fn func(ctx context.Context, j Job
 	HandleResult(w, jobType, func(ctx context.Context, j Job[T]) (any, error) { return nil, fn(ctx, j) })
 }
 
-// HandleResult is Handle for handlers with a result, which is kept for a day.
+// HandleResult is Handle for handlers with a result, which is kept for a day. One that cannot
+// be encoded as JSON (a channel, a NaN), or takes more than MaxResultBytes of it, makes the job
+// a dead letter: fn has done its work, and another attempt would do it once more. A string
+// counts as its text.
 func HandleResult[T, R any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) (R, error)) {
 	if w.handlers == nil {
 		w.handlers = map[string]handlers.Func{}
@@ -68,7 +72,11 @@ func HandleResult[T, R any](w *Worker, jobType string, fn func(ctx context.Conte
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(result)
+		raw, err := job.JSON(result)
+		if err != nil {
+			return nil, job.Skip(fmt.Errorf("encode result: %w", err))
+		}
+		return raw, nil
 	}
 }
 
@@ -90,8 +98,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	set(&cfg.MaxAttempts, w.MaxAttempts)
 	set(&cfg.BackoffBase, w.BackoffBase)
 	set(&cfg.BackoffMax, w.BackoffMax)
+	set(&cfg.MaxResultBytes, w.MaxResultBytes)
 	if len(w.Queues) == 0 {
 		return job.Invalid("worker: name at least one queue in Queues")
+	}
+	if cfg.MaxResultBytes < 0 || cfg.MaxResultBytes > configs.MostResultBytes {
+		return job.Invalid("worker: MaxResultBytes is %d: want 0 to %d", cfg.MaxResultBytes, configs.MostResultBytes)
 	}
 	if len(w.handlers) == 0 {
 		return job.Invalid("worker: no handler; add one with Handle")

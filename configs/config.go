@@ -60,6 +60,7 @@ type Worker struct {
 	MaxAttempts    int           // attempts before a job is dead
 	BackoffBase    time.Duration // wait after the first failure; doubles with each
 	BackoffMax     time.Duration // upper limit of that wait
+	MaxResultBytes int           // of a handler's result; a larger one makes its job a dead letter
 
 	Heartbeat time.Duration // how often this worker says that it lives
 	LeaseTTL  time.Duration // how long it counts as alive without saying so
@@ -135,6 +136,7 @@ func DefaultWorker() Worker {
 		MaxAttempts:    job.DefaultAttempts,
 		BackoffBase:    job.DefaultBackoffBase,
 		BackoffMax:     job.DefaultBackoffMax,
+		MaxResultBytes: job.DefaultResultBytes,
 
 		Heartbeat: 500 * time.Millisecond, // six in a lease: five may be lost
 		LeaseTTL:  defaultLeaseTTL,
@@ -145,6 +147,9 @@ func DefaultWorker() Worker {
 func DefaultRingctl() Ringctl {
 	return Ringctl{Common: DefaultCommon(), Output: "table"}
 }
+
+// MostResultBytes is the highest limit of a result that can be set.
+const MostResultBytes = 64 << 20
 
 // defaultLeaseTTL outlasts pauses of a garbage collector or of a busy machine.
 const defaultLeaseTTL = 3 * time.Second

@@ -91,6 +91,7 @@ func (w *Worker) fields() []field {
 		number("max_attempts", "attempts before a job is dead", &w.MaxAttempts, 1, 1000),
 		duration("backoff_base", "wait after the first failed attempt; doubles with each", &w.BackoffBase, time.Millisecond, day),
 		duration("backoff_max", "upper limit of that wait", &w.BackoffMax, time.Millisecond, 7*day),
+		number("max_result_bytes", "bytes of a handler's result; a larger one makes its job a dead letter", &w.MaxResultBytes, 1<<10, MostResultBytes),
 		duration("heartbeat", "how often this worker says that it lives", &w.Heartbeat, 50*time.Millisecond, time.Minute),
 		leaseTTL(&w.LeaseTTL),
 	)

@@ -53,7 +53,7 @@ func (s *shard) runAcker(ctx context.Context) {
 			})
 		}
 		for rest := batch; len(rest) > 0; {
-			n := min(len(rest), 2000)
+			n := callOf(rest)
 			s.flush(ctx, rest[:n])
 			rest = rest[n:]
 		}
@@ -61,17 +61,46 @@ func (s *shard) runAcker(ctx context.Context) {
 	}
 }
 
-// persist repeats a call that is safe to repeat until it is answered or ctx ends.
+// One call to the store ends so many runs at most: it must not hold the server, nor a slow link,
+// for long.
+const (
+	mostOfCall  = 2000
+	bytesOfCall = 1 << 20 // or what a single one has
+)
+
+// callOf is how many of the ends go with the next call.
+func callOf(ends []ended) int {
+	bytes := 0
+	for n := range ends[:min(len(ends), mostOfCall)] {
+		if bytes += len(ends[n].c.Data); bytes > bytesOfCall && n > 0 {
+			return n
+		}
+	}
+	return min(len(ends), mostOfCall)
+}
+
+// tellAfter is how long a call may go unanswered before that is logged.
+const tellAfter = 2 * time.Second
+
+// persist repeats a call that is safe to repeat until it is answered or ctx ends. While it is
+// not answered jobs wait that nobody else can tell of.
 func (s *shard) persist(ctx context.Context, what string, call func(context.Context) error) bool {
-	pause := 10 * time.Millisecond
+	pause, begun, told := 10*time.Millisecond, time.Now(), false
 	for {
 		err := call(ctx)
 		if err == nil {
+			if told {
+				s.w.deps.Log.Info(what+" was answered", "after", time.Since(begun).Round(time.Millisecond))
+			}
 			return true
 		}
 		if !waitable(err) {
 			s.w.deps.Log.Error(what+" was refused", "error", err)
 			return false
+		}
+		if took := time.Since(begun); !told && took >= tellAfter && ctx.Err() == nil {
+			told = true
+			s.w.deps.Log.Warn(what+" is not answered: trying until it is", "for", took.Round(time.Millisecond), "error", err)
 		}
 		if !sleep(ctx, pause) {
 			return false

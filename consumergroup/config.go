@@ -14,7 +14,8 @@ import (
 // Handler runs one attempt at a job. Its context ends with the handler timeout, or
 // earlier when the worker loses the job (context.Cause tells why: job.ErrLost,
 // job.ErrMoved, job.ErrStopping, job.ErrTimeout). The result is kept for a day if it is
-// not null. A job may be started more than once; Delivery.Fence lets other systems
+// not null; one that is larger than Config.MaxResult, or no JSON, makes its job a dead letter,
+// since another attempt would only have its effects once more. A job may be started more than once; Delivery.Fence lets other systems
 // refuse an old run.
 type Handler func(ctx context.Context, d job.Delivery) (json.RawMessage, error)
 
@@ -29,7 +30,8 @@ type Config struct {
 	Window         int           // entries held of one partition at most; 256
 	ReadBudget     int           // entries one read may bring at most; of all partitions so many are held, or 32 of each; 1024
 	MostBudget     int           // the same where jobs end fast: some 50 ms of its work are held; 8192
-	HeldBytes      int           // payload bytes held before reading pauses; 64 MiB
+	HeldBytes      int           // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts; 64 MiB
+	MaxResult      int           // bytes of a handler's result; 1 MiB
 	ParkBeyond     int           // jobs that may wait behind a blocked key before the rest is parked; 16
 	IdleLanes      int           // queues of keys that are kept while they are empty, of each shard; 16,384
 	HandlerTimeout time.Duration // 30 s
@@ -44,7 +46,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, HeldBytes: 64 << 20, ParkBeyond: 16, IdleLanes: 16 << 10,
-		HandlerTimeout: job.DefaultHandlerTimeout, DrainTimeout: 30 * time.Second,
+		MaxResult: job.DefaultResultBytes, HandlerTimeout: job.DefaultHandlerTimeout, DrainTimeout: 30 * time.Second,
 		Heartbeat: 500 * time.Millisecond, LeaseTTL: 3 * time.Second, Block: time.Second,
 	}
 }
@@ -67,6 +69,7 @@ func (c Config) Validate() error {
 	positive("window", int64(c.Window))
 	positive("read budget", int64(c.ReadBudget))
 	positive("held bytes", int64(c.HeldBytes))
+	positive("result limit", int64(c.MaxResult))
 	positive("park limit", int64(c.ParkBeyond))
 	positive("idle lanes", int64(c.IdleLanes))
 	positive("handler timeout", int64(c.HandlerTimeout))

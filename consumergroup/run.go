@@ -113,15 +113,18 @@ func (w *Worker) mark(it *lanes.Item) bool {
 // judge turns the end of an attempt into a completion.
 func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completion {
 	defer ctx.close()
+	ended := ctx.cause()
 	if o.err == nil {
-		c := job.Completion{Outcome: job.Done, HasRetry: it.Entry.Retry != ""}
-		if result := nonNull(o.result); result != nil || it.Attempt > 1 {
-			c.Data = w.resultRecord(it, result)
+		c, err := w.completed(it, o.result)
+		if err == nil {
+			return c
 		}
-		return c
+		// The handler has done its work, whatever became of its context since: it is not to do
+		// it again for a result that will be refused again.
+		o.err, ended = job.Skip(err), nil
 	}
 	now := time.Now()
-	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ctx.cause(), Panicked: o.panicked}, now)
+	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked}, now)
 	switch d.Outcome {
 	case job.Buried:
 		w.deps.Log.Warn("job is dead", "job_id", w.id(it), "type", it.Entry.Type, "attempts", d.Attempts, "error", d.Error)
@@ -136,41 +139,8 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completio
 	}
 }
 
-func nonNull(r json.RawMessage) json.RawMessage {
-	if len(r) == 0 || string(r) == "null" {
-		return nil
-	}
-	return r
-}
-
 func (w *Worker) id(it *lanes.Item) string {
 	return job.ID{Partition: it.Tenure.Partition, Entry: it.Entry.ID}.String()
-}
-
-// resultRecord is what is kept of a completed job for a day.
-func (w *Worker) resultRecord(it *lanes.Item, result json.RawMessage) string {
-	raw, err := json.Marshal(job.ResultRecord{Type: it.Entry.Type, Key: it.Entry.Key, Attempts: it.Attempt, Result: result, FinishedAt: time.Now().UTC()})
-	if err != nil {
-		// A handler's result that is not JSON: keep it as text rather than lose the completion.
-		raw, _ = json.Marshal(job.ResultRecord{Type: it.Entry.Type, Key: it.Entry.Key, Attempts: it.Attempt, FinishedAt: time.Now().UTC()})
-		w.deps.Log.Error("result is not valid JSON and was not kept", "job_id", w.id(it), "type", it.Entry.Type)
-	}
-	return string(raw)
-}
-
-func (w *Worker) dead(it *lanes.Item, attempts int, reason string) job.Completion {
-	e := &it.Entry
-	letter := job.DeadLetter{ID: w.id(it), Partition: it.Tenure.Partition, Type: e.Type, Key: e.Key, Payload: e.Payload,
-		Attempts: attempts, Crashes: it.Prior.Crashes, Error: reason, DiedAt: time.Now().UTC().Format(time.RFC3339)}
-	if e.Broken != nil {
-		letter.Raw = rawText(e.Broken.Fields)
-	}
-	raw, err := json.Marshal(letter)
-	if err != nil {
-		letter.Payload = nil
-		raw, _ = json.Marshal(letter)
-	}
-	return job.Completion{Outcome: job.Buried, Data: string(raw), HasRetry: e.Retry != ""}
 }
 
 // Broken implements lanes.Host: an entry that cannot be run is a dead letter.
@@ -193,16 +163,4 @@ func (s *shard) End(it *lanes.Item, c job.Completion) {
 	if len(s.ends) == 1 {
 		s.wakeAcker() // until it has taken them all it asks by itself
 	}
-}
-
-// rawText makes the fields of a broken entry fit for JSON.
-func rawText(fields []string) []string {
-	var out []string
-	for _, f := range fields {
-		if len(f) > 64<<10 {
-			f = f[:64<<10]
-		}
-		out = append(out, f)
-	}
-	return out
 }

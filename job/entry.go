@@ -32,6 +32,9 @@ type Broken struct {
 func DecodeEntry(id EntryID, fields []string, partition, partitions int) Entry {
 	e := Entry{ID: id}
 	if why := e.decode(fields, partition, partitions); why != "" {
+		if !ValidName(e.Type) {
+			e.Type = "" // it is among the fields
+		}
 		return Entry{ID: id, Broken: &Broken{why, fields}, Type: e.Type}
 	}
 	return e

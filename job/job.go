@@ -4,10 +4,10 @@
 package job
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -28,6 +28,7 @@ const (
 	DefaultBackoffBase    = time.Second
 	DefaultBackoffMax     = 10 * time.Minute
 	DefaultHandlerTimeout = 30 * time.Second
+	DefaultResultBytes    = 1 << 20
 	IdempotencyTTL        = 24 * time.Hour
 	ResultTTL             = 24 * time.Hour
 )
@@ -64,7 +65,7 @@ func CheckName(what, s string) error {
 	if ValidName(s) {
 		return nil
 	}
-	return Invalid("%s %q: want a letter or digit, then up to 63 letters, digits, '_' or '-'", what, s)
+	return Invalid("%s %.80q: want a letter or digit, then up to 63 letters, digits, '_' or '-'", what, s)
 }
 
 // Validate returns an ErrInvalid naming the first thing wrong with j, or nil.
@@ -118,13 +119,20 @@ func TextPayload(s string) (json.RawMessage, bool) {
 	if !utf8.ValidString(s) {
 		return nil, false
 	}
-	var b strings.Builder
+	text, err := JSON(s)
+	return text, err == nil
+}
+
+// JSON encodes v as encoding/json does, and leaves <, > and & as they are: what is kept for
+// people to read is not made six times as long for a browser that may never see it.
+func JSON(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		return nil, false
+	if err := enc.Encode(v); err != nil {
+		return nil, err
 	}
-	return json.RawMessage(strings.TrimSuffix(b.String(), "\n")), true
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // State is where a job stands.

@@ -35,6 +35,7 @@ func (s *Shard) end(it *Item, c job.Completion) {
 		s.pool.drop(it)
 		return
 	}
+	s.pool.owes(it, len(c.Data))
 	s.host.End(it, c)
 }
 

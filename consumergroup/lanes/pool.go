@@ -13,7 +13,7 @@ type Limits struct {
 	Window     int // entries held of one partition at most
 	ReadBudget int // entries one read may bring at most; of all partitions so many are held, or 32 of each
 	MostBudget int // the same where jobs end fast; less than ReadBudget: the same always
-	HeldBytes  int // payload bytes held before reading pauses
+	HeldBytes  int // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts
 	ParkBeyond int // jobs that may wait behind a blocked key before the rest is parked
 	IdleLanes  int // lanes that hold nothing and are kept for their keys' next jobs: of a shard, of each partition at least one
 }
@@ -22,7 +22,7 @@ type Limits struct {
 // its shards, and may not call back.
 type Crew interface {
 	Ready() // one more job may start
-	Quiet() // nothing runs, or a job that ran alone has ended, and others wait: look again
+	Quiet() // nothing runs, a job that ran alone has ended, or large ends were answered, and others wait: look again
 	Alarm() // an alarm was set that is earlier than all others
 }
 
@@ -38,6 +38,8 @@ type Pool struct {
 	alone  *Item // a suspect that runs alone
 	runs   int   // started and not answered
 	bytes  int   // of payloads held
+	owed   int   // bytes of ends that are not answered
+	choked bool  // no job was started because of them
 	pace   pace
 }
 
@@ -51,9 +53,13 @@ func (p *Pool) Runs() int { return p.runs }
 
 // Next starts the next job, if one may start now, and nil otherwise. Partitions take
 // turns, so that one with much to do does not keep the others waiting. The alone rule: a
-// suspect runs when nothing else does, and nothing starts beside it.
+// suspect runs when nothing else does, and nothing starts beside it. While ends of many bytes
+// wait for their answers none starts that would add more.
 func (p *Pool) Next(now time.Time) *Item {
 	for !p.ready.empty() {
+		if p.choked = p.owed > 0 && p.owed >= p.limits.HeldBytes; p.choked {
+			return nil
+		}
 		t := p.ready.peek()
 		it := t.ready.peek()
 		if p.alone != nil || (it.Prior.Alone && p.runs > 0) {
@@ -102,7 +108,14 @@ func (p *Pool) began(it *Item) {
 	s.started = append(s.started, it)
 }
 
+// owes counts the bytes of an item's unanswered end.
+func (p *Pool) owes(it *Item, n int) {
+	p.owed += n - int(it.owed)
+	it.owed = int32(n)
+}
+
 func (p *Pool) ceased(it *Item) {
+	p.owes(it, 0)
 	it.Tenure.running--
 	p.runs--
 	s := it.Tenure.Shard
@@ -114,7 +127,8 @@ func (p *Pool) ceased(it *Item) {
 	if alone {
 		p.alone = nil
 	}
-	if alone || p.runs == 0 {
+	if alone || p.runs == 0 || (p.choked && p.owed < p.limits.HeldBytes) {
+		p.choked = false
 		p.quiet()
 	}
 }

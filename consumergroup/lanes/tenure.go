@@ -90,6 +90,7 @@ type Item struct {
 	since  time.Time // of running
 	slot   int32     // in its shard's list of runs
 	place  int32     // among its tenure's items
+	owed   int32     // bytes of its end, until that is answered
 	state  state
 	held   bool // it is among its tenure's items
 	flight bool // its end was sent and is not answered

@@ -101,6 +101,7 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options) (*
 	c := consumergroup.Default()
 	c.Queue, c.Name, c.Host, c.PID = queue, WorkerName(cfg.Name, host), host, os.Getpid()
 	c.Concurrency, c.HandlerTimeout = cfg.Concurrency, cfg.LongestTimeout()
+	c.MaxResult = cfg.MaxResultBytes
 	c.DrainTimeout = max(cfg.DrainTimeout, time.Millisecond)
 	c.Heartbeat, c.LeaseTTL = cfg.Heartbeat, cfg.LeaseTTL
 	deps := consumergroup.Deps{

@@ -108,7 +108,7 @@ func TestBuild(t *testing.T) {
 
 func TestResult_IsAlwaysValidJSON(t *testing.T) {
 	for _, in := range []string{"\xed\xa0\x80", "\x00", "\u2028", `{"a":1}{"b":2}`, "  ", "nul", `"a`, "\r\n"} {
-		got, err := result([]byte(in))
+		got, err := result([]byte(in), 1<<20)
 		if err != nil || !json.Valid(got) {
 			t.Errorf("result(%q) = %q, %v", in, got, err)
 		}

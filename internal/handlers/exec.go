@@ -36,12 +36,16 @@ const exitDead = 65
 // the timeout ends, and when the output grows too large, the command's process group
 // gets SIGTERM and one second later SIGKILL. What the command leaves running in its
 // group when it exits is killed. A key with a NUL byte cannot be passed on: dead letters.
-func Exec(cfg configs.Exec) Func {
-	return withTimeout(command{cfg.Command, killGrace}.run, cfg.Timeout)
+//
+// An output of more than limit bytes, less one trailing newline, sends the job to the dead
+// letters.
+func Exec(cfg configs.Exec, limit int) Func {
+	return withTimeout(command{cfg.Command, limit, killGrace}.run, cfg.Timeout)
 }
 
 type command struct {
 	argv  []string
+	limit int // bytes of output
 	grace time.Duration
 }
 
@@ -55,7 +59,7 @@ func (c command) run(parent context.Context, d job.Delivery) (json.RawMessage, e
 	}
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	stdout := &capped{limit: MaxOutputBytes + 1, full: func() { cancel(errTooLarge) }} // + the newline that does not count
+	stdout := &capped{limit: c.limit + 1, full: func() { cancel(errFull) }} // + the newline that does not count
 	stderr := &tail{}
 
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
@@ -75,16 +79,16 @@ func (c command) run(parent context.Context, d job.Delivery) (json.RawMessage, e
 	// The leader is gone, its group may not be. The number of a group with members is
 	// not given to another.
 	_ = signalGroup(cmd, syscall.SIGKILL)
-	return verdict(ctx, err, stdout, stderr)
+	return c.verdict(ctx, err, stdout, stderr)
 }
 
-func verdict(ctx context.Context, err error, stdout *capped, stderr *tail) (json.RawMessage, error) {
+func (c command) verdict(ctx context.Context, err error, stdout *capped, stderr *tail) (json.RawMessage, error) {
 	var exit *exec.ExitError
 	switch {
 	case stdout.over:
-		return nil, with(errTooLarge, stderr.buf)
+		return nil, with(tooLarge(c.limit), stderr.buf)
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // the latter: exit 0, but a child held a pipe
-		return result(stdout.buf.Bytes())
+		return result(stdout.buf.Bytes(), c.limit)
 	case ctx.Err() != nil:
 		return nil, with(context.Cause(ctx), stderr.buf)
 	case errors.As(err, &exit) && exit.ExitCode() == exitDead:

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -23,10 +24,6 @@ import (
 // be called concurrently.
 type Func func(ctx context.Context, d job.Delivery) (json.RawMessage, error)
 
-// MaxOutputBytes limits what a command prints, or a server answers, less one trailing
-// newline.
-const MaxOutputBytes = 1 << 20
-
 // Build returns the functions of a worker by job type, each with its timeout around it.
 // A nil client stands for one with default settings. The worker's own settings must
 // have been loaded: they are not checked again.
@@ -41,9 +38,9 @@ func Build(w configs.Worker, client *http.Client) map[string]Func {
 		timeout := h.Timeout(w.HandlerTimeout)
 		switch {
 		case h.Exec != nil:
-			funcs[h.Type] = Exec(configs.Exec{Command: h.Exec.Command, Timeout: timeout})
+			funcs[h.Type] = Exec(configs.Exec{Command: h.Exec.Command, Timeout: timeout}, w.MaxResultBytes)
 		case h.HTTP != nil:
-			funcs[h.Type] = HTTP(configs.HTTP{URL: h.HTTP.URL, Timeout: timeout}, client)
+			funcs[h.Type] = HTTP(configs.HTTP{URL: h.HTTP.URL, Timeout: timeout}, w.MaxResultBytes, client)
 		}
 	}
 	return funcs
@@ -61,15 +58,19 @@ func withTimeout(f Func, d time.Duration) Func {
 	}
 }
 
-var errTooLarge = fmt.Errorf("the output is larger than %d bytes", MaxOutputBytes)
+// tooLarge is the error of an output above the limit. Another attempt would print as much, and
+// have its effects once more.
+func tooLarge(limit int) error {
+	return job.Skip(fmt.Errorf("the output is larger than %d bytes (max_result_bytes)", limit))
+}
 
-// result makes a job's result of output: valid JSON is kept as it is, anything else
-// becomes a JSON string, in which bytes that are not UTF-8 are U+FFFD. Nothing, and the
-// JSON null, is no result.
-func result(output []byte) (json.RawMessage, error) {
+// result makes a job's result of output, of which a trailing newline does not count: valid
+// JSON is kept as it is, anything else becomes a JSON string, in which bytes that are not
+// UTF-8 are U+FFFD. Nothing, and the JSON null, is no result.
+func result(output []byte, limit int) (json.RawMessage, error) {
 	output = bytes.TrimSuffix(output, []byte("\n"))
-	if len(output) > MaxOutputBytes {
-		return nil, errTooLarge
+	if len(output) > limit {
+		return nil, tooLarge(limit)
 	}
 	if len(output) == 0 {
 		return nil, nil
@@ -80,13 +81,11 @@ func result(output []byte) (json.RawMessage, error) {
 		}
 		return json.RawMessage(output), nil
 	}
-	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(strings.ToValidUTF8(string(output), "\uFFFD")); err != nil {
+	text, err := job.JSON(strings.ToValidUTF8(string(output), "\uFFFD"))
+	if err != nil {
 		return nil, fmt.Errorf("store the output: %w", err)
 	}
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
+	return text, nil
 }
 
 // capped collects up to limit bytes and refuses more.
@@ -97,6 +96,8 @@ type capped struct {
 	over  bool
 }
 
+var errFull = errors.New("no more than the limit is taken")
+
 // Write implements io.Writer.
 func (c *capped) Write(p []byte) (int, error) {
 	if c.buf.Len()+len(p) > c.limit {
@@ -104,7 +105,7 @@ func (c *capped) Write(p []byte) (int, error) {
 			c.full()
 		}
 		c.over = true
-		return 0, errTooLarge
+		return 0, errFull
 	}
 	return c.buf.Write(p)
 }

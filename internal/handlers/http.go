@@ -30,19 +30,20 @@ const maxRetryAfter = 24 * time.Hour
 //
 // A status of 2xx completes the job with the body as its result; 400, 404, 410 and 422
 // send it to the dead letters; after 429 and 503 the next attempt waits as Retry-After
-// says, 24 hours at most; everything else is a failed attempt.
-func HTTP(cfg configs.HTTP, client *http.Client) Func {
+// says, 24 hours at most; everything else is a failed attempt. A result of more than limit
+// bytes, less one trailing newline, sends it to the dead letters too.
+func HTTP(cfg configs.HTTP, limit int, client *http.Client) Func {
 	own := http.Client{}
 	if client != nil {
 		own = *client
 	}
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return withTimeout(func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
-		return post(ctx, &own, cfg.URL, d)
+		return post(ctx, &own, cfg.URL, limit, d)
 	}, cfg.Timeout)
 }
 
-func post(ctx context.Context, client *http.Client, target string, d job.Delivery) (json.RawMessage, error) {
+func post(ctx context.Context, client *http.Client, target string, limit int, d job.Delivery) (json.RawMessage, error) {
 	payload := []byte(d.Payload)
 	if len(payload) == 0 {
 		payload = []byte("null")
@@ -66,14 +67,14 @@ func post(ctx context.Context, client *http.Client, target string, d job.Deliver
 		return nil, ended(ctx, fmt.Errorf("post: %w", plain(err)))
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxOutputBytes+2))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+2))
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, refusal(resp, body, time.Now())
 	}
 	if err != nil {
 		return nil, ended(ctx, fmt.Errorf("read the answer: %w", err))
 	}
-	return result(body)
+	return result(body, limit)
 }
 
 // refusal makes the error of an answer that is not 2xx.

@@ -31,7 +31,7 @@ func TestHTTP_Request(t *testing.T) {
 	})
 	d := delivery(`{"a":1}`)
 	d.Key = "ü 100%\r\nX: y"
-	if _, err := HTTP(configs.HTTP{URL: target + "/charge"}, nil)(t.Context(), d); err != nil {
+	if _, err := HTTP(configs.HTTP{URL: target + "/charge"}, 1<<20, nil)(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	if got.Method != http.MethodPost || got.URL.Path != "/charge" || string(body) != `{"a":1}` {
@@ -54,7 +54,7 @@ func TestHTTP_Request(t *testing.T) {
 		t.Errorf("decoded key = %q, %v", key, err)
 	}
 
-	if _, err := HTTP(configs.HTTP{URL: target}, nil)(t.Context(), job.Delivery{Type: "t", Attempt: 1}); err != nil {
+	if _, err := HTTP(configs.HTTP{URL: target}, 1<<20, nil)(t.Context(), job.Delivery{Type: "t", Attempt: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if _, there := got.Header["Ringmaster-Key"]; there || string(body) != "null" {
@@ -77,8 +77,8 @@ func TestHTTP_Outcome(t *testing.T) {
 		"no content":               {status: 204},
 		"not UTF-8":                {status: 200, body: "\xff", result: "\"\uFFFD\""},
 		"largest":                  {status: 200, body: strings.Repeat("1", 1<<20) + "\n", result: strings.Repeat("1", 1<<20)},
-		"too large":                {status: 200, body: strings.Repeat("1", 1<<20+1), err: "larger than 1048576 bytes"},
-		"much too large":           {status: 200, body: strings.Repeat("1", 3<<20), err: "larger than 1048576 bytes"},
+		"too large":                {status: 200, body: strings.Repeat("1", 1<<20+1), err: "larger than 1048576 bytes", dead: true},
+		"much too large":           {status: 200, body: strings.Repeat("1", 3<<20), err: "larger than 1048576 bytes", dead: true},
 		"redirect":                 {status: 302, err: "redirects are not followed"},
 		"bad request":              {status: 400, body: "no amount\n", err: "answered 400 Bad Request: no amount", dead: true},
 		"unauthorized is no dead":  {status: 401, err: "401"},
@@ -111,7 +111,7 @@ func TestHTTP_Outcome(t *testing.T) {
 				w.WriteHeader(tc.status)
 				_, _ = io.WriteString(w, tc.body)
 			})
-			got, err := HTTP(configs.HTTP{URL: target}, nil)(t.Context(), delivery("1"))
+			got, err := HTTP(configs.HTTP{URL: target}, 1<<20, nil)(t.Context(), delivery("1"))
 			if (err != nil) != (tc.err != "") || (err != nil && !strings.Contains(err.Error(), tc.err)) {
 				t.Fatalf("error = %v, want one with %q", err, tc.err)
 			}
@@ -144,17 +144,17 @@ func TestHTTP_EndsWithTheContext(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-arrived; cancel(job.ErrLost) }()
-	if _, err := HTTP(configs.HTTP{URL: target}, nil)(ctx, delivery("1")); !errors.Is(err, job.ErrLost) {
+	if _, err := HTTP(configs.HTTP{URL: target}, 1<<20, nil)(ctx, delivery("1")); !errors.Is(err, job.ErrLost) {
 		t.Errorf("error = %v, want ErrLost", err)
 	}
-	f := HTTP(configs.HTTP{URL: target, Timeout: 20 * time.Millisecond}, nil)
+	f := HTTP(configs.HTTP{URL: target, Timeout: 20 * time.Millisecond}, 1<<20, nil)
 	if _, err := f(t.Context(), delivery("1")); !errors.Is(err, job.ErrTimeout) {
 		t.Errorf("error = %v, want ErrTimeout", err)
 	}
 }
 
 func TestHTTP_ErrorsHideTheURL(t *testing.T) {
-	f := HTTP(configs.HTTP{URL: "http://user:canary@127.0.0.1:1/?token=canary"}, nil)
+	f := HTTP(configs.HTTP{URL: "http://user:canary@127.0.0.1:1/?token=canary"}, 1<<20, nil)
 	_, err := f(t.Context(), delivery("1"))
 	if err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("error = %v", err)
@@ -163,7 +163,7 @@ func TestHTTP_ErrorsHideTheURL(t *testing.T) {
 
 func TestHTTP_KeepsTheClientItIsGiven(t *testing.T) {
 	client := &http.Client{Timeout: time.Minute}
-	HTTP(configs.HTTP{URL: "http://127.0.0.1:1"}, client)
+	HTTP(configs.HTTP{URL: "http://127.0.0.1:1"}, 1<<20, client)
 	if client.CheckRedirect != nil {
 		t.Error("the caller's client was changed")
 	}
