@@ -237,6 +237,14 @@ func (n *session) heartbeat(ctx context.Context, now time.Time) ([]job.Beat, err
 	return n.member.Heartbeat(call)
 }
 
+// notDead tells a store that has evicted this incarnation that its process lives: what it held
+// was not held by a worker that crashed.
+func (n *session) notDead(ctx context.Context) {
+	call, cancel := context.WithTimeout(ctx, n.w.cfg.Heartbeat)
+	defer cancel()
+	_, _ = n.member.Heartbeat(call) // it takes nothing from who joins anew if this is not answered
+}
+
 // leave gives everything up gracefully: running jobs finish, or go back when the drain
 // timeout is near.
 func (n *session) leave(ctx context.Context, errs <-chan error) error {

@@ -101,6 +101,7 @@ func (w *Worker) sessions(ctx, leave context.Context) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("worker was stopped at once: %w", context.Cause(ctx))
 		case errors.Is(err, errEvicted):
+			n.notDead(ctx)
 			w.deps.Log.Warn("evicted: joining as a new incarnation", "incarnation", n.inc)
 		default:
 			w.deps.Log.Error("incarnation failed: joining as a new one", "incarnation", n.inc, "error", err)

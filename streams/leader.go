@@ -160,11 +160,13 @@ func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) []erro
 // Evict removes a worker from the members if the evidence still holds, and reports
 // whether it is gone now. Evidence is ttl, connection, deaf (with the partition and epoch that it
 // should have given up), silent (with the ring epoch and phase it has not replied to) or
-// decided, which is not looked at again. Once it is gone in one shard it goes in all.
+// decided or dead, which are not looked at again. Of ttl, connection and dead it has died, if it was up: its
+// jobs count a crash. Once it is gone in one shard it goes in all.
 func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, part int, epoch uint64, phase int) (bool, error) {
 	if evidence == "deaf" && part%r.q.Shards != 0 {
 		evidence = "decided" // the first shard does not know the partition
 	}
+	died := evidence == "ttl" || evidence == "connection" || evidence == "dead"
 	for sh := range r.q.Shards {
 		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.evict, r.s.shard(r.q, sh), epochText(term), inc, evidence, part, epochText(epoch), phase)
 		if err != nil {
@@ -176,7 +178,9 @@ func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, par
 		case "ALIVE":
 			return false, nil
 		case "EVICTED":
-			evidence = "decided"
+			if evidence = "decided"; died {
+				evidence = "dead"
+			}
 		}
 	}
 	return true, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,6 +120,56 @@ func TestWhatOutlivesTheDrainRunsAgainElsewhereUncounted(t *testing.T) {
 			t.Error("a job that was handed back has a retry record")
 		}
 	})
+}
+
+// A deploy stops each worker in turn. A handler that listens to nothing outlives the drain of
+// four of them: none of these has crashed, and the job ends like any other.
+func TestDeploysThatAHandlerOutlivesCountNoCrash(t *testing.T) {
+	r, rs := newRig(t, redistest.Real(t).URL(), streams.Queue{Partitions: 1, Journal: true}), &runs{}
+	r.lead()
+	started, end := make(chan string, 9), make(chan struct{})
+	endAll := sync.OnceFunc(func() { close(end) })
+	t.Cleanup(endAll)
+	deaf := func(name string) func(context.Context, job.Delivery, int) (json.RawMessage, error) {
+		return func(context.Context, job.Delivery, int) (json.RawMessage, error) {
+			started <- name
+			<-end
+			return nil, nil
+		}
+	}
+	next := func(n int) *proc {
+		name := fmt.Sprint("w", n)
+		return r.start(spec{name: name, t: rs.by(name, deaf(name)), tune: func(c *consumergroup.Config) {
+			c.DrainTimeout, c.Grace = 300*time.Millisecond, 100*time.Millisecond
+		}})
+	}
+	const deploys = 4
+	p := next(0)
+	ids := r.send("k", 1)
+	for n := range deploys {
+		if at := receive(r, started, "the run"); at != p.name {
+			t.Fatalf("it runs at %s, not at %s", at, p.name)
+		}
+		successor := next(n + 1)
+		p.stop()
+		if err := p.wait(); err != nil {
+			t.Error(err)
+		}
+		p = successor
+	}
+	receive(r, started, "the last run")
+	r.until("no crash, no attempt", func() bool { return r.raw.HLen(r.ctx, r.key("retry:0")).Val() == 0 })
+	endAll()
+	r.until("it has ended", func() bool { return r.pending(0) == 0 })
+	for _, x := range rs.list() {
+		if x.d.Attempt != 1 {
+			t.Errorf("it ran as attempt %d on %s", x.d.Attempt, x.worker)
+		}
+	}
+	if d := r.dead(); len(d) != 0 {
+		t.Errorf("dead letters: %+v", d)
+	}
+	r.endedOnce(ids, nil)
 }
 
 func TestAHardStopEndsAtOnce(t *testing.T) {

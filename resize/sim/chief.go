@@ -309,7 +309,7 @@ func (s *store) rob(inc string) string {
 		}
 		for p, part := range s.parts {
 			if part.owner.Incarnation == inc {
-				s.flip(p, to, nil, true)
+				s.flip(p, to, nil)
 			}
 		}
 		return "ok"

@@ -48,6 +48,7 @@ func (s *store) left(inc string) {
 // beat renews a lease. One that ran out while the worker is a member comes back.
 func (s *store) beat(inc string) (resize.RingState, bool) {
 	if s.members[inc] == nil {
+		delete(s.died, inc) // it was taken for dead, and is not
 		return resize.RingState{}, false
 	}
 	s.lease[inc], s.watched[inc] = s.now+leaseTTL, true
@@ -129,9 +130,8 @@ func (s *store) finish() {
 	s.news++
 }
 
-// flip is the only place where an owner changes. With crash, what the old owner held
-// counts a crash; a permit whose holder is no member always does.
-func (s *store) flip(p int, to string, running []int, crash bool) {
+// flip is the only place where an owner changes. What a dead worker held counts a crash.
+func (s *store) flip(p int, to string, running []int) {
 	part := s.parts[p]
 	from := part.owner
 	draining := []string{}
@@ -145,7 +145,7 @@ func (s *store) flip(p int, to string, running []int, crash bool) {
 		case e.held.inc == from.Incarnation && !e.held.permit() && slices.Contains(running, n):
 			e.held = holder{from.Incarnation, from.Epoch}
 		default:
-			if e.held.permit() || crash && e.held.inc == from.Incarnation {
+			if s.died[e.held.inc] {
 				e.crashes++
 			}
 			e.held = mark
@@ -206,7 +206,7 @@ func (s *store) release(inc string, p int, epoch uint64, running []int, alone bo
 			part.at(n).named = holder{inc, epoch}
 		}
 	}
-	s.flip(p, to, running, false)
+	s.flip(p, to, running)
 	out.Outcome = resize.ReleaseFlipped
 	if s.members[inc] != nil {
 		out.Change = s.change[inc]
@@ -223,7 +223,7 @@ func (s *store) steal(term uint64, a resize.StealPartition) string {
 		return "CONFLICT"
 	}
 	s.term = term
-	s.flip(a.Partition, a.To, nil, a.From != "-")
+	s.flip(a.Partition, a.To, nil)
 	return "ok"
 }
 
@@ -253,6 +253,9 @@ func (s *store) evict(term uint64, a resize.EvictWorker) string {
 		}
 	}
 	s.term = term
+	if deaf := a.Evidence == resize.EvidenceDeaf || a.Evidence == resize.EvidenceSilent; !deaf && s.up(a.Incarnation) {
+		s.died[a.Incarnation] = true
+	}
 	s.remove(a.Incarnation)
 	return "ok"
 }
@@ -270,7 +273,7 @@ func (s *store) revoke(term uint64, a resize.RevokePermit) string {
 	s.term = term
 	e := part.at(n)
 	e.held = mark
-	if s.members[a.Incarnation] == nil {
+	if s.died[a.Incarnation] {
 		e.crashes++
 	}
 	s.tell(part.owner.Incarnation, true, resize.Message{

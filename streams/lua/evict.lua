@@ -1,9 +1,10 @@
 -- The leader removes a worker from the members, after looking once more.
 -- uses: protocol
 -- KEYS[1] prefix of the shard
--- ARGV[1] term, ARGV[2] incarnation, ARGV[3] evidence: ttl | connection | deaf | silent | decided
+-- ARGV[1] term, ARGV[2] incarnation, ARGV[3] evidence: ttl | connection | deaf | silent | decided | dead
 -- ARGV[4], ARGV[5] deaf: a partition and epoch it should have given up; ARGV[5], ARGV[6] silent: the ring
 -- epoch and the phase it has not replied to
+-- decided, dead: nothing is looked at. Of ttl, connection and dead a worker that was up has died.
 -- Returns 'EVICTED' | 'GONE' | 'ALIVE' | 'STALE'. Its inbox goes too, which wakes its
 -- blocked read: the worker learns at once that it is fenced.
 if stale(ARGV[1]) then return 'STALE' end
@@ -20,6 +21,7 @@ if evidence == 'silent' then
   local list = redis.call('HGET', K .. 'acks:' .. ARGV[5], inc) or ''
   if ring('epoch') ~= ARGV[5] or string.find(list, '"phase":' .. ARGV[6] .. ',', 1, true) then return 'ALIVE' end
 end
+if up(inc) and (evidence == 'ttl' or evidence == 'connection' or evidence == 'dead') then died(inc) end
 redis.call('HDEL', K .. 'members', inc)
 redis.call('HDEL', K .. 'change', inc)
 redis.call('HDEL', K .. 'calls', inc)

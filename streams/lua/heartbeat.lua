@@ -6,7 +6,10 @@
 -- A lease that ran out while the worker is still a member comes back: only an eviction ends it.
 -- PEXPIRE first: it never needs memory.
 local inc = ARGV[1]
-if not member(inc) then return {'FENCED'} end
+if not member(inc) then
+  redis.pcall('ZREM', K .. 'deaths', inc) -- it was taken for dead, and is not
+  return {'FENCED'}
+end
 if redis.call('PEXPIRE', K .. 'control:' .. inc, ARGV[3]) == 0 then return {'FENCED'} end
 if redis.call('PEXPIRE', K .. 'alive:' .. inc, ARGV[2]) == 0 then
   redis.call('SET', K .. 'alive:' .. inc, ARGV[4], 'PX', ARGV[2])

@@ -1,10 +1,10 @@
 -- The only place where an owner changes; put before the scripts that may do it.
 -- The new owner's group is made at the old one's last-delivered id and takes over its
 -- pending list: what the old owner still runs (keep) stays under its permit, other
--- permits of members stay, everything else is marked for reclaim. With crash, what the old
--- owner held counts a crash; a permit whose holder is no member always does.
+-- permits of members stay, everything else is marked for reclaim. What a dead worker held, as
+-- owner or under a permit, counts a crash.
 -- Returns new epoch, cut and the old owner's change number, or nil and a reason (then nothing was changed).
-local function holders(stream, from, epoch, keep, crash)
+local function holders(stream, from, epoch, keep)
   local by, permits, crashed, total, start = {}, {}, {}, 0, '-'
   while true do
     local page = redis.call('XPENDING', stream, from, start, '+', 1000)
@@ -14,15 +14,15 @@ local function holders(stream, from, epoch, keep, crash)
       if consumer == from then
         if keep[id] then
           holder = from .. '@' .. epoch
-        elseif crash then
-          crashed[#crashed + 1] = id
+        else
+          crashed[#crashed + 1] = {id, from}
         end
       else
         local inc = string.match(consumer, '^(.*)@%d+$')
         if inc and member(inc) then
           holder = consumer
         elseif inc then
-          crashed[#crashed + 1] = id
+          crashed[#crashed + 1] = {id, inc}
         end
       end
       if holder ~= '!' then permits[#permits + 1] = id end
@@ -62,7 +62,7 @@ local function missing(stream, by, permits)
   return n, left
 end
 
-local function flip(p, from, epoch, to, keep, crash)
+local function flip(p, from, epoch, to, keep)
   if from == to then return nil, 'SAME' end
   local stream = K .. 'jobs:' .. p
   local cut, foreign = delivered(stream, from)
@@ -73,7 +73,7 @@ local function flip(p, from, epoch, to, keep, crash)
     announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"group of the owner was gone: reading from 0"}')
   end
   for _, name in ipairs(foreign) do redis.call('XGROUP', 'DESTROY', stream, name) end
-  local by, permits, crashed, total = holders(stream, from, epoch, keep, crash)
+  local by, permits, crashed, total = holders(stream, from, epoch, keep)
   redis.call('XGROUP', 'CREATE', stream, to, cut)
   for holder, ids in pairs(by) do claim_for(stream, to, holder, ids) end
   local moved = redis.call('XPENDING', stream, to)[1]
@@ -89,7 +89,7 @@ local function flip(p, from, epoch, to, keep, crash)
   redis.call('XGROUP', 'DESTROY', stream, from)
   local e = string.format('%.0f', tonumber(epoch) + 1)
   redis.call('HSET', K .. 'owner', p, to .. ' ' .. e)
-  for _, id in ipairs(crashed) do count_crash(p, id) end
+  for _, c in ipairs(crashed) do count_crash(p, c[1], c[2]) end
   local change = changed(from)
   local data = '{"epoch":"' .. ring('epoch') .. '","sync_to":{"' .. p .. '":"' .. cut .. '"},"members":'
     .. quoted(redis.call('HKEYS', K .. 'members')) .. ',"part":' .. p .. ',"part_epoch":"' .. e

@@ -102,9 +102,21 @@ local function reply(inc, epoch, phase, data)
   redis.call('PEXPIRE', key, 3600000)
 end
 
--- A crash of the worker that held the job: a new suspect, or one more count for a
--- suspect that had started. It comes after a change of owner, and never undoes one. Record: attempts|not before|crashes|mark|error.
-local function count_crash(p, id)
+-- Notes that a worker's process has died: it was up and stopped answering. Who leaves, is told to
+-- leave or hands nothing over while it answers does not die. Deaths are kept for a day.
+local function died(inc)
+  local t = redis.call('TIME')
+  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  redis.pcall('ZADD', K .. 'deaths', string.format('%.0f', now), inc)
+  redis.pcall('ZREMRANGEBYSCORE', K .. 'deaths', '-inf', string.format('%.0f', now - 86400000))
+  redis.pcall('ZREMRANGEBYRANK', K .. 'deaths', 0, -1001)
+end
+
+-- A crash of the worker that held the job: a new suspect, or one more count for a suspect
+-- that had started. Nothing, unless that worker has died. It comes after a change of owner, and
+-- never undoes one. Record: attempts|not before|crashes|mark|error.
+local function count_crash(p, id, inc)
+  if type(redis.pcall('ZSCORE', K .. 'deaths', inc)) ~= 'string' then return end
   local key = K .. 'retry:' .. p
   local rec = redis.pcall('HGET', key, id)
   if type(rec) ~= 'string' then rec = '0|0|0||' end

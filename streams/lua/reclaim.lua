@@ -10,7 +10,7 @@ local stream = K .. 'jobs:' .. p
 local held = redis.pcall('XPENDING', stream, inc, '-', '+', '256', consumer)
 if held.err then return 0 end
 for _, e in ipairs(held) do
-  if former then count_crash(p, e[1]) end -- who read by hand ran nothing
+  if former then count_crash(p, e[1], former) end -- who read by hand ran nothing
   redis.call('XCLAIM', stream, inc, '!', '0', e[1], 'IDLE', MARK_IDLE, 'JUSTID')
 end
 -- One hint is enough: whoever is told that an entry came back claims from the beginning.

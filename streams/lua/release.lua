@@ -23,7 +23,7 @@ for i = 5, #ARGV do
   keep[ARGV[i]] = true
   running[#running + 1] = ARGV[i]
 end
-local ne, cut, change = flip(p, me, epoch, to, keep, false)
+local ne, cut, change = flip(p, me, epoch, to, keep)
 if not ne then return {cut} end
 reply(me, ring('epoch'), '1', '{"epoch":"' .. ring('epoch') .. '","current_job":{"' .. p .. '":"' .. cut
   .. '"},"running":' .. quoted(running) .. '}')

@@ -10,6 +10,6 @@ if inc ~= from or e ~= epoch then return {'CONFLICT', 'owner changed'} end
 if from ~= '-' and member(from) then return {'CONFLICT', 'owner is a member'} end
 if redis.call('HGET', K .. 'plan', p) ~= to then return {'CONFLICT', 'plan changed'} end
 if to == '-' or not up(to) then return {'CONFLICT', 'target is not up'} end
-local ne, why = flip(p, from, epoch, to, {}, from ~= '-')
+local ne, why = flip(p, from, epoch, to, {})
 if not ne then return {why} end
 return {'FLIPPED', ne}
