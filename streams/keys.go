@@ -27,7 +27,7 @@ const DefaultNamespace = "rm"
 //	<shard>control:<w>      stream  plan, flip, ack...      bounded (about 1,000), expires
 //	<shard>acks:<E>         hash    release, report         1 h
 //	<shard>alive:<w>        string  join, heartbeat         worker lease
-//	<shard>deaths           zset    evict, heartbeat        a day
+//	<shard>deaths           hash    evict, heartbeat        a day
 //	<shard>retry:<p>        hash    ack, mark, steal        a field per job that failed
 //	<shard>parked:<p>       zset    ack, unpark             a member per key with parked jobs
 //	<shard>parked:<p>:<key> list    ack, unpark             ids of parked jobs, in order

@@ -7,7 +7,7 @@
 -- PEXPIRE first: it never needs memory.
 local inc = ARGV[1]
 if not member(inc) then
-  redis.pcall('ZREM', K .. 'deaths', inc) -- it was taken for dead, and is not
+  redis.pcall('HDEL', K .. 'deaths', inc) -- it was taken for dead, and is not
   return {'FENCED'}
 end
 if redis.call('PEXPIRE', K .. 'control:' .. inc, ARGV[3]) == 0 then return {'FENCED'} end

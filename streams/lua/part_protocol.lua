@@ -103,20 +103,27 @@ local function reply(inc, epoch, phase, data)
 end
 
 -- Notes that a worker's process has died: it was up and stopped answering. Who leaves, is told to
--- leave or hands nothing over while it answers does not die. Deaths are kept for a day.
+-- leave or hands nothing over while it answers does not die. Deaths are kept for a day, 1,000 of them.
 local function died(inc)
-  local t = redis.call('TIME')
+  local key, t = K .. 'deaths', redis.call('TIME')
   local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  redis.pcall('ZADD', K .. 'deaths', string.format('%.0f', now), inc)
-  redis.pcall('ZREMRANGEBYSCORE', K .. 'deaths', '-inf', string.format('%.0f', now - 86400000))
-  redis.pcall('ZREMRANGEBYRANK', K .. 'deaths', 0, -1001)
+  local all = redis.pcall('HGETALL', key)
+  if all.err then return end
+  local oldest, since = nil, now
+  for i = 1, #all, 2 do
+    local at = tonumber(all[i + 1]) or 0
+    if at < now - 86400000 then redis.call('HDEL', key, all[i]) end
+    if at < since then oldest, since = all[i], at end
+  end
+  if oldest and #all >= 2000 then redis.call('HDEL', key, oldest) end
+  redis.call('HSET', key, inc, string.format('%.0f', now))
 end
 
 -- A crash of the worker that held the job: a new suspect, or one more count for a suspect
 -- that had started. Nothing, unless that worker has died. It comes after a change of owner, and
 -- never undoes one. Record: attempts|not before|crashes|mark|error.
 local function count_crash(p, id, inc)
-  if type(redis.pcall('ZSCORE', K .. 'deaths', inc)) ~= 'string' then return end
+  if type(redis.pcall('HGET', K .. 'deaths', inc)) ~= 'string' then return end
   local key = K .. 'retry:' .. p
   local rec = redis.pcall('HGET', key, id)
   if type(rec) ~= 'string' then rec = '0|0|0||' end
