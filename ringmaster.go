@@ -38,10 +38,11 @@ var (
 	ErrDead = errors.New("job is dead")
 )
 
-// Skip sends a job to the dead letters at once.
+// Skip sends a job to the dead letters at once. Of nil it is nil: the job is done.
 func Skip(err error) error { return job.Skip(err) }
 
-// RetryAfter chooses when the next attempt may start.
+// RetryAfter chooses when the next attempt may start: after d, a year at most; 0 or less
+// leaves the backoff as it is. Of nil it is nil: the job is done.
 func RetryAfter(err error, d time.Duration) error { return job.RetryAfter(err, d) }
 
 // Receipt tells the id of a job that was handed in.
@@ -68,6 +69,9 @@ func NewClient(url string, opts ...ClientOption) (*Client, error) {
 		if err := o(&cfg); err != nil {
 			return nil, err
 		}
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, fmt.Errorf("client: %w", err)
 	}
 	c := &Client{stop: func() {}}
 	if addr, ok := embeddedAddr(url); ok {
@@ -146,7 +150,8 @@ func Once(idempotencyKey string) Option {
 
 // Submit hands a job in and waits until the server has it. The queue is created at
 // first use, with 64 partitions. After ErrOutcomeUnknown the job may be there; repeat
-// it only if it was submitted with Once.
+// it only if it was submitted with Once. A panic of the payload's MarshalJSON is the
+// caller's; nothing was handed in then.
 func (c *Client) Submit(ctx context.Context, queue, jobType string, payload any, opts ...Option) (Receipt, error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {
@@ -184,7 +189,8 @@ func (c *Client) Wait(ctx context.Context, queue, id string) (Status, error) {
 // is nil. It gets the one answer whatever is killed meanwhile: while the server does not
 // answer it repeats the submission under the same idempotency key (that of Once, or one
 // of its own), and goes on asking. It ends with ctx, at the latest after an hour. ErrDead
-// if the job will not complete.
+// if the job will not complete. Panics of the payload's MarshalJSON and of the result's
+// UnmarshalJSON are the caller's.
 func (c *Client) Call(ctx context.Context, queue, jobType string, payload, result any, opts ...Option) (Status, error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {

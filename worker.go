@@ -42,21 +42,22 @@ type Worker struct {
 	Durability     string        // what an end must have reached before its key goes on, see Durable; "memory"
 	WaitTimeout    time.Duration // how long a batch of ends waits for that at a time; 1 s
 	Mode           string        // what is behind URL, see Mode; "standalone"
-	Logger         *slog.Logger  // nil: silent
+	Logger         *slog.Logger  // nil: silent; a line over which it panics goes to stderr instead
 
 	handlers map[string]handlers.Func
 }
 
 // Handle runs jobs of a type with fn. A payload that does not decode into T goes to the
 // dead letters. fn returns nil when the job is done; any other error is a failed attempt
-// (see Skip and RetryAfter). Its context ends with the handler timeout, or when the
-// worker loses the job. Call it before Run.
+// (see Skip and RetryAfter). So are its panic, the end of its goroutine, and panics in the
+// methods of its error or its payload. Its context ends with the handler
+// timeout, or when the worker loses the job. Call it before Run.
 func Handle[T any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) error) {
 	HandleResult(w, jobType, func(ctx context.Context, j Job[T]) (any, error) { return nil, fn(ctx, j) })
 }
 
 // HandleResult is Handle for handlers with a result, which is kept for a day. One that cannot
-// be encoded as JSON (a channel, a NaN), or takes more than MaxResultBytes of it, makes the job
+// be encoded as JSON (a channel, a NaN, a MarshalJSON that panics), or takes more than MaxResultBytes of it, makes the job
 // a dead letter: fn has done its work, and another attempt would do it once more. A string
 // counts as its text.
 func HandleResult[T, R any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) (R, error)) {
@@ -72,12 +73,22 @@ func HandleResult[T, R any](w *Worker, jobType string, fn func(ctx context.Conte
 		if err != nil {
 			return nil, err
 		}
-		raw, err := job.JSON(result)
-		if err != nil {
-			return nil, job.Skip(fmt.Errorf("encode result: %w", err))
-		}
-		return raw, nil
+		return encode(result)
 	}
+}
+
+// encode makes JSON of a result. A panic on the way is no failed attempt: fn was done.
+func encode(result any) (raw json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = job.Skip(fmt.Errorf("encode result: panic: %s", job.PanicText(p)))
+		}
+	}()
+	raw, err = job.JSON(result)
+	if err != nil {
+		return nil, job.Skip(fmt.Errorf("encode result: %w", err))
+	}
+	return raw, nil
 }
 
 // Run joins the ring and runs jobs until ctx ends; then it leaves within DrainTimeout and
@@ -102,8 +113,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	if len(w.Queues) == 0 {
 		return job.Invalid("worker: name at least one queue in Queues")
 	}
-	if cfg.MaxResultBytes < 0 || cfg.MaxResultBytes > configs.MostResultBytes {
-		return job.Invalid("worker: MaxResultBytes is %d: want 0 to %d", cfg.MaxResultBytes, configs.MostResultBytes)
+	if err := cfg.Check(); err != nil {
+		return fmt.Errorf("worker: %w", err)
 	}
 	if len(w.handlers) == 0 {
 		return job.Invalid("worker: no handler; add one with Handle")

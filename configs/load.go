@@ -101,6 +101,27 @@ func LoadRingctl(flags *pflag.FlagSet, file string, environ []string) (Ringctl, 
 	return r, report, nil
 }
 
+// Check holds settings that a program made itself against the limits of those that are
+// loaded. The error, an ErrInvalid, has one line for each that is out of them.
+func (c *Common) Check() error { return check(c.fields()) }
+
+// Check is Common.Check for a worker.
+func (w *Worker) Check() error { return check(w.fields()) }
+
+func check(fields []field) error {
+	var problems []error
+	for _, f := range fields {
+		given := []string{f.show()}
+		if f.list {
+			given = splitList(given[0])
+		}
+		if err := f.set(given); err != nil {
+			problems = append(problems, job.Invalid("%s = %s: %v", f.key, f.display(given), err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
 // loading is one load under way. It goes on after a problem, to find the others.
 type loading struct {
 	flags    *pflag.FlagSet

@@ -73,7 +73,8 @@ type outcome struct {
 	panicked bool
 }
 
-// call runs the handler; a panic is a failed attempt.
+// call runs the handler; a panic is a failed attempt. The error is settled here: its
+// methods are the handler's code too, and nobody calls them beyond this recover.
 func (w *Worker) call(ctx context.Context, d job.Delivery) (o outcome) {
 	h := w.deps.Handlers[d.Type]
 	if h == nil {
@@ -82,11 +83,11 @@ func (w *Worker) call(ctx context.Context, d job.Delivery) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			stack := debug.Stack()
-			o = outcome{err: fmt.Errorf("panic: %v\n%s", p, stack[:min(len(stack), 2048)]), panicked: true}
+			o = outcome{err: fmt.Errorf("panic: %s\n%s", job.PanicText(p), stack[:min(len(stack), 2048)]), panicked: true}
 		}
 	}()
 	result, err := h(ctx, d)
-	return outcome{result: result, err: err}
+	return outcome{result: result, err: job.Settle(err)}
 }
 
 // mark writes the suspect's mark before it starts. If it cannot, the job does not start.
@@ -110,7 +111,7 @@ func (w *Worker) mark(it *lanes.Item) bool {
 	return false
 }
 
-// judge turns the end of an attempt into a completion.
+// judge turns the end of an attempt into a completion. It calls nothing of the handler's.
 func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completion {
 	defer ctx.close()
 	ended := ctx.cause()

@@ -265,27 +265,3 @@ var (
 	// ErrTimeout: the handler timeout ran out; counts as a failed attempt.
 	ErrTimeout = errors.New("ringmaster: handler timeout")
 )
-
-// Skip wraps err so that the job goes to the dead letters at once, whatever attempts remain.
-func Skip(err error) error { return &verdict{err: err, dead: true} }
-
-// RetryAfter wraps err so that the next attempt waits d instead of the computed backoff.
-func RetryAfter(err error, d time.Duration) error { return &verdict{err: err, after: d} }
-
-type verdict struct {
-	err   error
-	dead  bool
-	after time.Duration
-}
-
-func (v *verdict) Error() string { return v.err.Error() }
-func (v *verdict) Unwrap() error { return v.err }
-
-// Verdict takes apart what Skip and RetryAfter put into an error.
-func Verdict(err error) (dead bool, after time.Duration) {
-	var v *verdict
-	if errors.As(err, &v) {
-		return v.dead, v.after
-	}
-	return false, 0
-}

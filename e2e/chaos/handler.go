@@ -25,6 +25,8 @@ type Work struct {
 const (
 	doPanic   = "panic"  // the first two attempts panic
 	doGoexit  = "goexit" // the first attempt ends its goroutine
+	doSpite   = "spite"  // the first attempt's error panics when it is asked for its text
+	doNil     = "nil"    // gives a job up that has nothing wrong
 	doExit    = "exit"   // the first start ends its process
 	doStack   = "stack"  // the first start overflows the stack, which ends the process
 	doHang    = "hang"   // the first attempt waits for its context
@@ -52,7 +54,13 @@ func (h *handler) work(ctx context.Context, d job.Delivery) (json.RawMessage, er
 	}
 	number := h.book.started(d, w)
 	err := errCut
-	defer func() { h.book.finished(number, err) }() // after a panic too
+	defer func() { // after a panic too
+		noted := err
+		if _, asked := err.(*spite); asked { //nolint:errorlint // it is not to be asked
+			noted = errAsked
+		}
+		h.book.finished(number, noted)
+	}()
 	starts := h.mark(w)
 	failpoint.Hit(failpoint.W3)
 	if err = h.do(ctx, w, d.Attempt, starts); err == nil {
@@ -71,6 +79,12 @@ func (h *handler) do(ctx context.Context, w Work, attempt, starts int) error {
 		if attempt == 1 {
 			runtime.Goexit()
 		}
+	case doSpite:
+		if attempt == 1 {
+			return (*spite)(nil)
+		}
+	case doNil:
+		return job.Skip(nil)
 	case doExit:
 		if starts == 1 {
 			os.Exit(3)
@@ -108,6 +122,11 @@ func (h *handler) do(ctx context.Context, w Work, attempt, starts int) error {
 		return context.Cause(ctx)
 	}
 }
+
+// spite is an error whose nil pointer, which is not nil as an error, panics when it is asked.
+type spite struct{ text string }
+
+func (s *spite) Error() string { return s.text }
 
 // overflow does not come back for any n above 0.
 func overflow(n int) int {

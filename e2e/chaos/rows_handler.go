@@ -15,7 +15,7 @@ func handlerRows() []Row {
 	return []Row{
 		{Number: 58, Name: "a handler takes ten leases", Expect: "it is not taken from its worker", Ring: long, Run: takesLong},
 		{Number: 59, Name: "a handler ignores its context after its worker was fenced, and at the stop", Expect: "its end is refused; the worker stops by its drain timeout; the job completes once elsewhere", Ring: short, Run: ignores},
-		{Number: 60, Name: "a handler panics, exits, ends its goroutine, overflows its stack, hangs, takes 1 GiB", Expect: "a panic, a Goexit and a timeout are failed attempts; a dead process is a crash; all complete", Ring: short, Run: misbehaves},
+		{Number: 60, Name: "a handler panics, exits, ends its goroutine, returns an error that panics, overflows its stack, hangs, takes 1 GiB", Expect: "a panic, a Goexit and a timeout are failed attempts; a dead process is a crash; all complete", Ring: short, Run: misbehaves},
 		{Number: 61, Name: "a job that kills its worker each time", Expect: "a dead letter after few kills; the other keys go on", Ring: short, Run: poison},
 	}
 }
@@ -123,6 +123,7 @@ func misbehaves(ctx context.Context, r *Rig) error {
 		mark     string
 	}
 	all := []*one{{do: doPanic, starts: 3, attempts: 3}, {do: doGoexit, starts: 2, attempts: 2}, {do: doHang, starts: 2, attempts: 2},
+		{do: doSpite, starts: 2, attempts: 2}, {do: doNil, starts: 1, attempts: 1},
 		{do: doAlloc, starts: 1, attempts: 1}, {do: doExit, kills: true, starts: 2, attempts: 1}, {do: doStack, kills: true, starts: 2, attempts: 1}}
 	for _, o := range all {
 		o.mark = r.mark(o.do)

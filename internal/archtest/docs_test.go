@@ -56,7 +56,8 @@ var (
 	goBlock      = regexp.MustCompile("(?s)```go\n(.*?)```")
 )
 
-// tests are the names of all tests in the tree, "package.Test", by the directory's name.
+// tests are the names of all tests in the tree, "package.Test", by the directory's name; the
+// tree's own is the module's.
 func tests(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
@@ -69,8 +70,9 @@ func tests(t *testing.T) map[string]bool {
 		case !strings.HasSuffix(name, "_test.go"):
 			return nil
 		}
+		pkg := path.Base(path.Join("ringmaster", path.Dir(name)))
 		for _, m := range testFunction.FindAllStringSubmatch(read(t, name), -1) {
-			found[path.Base(path.Dir(name))+"."+m[1]] = true
+			found[pkg+"."+m[1]] = true
 		}
 		return nil
 	})
