@@ -32,6 +32,7 @@ var (
 	ErrNotFound       = job.ErrNotFound
 	ErrConflict       = job.ErrConflict
 	ErrUnavailable    = job.ErrUnavailable
+	ErrNotPermitted   = job.ErrNotPermitted
 	ErrOutcomeUnknown = job.ErrOutcomeUnknown
 	ErrUnconfirmed    = job.ErrUnconfirmed
 	// ErrDead: the job went to the dead letters.

@@ -36,6 +36,7 @@ var titles = map[string]string{
 	"forbidden":              "Requests from there are refused",
 	"unavailable":            "The server behind this API was not reached",
 	"unknown-outcome":        "It may have been done, or not",
+	"not-permitted":          "The server behind this API refuses a right",
 	"full":                   "The server behind this API is out of memory",
 	"internal":               "Something is wrong in here",
 }
@@ -89,6 +90,8 @@ func kindOf(err error) problem {
 		return problem{Type: "not-found", Status: http.StatusNotFound, Detail: text}
 	case errors.Is(err, job.ErrConflict):
 		return problem{Type: "conflict", Status: http.StatusConflict, Detail: text}
+	case errors.Is(err, job.ErrNotPermitted):
+		return problem{Type: "not-permitted", Status: http.StatusBadGateway, Detail: text}
 	case errors.Is(err, job.ErrFull):
 		return problem{Type: "full", Status: http.StatusInsufficientStorage, Detail: text + "; nothing was done: try again when jobs have completed"}
 	case errors.Is(err, job.ErrOutcomeUnknown):

@@ -208,6 +208,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrUnavailable: the server was not reached or refused for now; nothing was done.
 	ErrUnavailable = errors.New("cannot reach the server")
+	// ErrNotPermitted: the server's user lacks a right, which the text names.
+	ErrNotPermitted = errors.New("the server's user lacks a right")
 	// ErrOutcomeUnknown: the request was sent and no answer came. It may have been done,
 	// or be done later. Repeat it under the same idempotency key.
 	ErrOutcomeUnknown = errors.New("outcome unknown")

@@ -137,7 +137,7 @@ func (c *Subscriber) Next(ctx context.Context) ([]job.ControlEntry, error) {
 			}
 		case errors.Is(err, ErrSubscriberClosed) || errors.Is(err, job.ErrInvalid):
 			return nil, err
-		case !IsUnreachable(err) && ctx.Err() == nil:
+		case !IsUnreachable(err) && !errors.Is(err, job.ErrUnavailable) && ctx.Err() == nil:
 			return nil, err
 		default:
 			last = err

@@ -100,6 +100,8 @@ func wrap(doing string, err error) error {
 		kind = job.ErrFull
 	case noGroup(err):
 		kind = job.ErrGroupGone
+	case notPermitted(text):
+		return &refusal{doing: doing, right: missingRight(text), err: err}
 	default:
 		switch classify(err) {
 		case fateNotExecuted:
@@ -142,6 +144,52 @@ func (e *serverError) Error() string {
 }
 func (e *serverError) Unwrap() []error { return []error{e.kind, e.err} }
 
+// notPermitted recognises what servers say of a right that a user lacks: of a command, and of
+// one within a script.
+func notPermitted(text string) bool {
+	return strings.HasPrefix(text, "NOPERM") || strings.Contains(text, "The user executing the script can't") ||
+		strings.Contains(text, "ACL failure in script")
+}
+
+// missingRight is the rule that a refused user lacks; "" where the server does not name it.
+func missingRight(text string) string {
+	_, rest, _ := strings.Cut(text, "permissions to run the '")
+	if name, _, ok := strings.Cut(rest, "'"); ok {
+		return "+" + name
+	}
+	switch {
+	case strings.Contains(text, "channel"):
+		return "&rm:*"
+	case strings.Contains(text, " key"):
+		return "~rm:*"
+	}
+	return ""
+}
+
+// refusal is an ErrNotPermitted. A command that was refused was not executed, so it is an
+// ErrUnavailable as well: whoever goes on for long waits for the right. A script may have been
+// refused half-way.
+type refusal struct {
+	doing, right string
+	err          error
+}
+
+func (r *refusal) Error() string {
+	rule := r.right
+	if rule == "" {
+		rule = "one that the server does not name"
+	}
+	return fmt.Sprintf("%s: %v: %s (see 'Access rights' in docs/operations.md): %v", r.doing, job.ErrNotPermitted, rule, r.err)
+}
+
+func (r *refusal) Unwrap() []error {
+	kinds := []error{job.ErrNotPermitted, r.err}
+	if classify(r.err) == fateNotExecuted {
+		kinds = append(kinds, job.ErrUnavailable)
+	}
+	return kinds
+}
+
 // answerError is an answer of the server that go-redis did not read as an error: what a
 // script says of one part of a call, or a reply that was taken raw.
 type answerError string
@@ -174,6 +222,9 @@ func Answered(err error) bool {
 // IsUnreachable reports whether err means that the server was not reached: nothing was
 // done, and waiting may help.
 func IsUnreachable(err error) bool {
+	if errors.Is(err, job.ErrNotPermitted) {
+		return false
+	}
 	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, io.EOF) ||
 		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -84,7 +84,11 @@ func Await(ctx context.Context, s *streams.Store, queue, id string) (job.Status,
 	}
 }
 
+// passing reports whether to wait may help.
 func passing(err error) bool {
+	if errors.Is(err, job.ErrNotPermitted) {
+		return false
+	}
 	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull)
 }
 

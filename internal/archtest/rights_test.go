@@ -90,7 +90,7 @@ func TestRightsAreEnough(t *testing.T) {
 	must(t, err)
 	_, err = p.Submit(ctx, "mails", "send", 1, ringmaster.Key("a"), ringmaster.Once("x"))
 	must(t, err)
-	c, err := ringmaster.NewClient(as("ringmaster"))
+	c, err := ringmaster.NewClient(as("caller"))
 	must(t, err)
 	defer func() { _ = c.Close() }()
 	_, err = c.Call(ctx, "mails", "send", 2, nil)

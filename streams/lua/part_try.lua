@@ -1,8 +1,14 @@
--- For scripts that only read: what somebody wrote by hand with another type counts as absent.
-local function try(...)
-  local r = redis.pcall(...)
-  if type(r) == 'table' and r.err then return false end
-  return r
+-- For scripts that only read: what somebody wrote by hand with another type counts as absent. What
+-- the user has no right to read does not: that is an error (the first text is of 7.0, the others later).
+local function try(name, ...)
+  local r = redis.pcall(name, ...)
+  if type(r) ~= 'table' or not r.err then return r end
+  if string.find(r.err, 'user executing the script', 1, true) or string.find(r.err, 'ACL failure', 1, true)
+    or string.find(r.err, 'NOPERM', 1, true) then
+    if name == 'XINFO' then name = name .. '|' .. ... end
+    error({err = 'NOPERM this user has no permissions to run the \'' .. string.lower(name) .. '\' command'})
+  end
+  return false
 end
 
 -- The owner's group in a partition's stream: its name, last-delivered id, the stream's last id, whether the
