@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -68,12 +69,14 @@ func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
 			}
 		}()
 	}
+	client := handlers.NewClient(len(cfg.Queues) * cfg.Concurrency)
+	defer client.CloseIdleConnections()
 	errs := make([]error, len(cfg.Queues))
 	leave, leaveAll := context.WithCancel(ctx)
 	defer leaveAll()
 	var all sync.WaitGroup
 	for i, queue := range cfg.Queues {
-		w, err := newWorker(s, queue, cfg, o)
+		w, err := newWorker(s, queue, cfg, o, client)
 		if err != nil {
 			return err
 		}
@@ -86,9 +89,9 @@ func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
 	return errors.Join(errs...)
 }
 
-func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options) (*consumergroup.Worker, error) {
+func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, client *http.Client) (*consumergroup.Worker, error) {
 	all := map[string]consumergroup.Handler{}
-	for name, h := range handlers.Build(cfg, nil) {
+	for name, h := range handlers.Build(cfg, client) {
 		all[name] = withPoints(h)
 	}
 	for name, h := range o.Handlers {

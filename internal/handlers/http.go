@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -42,6 +43,23 @@ func HTTP(cfg configs.HTTP, limit int, client *http.Client) Func {
 		return post(ctx, &own, cfg.URL, limit, d)
 	}, cfg.Timeout)
 }
+
+// NewClient is a client for the HTTP handlers of a worker that runs up to concurrency jobs at
+// once. Go's default keeps two idle connections to a host and dials anew for each post beyond
+// them, until the machine has no ports left. CloseIdleConnections ends those it keeps.
+func NewClient(concurrency int) *http.Client {
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	t.MaxIdleConnsPerHost = concurrency
+	t.IdleConnTimeout = idleConn
+	t.TLSHandshakeTimeout = dialLimit
+	t.DialContext = (&net.Dialer{Timeout: dialLimit}).DialContext
+	return &http.Client{Transport: t}
+}
+
+const (
+	idleConn  = 30 * time.Second
+	dialLimit = 10 * time.Second
+)
 
 func post(ctx context.Context, client *http.Client, target string, limit int, d job.Delivery) (json.RawMessage, error) {
 	payload := []byte(d.Payload)
