@@ -14,11 +14,13 @@ type Config struct {
 	RetryAfter     int64 // the same action is not repeated sooner, whatever is read
 	ReadTimeout    int64 // records that were asked for and did not come are asked for again
 	PollMoving     int64 // how often records are read while something is unsettled
+	PollBarrier    int64 // and while all shards of a queue wait for it in mode ring
 	PollIdle       int64 // and while nothing is: the slow full scan
 	FlapWindow     int64 // joins of one slot within this count as flapping
 	FlapMax        int64 // longest time a flapping slot is left without healthy partitions
 	MaxMoves       int   // healthy partitions moved by one plan
 	Mode           Mode  // of plans that nobody asked for
+	Anew           bool  // a plan that the lease begins with and that is not done is written anew at once
 }
 
 // Default is the configuration for production.
@@ -31,6 +33,7 @@ func Default() Config {
 		RetryAfter:     100,     // a refused action is decided anew, but not in a hot loop
 		ReadTimeout:    1_000,   // one lost reply
 		PollMoving:     250,     // hints normally come first
+		PollBarrier:    50,      // everything stands still until it looks
 		PollIdle:       10_000,  // finds what no hint told
 		FlapWindow:     60_000,  // a rolling deploy restarts a slot once
 		FlapMax:        30_000,  // then even a flapping worker is worth a try
@@ -52,6 +55,7 @@ func (c Config) Validate() error {
 	positive("retry after", c.RetryAfter)
 	positive("read timeout", c.ReadTimeout)
 	positive("poll moving", c.PollMoving)
+	positive("poll barrier", c.PollBarrier)
 	positive("poll idle", c.PollIdle)
 	positive("max moves", int64(c.MaxMoves))
 	if c.Quiet < 0 || c.QuietMax < c.Quiet {

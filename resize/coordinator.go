@@ -18,7 +18,8 @@ type Coordinator struct {
 	term    uint64
 	now     int64
 
-	have    bool // records were read under this lease
+	have    bool   // records were read under this lease
+	first   uint64 // ring epoch of those that were read first
 	records Records
 	index   index
 
@@ -123,6 +124,9 @@ func (c *Coordinator) recordsRead(r Records) ([]CoordinatorAction, error) {
 	idx := newIndex(r.Members)
 	c.quiet.observe(c.now, idx.signature())
 	c.flaps.observe(c.now, c.cfg.FlapWindow, c.have, c.index, idx)
+	if !c.have {
+		c.first = r.Epoch
+	}
 	c.records, c.index, c.have = r, idx, true
 	c.noteWaits()
 	for key, at := range c.emitted {
@@ -151,8 +155,11 @@ func (c *Coordinator) ticked() []CoordinatorAction {
 	}
 	actions := c.decide()
 	every := c.cfg.PollIdle
-	if c.unsettled || len(c.waits) > 0 || c.records.Phase != Stable {
+	if c.unsettled || len(c.waits) > 0 || c.records.unfinished() {
 		every = c.cfg.PollMoving
+	}
+	if len(c.records.Shards) > 1 && slices.ContainsFunc(c.records.Shards, func(sh Shard) bool { return sh.barrier() == Stopping }) {
+		every = c.cfg.PollBarrier
 	}
 	if !c.reading && c.now-c.lastRead >= every {
 		actions = c.askRecords(actions)
@@ -200,9 +207,10 @@ func (c *Coordinator) decide() []CoordinatorAction {
 	return actions
 }
 
-// decideRest leaves to the next reading what an action before it would change.
+// decideRest leaves to the next reading what an action before it would change. A plan that is
+// stuck although its slow workers were to be evicted is not left to their eviction.
 func (c *Coordinator) decideRest(add func(CoordinatorAction)) {
-	if c.unsettled || c.evictSlow(add) {
+	if c.unsettled || !c.stuck() && c.evictSlow(add) {
 		return
 	}
 	c.revoke(add)
@@ -246,33 +254,32 @@ func (c *Coordinator) revoke(add func(CoordinatorAction)) {
 	}
 }
 
-// advance moves the barrier of mode ring if the last reply did not, because whoever
-// was missing has been evicted.
+// advance moves the barrier of mode ring where the last reply did not: whoever was missing
+// has been evicted, or the queue has several shards. Of these no gate opens before everything
+// stands still in all, so phase 1 of each ends when that of all may.
 func (c *Coordinator) advance(add func(CoordinatorAction)) {
-	if c.barrierPhase() == Stable || c.records.Phase == Stopping && c.moving() > 0 {
-		return
-	}
-	for inc := range c.index.members {
-		if c.records.Replies[inc] < c.records.Phase {
+	ready := false
+	for i := range c.records.Shards {
+		switch sh := &c.records.Shards[i]; {
+		case sh.barrier() == Stable:
+		case sh.Phase == Stopping && c.records.moving(i) > 0:
+			return
+		case c.missing(sh) == 0:
+			ready = true
+		case sh.Phase == Stopping:
 			return
 		}
 	}
-	add(AdvanceBarrier{Epoch: c.records.Epoch})
-}
-
-// barrierPhase is the phase all members must reply to, or Stable if none.
-func (c *Coordinator) barrierPhase() Phase {
-	if c.records.Mode != ModeRing {
-		return Stable
+	if ready {
+		add(AdvanceBarrier{Epoch: c.records.Epoch})
 	}
-	return c.records.Phase
 }
 
-// moving counts the partitions that are not at their planned owner.
-func (c *Coordinator) moving() int {
+// missing counts the members that have not replied to the phase of a shard's barrier.
+func (c *Coordinator) missing(sh *Shard) int {
 	n := 0
-	for p, o := range c.records.Owners {
-		if o.Incarnation != c.records.Plan[p] {
+	for inc := range c.index.members {
+		if sh.Replies[inc] < sh.barrier() {
 			n++
 		}
 	}
@@ -284,8 +291,13 @@ func (r *Records) check() error {
 	if len(r.Owners) != len(r.Plan) {
 		return fmt.Errorf("records name %d owners and %d planned owners", len(r.Owners), len(r.Plan))
 	}
-	if r.Phase > Syncing || r.Mode > ModeRing {
-		return fmt.Errorf("records are in phase %d, mode %d", r.Phase, r.Mode)
+	if len(r.Shards) == 0 {
+		return fmt.Errorf("records are of no shard")
+	}
+	for i, sh := range r.Shards {
+		if sh.Phase > Syncing || sh.Mode > ModeRing {
+			return fmt.Errorf("records of shard %d are in phase %d, mode %d", i, sh.Phase, sh.Mode)
+		}
 	}
 	for p, o := range r.Owners {
 		if o.Incarnation == "" || r.Plan[p] == "" {

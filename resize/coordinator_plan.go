@@ -10,7 +10,8 @@ import (
 //
 //   - a request is planned at once, whole, in its mode;
 //   - repair: partitions planned for nobody who is up get a new target at once, and
-//     healthy ones are left where they are;
+//     healthy ones are left where they are; a plan that has not reached all shards, or does
+//     not come to its end, is written anew;
 //   - balance: after a quiet time healthy partitions move too, a bounded number at once.
 //
 // Targets are computed from the plan, not from the owners, so a superseding plan does
@@ -28,7 +29,7 @@ func (c *Coordinator) plan() (WritePlan, bool) {
 		plan.Targets, plan.Mode, plan.Request = full, request.Mode, request.ID
 		return plan, true
 	}
-	if targets, ok := c.repair(full); ok {
+	if targets, ok := c.repair(full); ok || c.behind() || c.stuck() {
 		plan.Targets = targets
 		return plan, true
 	}
@@ -78,10 +79,24 @@ func (c *Coordinator) base() []string {
 // mode is the mode of a plan nobody asked for. While a stricter resize is unfinished its
 // successor keeps its mode: whoever asked for a whole cut gets one.
 func (c *Coordinator) mode() Mode {
-	if c.records.Phase != Stable {
-		return max(c.cfg.Mode, c.records.Mode)
+	mode := c.cfg.Mode
+	for _, sh := range c.records.Shards {
+		if sh.Phase != Stable {
+			mode = max(mode, sh.Mode)
+		}
 	}
-	return c.cfg.Mode
+	return mode
+}
+
+// behind reports whether shards differ in their plan while one is carried out: a leader died
+// between two, or was refused by one. (A failover of one shard's server looks the same, and
+// one plan too many does no harm.)
+func (c *Coordinator) behind() bool {
+	lowest, highest := c.records.Shards[0].Epoch, uint64(0)
+	for _, sh := range c.records.Shards {
+		lowest, highest = min(lowest, sh.Epoch), max(highest, sh.Epoch)
+	}
+	return lowest != highest && c.records.unfinished()
 }
 
 // repair gives a target to each partition whose planned owner is not up.
@@ -104,8 +119,11 @@ func (c *Coordinator) balance(full []string) ([]string, bool) {
 		c.quiet.settle()
 		return nil, false
 	}
-	settled := c.records.Phase == Stable && c.moving() == 0
-	if !c.quiet.due(c.now, c.cfg) || !settled && (!c.quiet.armed || c.records.Mode == ModeRing) {
+	settled := !c.records.unfinished()
+	for i := range c.records.Shards {
+		settled = settled && c.records.moving(i) == 0
+	}
+	if !c.quiet.due(c.now, c.cfg) || !settled && (!c.quiet.armed || c.records.Shards[0].Mode == ModeRing) {
 		c.unsettled = true
 		return nil, false
 	}

@@ -2,6 +2,7 @@ package resize
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -37,17 +38,51 @@ type Request struct {
 // Records is what the leader read from the store, for all shards together. Slices are
 // by partition. It is not modified; it must not be modified after it was handed over.
 type Records struct {
-	Generation uint64 // raised at each failover of the store; a change restarts all timers
-	Term       uint64 // highest term the records have seen
-	Epoch      uint64 // ring epoch
-	Phase      Phase
-	Mode       Mode    // of the plan of Epoch
+	Generation uint64  // raised at each failover of the store; a change restarts all timers
+	Term       uint64  // highest term the records have seen
+	Epoch      uint64  // ring epoch of the first shard, which plans are compared with
 	Request    Request // asked for and not answered yet
+	Shards     []Shard // at least one; partition p is in shard p mod their number
 	Members    []MemberRecord
 	Owners     []Owner
 	Plan       []string // wanted owner of each partition, "-" for none
 	Permits    []Permit
-	Replies    map[string]Phase // mode ring: highest phase each incarnation replied to for Epoch
+}
+
+// Shard is what stands in each shard of its own. A plan gives all the same epoch and mode, one
+// after the other.
+type Shard struct {
+	Epoch   uint64 // ring epoch
+	Phase   Phase
+	Mode    Mode             // of the plan of Epoch
+	Replies map[string]Phase // mode ring: highest phase each incarnation replied to for Epoch
+}
+
+// barrier is the phase all members must reply to, or Stable if none.
+func (sh *Shard) barrier() Phase {
+	if sh.Mode != ModeRing {
+		return Stable
+	}
+	return sh.Phase
+}
+
+// unfinished reports whether a plan is being carried out in any shard.
+func (r *Records) unfinished() bool {
+	return slices.ContainsFunc(r.Shards, func(sh Shard) bool { return sh.Phase != Stable })
+}
+
+// of is the shard of a partition.
+func (r *Records) of(part int) *Shard { return &r.Shards[part%len(r.Shards)] }
+
+// moving counts the partitions of a shard that are not at their planned owner.
+func (r *Records) moving(shard int) int {
+	n := 0
+	for p := shard; p < len(r.Owners); p += len(r.Shards) {
+		if r.Owners[p].Incarnation != r.Plan[p] {
+			n++
+		}
+	}
+	return n
 }
 
 // CoordinatorEvent is what can happen to a Coordinator.
@@ -120,11 +155,13 @@ type ReadRecords struct{}
 
 // EvictWorker removes an incarnation from the ring, if the evidence still holds.
 // Partition and Epoch go with EvidenceDeaf (the partition's epoch). With EvidenceSilent
-// Partition is -1, Epoch the ring epoch and Phase the phase without a reply.
+// Partition is -1, Shard the one without a reply, Epoch its ring epoch and Phase the phase
+// that it waits in.
 type EvictWorker struct {
 	Incarnation string
 	Evidence    Evidence
 	Partition   int // -1 where it means nothing
+	Shard       int
 	Epoch       uint64
 	Phase       Phase
 }
@@ -154,8 +191,8 @@ type RevokePermit struct {
 	Epoch       uint64
 }
 
-// AdvanceBarrier moves a ring in mode ring to its next phase, if every member has
-// replied to the present one and, in phase 1, nothing is left to move.
+// AdvanceBarrier moves each shard of a ring in mode ring to its next phase, if every member
+// has replied to the present one there and, in phase 1, nothing is left to move.
 type AdvanceBarrier struct{ Epoch uint64 }
 
 // StepDown: give up the lease; a higher term exists.
@@ -176,10 +213,18 @@ func (a EvictWorker) String() string {
 	case EvidenceDeaf:
 		return fmt.Sprintf("evict %s deaf part=%d@%d", a.Incarnation, a.Partition, a.Epoch)
 	case EvidenceSilent:
-		return fmt.Sprintf("evict %s silent epoch=%d phase=%s", a.Incarnation, a.Epoch, a.Phase)
+		return fmt.Sprintf("evict %s silent epoch=%d phase=%s", a.Incarnation, a.Epoch, a.Phase) + ofShard(a.Shard)
 	case EvidenceTTL, EvidenceConnection:
 	}
 	return fmt.Sprintf("evict %s %s", a.Incarnation, a.Evidence)
+}
+
+// ofShard names a shard that is not the first.
+func ofShard(shard int) string {
+	if shard == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" shard=%d", shard)
 }
 
 func (a WritePlan) String() string {

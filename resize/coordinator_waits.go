@@ -9,8 +9,9 @@ import (
 // first saw it missing. Its own clock alone decides: no deadline comes from a record.
 type wait struct {
 	kind  waitKind
-	part  int
-	id    string
+	part  int    // waitReply: the shard
+	left  int    // waitPlan: what is still missing
+	id    string // waitPermit
 	inc   string
 	epoch uint64
 	mode  Mode
@@ -23,6 +24,7 @@ const (
 	waitRelease waitKind = iota // an owner has to release a partition
 	waitPermit                  // a former owner has to finish a job
 	waitReply                   // a member has to reply to a phase of the barrier
+	waitPlan                    // something has to go on in a plan that is not done
 )
 
 func permitWait(p Permit) wait {
@@ -46,19 +48,49 @@ func (c *Coordinator) noteWaits() {
 	for p, o := range c.records.Owners {
 		to := c.records.Plan[p]
 		if _, member := c.index.members[o.Incarnation]; member && to != o.Incarnation && c.index.up(to) {
-			note(wait{kind: waitRelease, part: p, inc: o.Incarnation, epoch: o.Epoch, mode: c.records.Mode})
+			note(wait{kind: waitRelease, part: p, inc: o.Incarnation, epoch: o.Epoch, mode: c.records.of(p).Mode})
 		}
 	}
 	for _, p := range c.records.Permits {
 		note(permitWait(p))
 	}
-	if phase := c.barrierPhase(); phase != Stable {
+	for i := range c.records.Shards {
+		sh := &c.records.Shards[i]
 		for inc := range c.index.members {
-			if c.records.Replies[inc] < phase {
-				note(wait{kind: waitReply, inc: inc, epoch: c.records.Epoch, phase: phase})
+			if sh.Replies[inc] < sh.barrier() {
+				note(wait{kind: waitReply, part: i, inc: inc, epoch: sh.Epoch, phase: sh.Phase})
 			}
 		}
 	}
+	if c.records.unfinished() {
+		note(c.planWait())
+	}
+}
+
+// planWait is what a plan that is not done is waited for under. It is another whenever
+// something goes on in any shard.
+func (c *Coordinator) planWait() wait {
+	w := wait{kind: waitPlan, epoch: c.records.Epoch}
+	for i := range c.records.Shards {
+		sh := &c.records.Shards[i]
+		w.left += c.records.moving(i) + c.missing(sh)
+		w.phase += sh.Phase
+	}
+	return w
+}
+
+// stuck reports whether a plan has not gone on for so long that everybody it could wait for
+// would have been evicted: records and what is waited for do not agree. A plan that is
+// written anew makes them agree.
+func (c *Coordinator) stuck() bool {
+	if c.cfg.Anew && c.records.Epoch == c.first && c.records.unfinished() {
+		return true
+	}
+	longest := c.cfg.DrainTimeout
+	for _, m := range c.index.members {
+		longest = max(longest, m.Drain)
+	}
+	return c.expired(c.planWait(), longest+3*c.cfg.ReleaseTimeout)
 }
 
 // drain is how long a worker's running jobs may take to end.
@@ -80,6 +112,17 @@ func (c *Coordinator) expired(w wait, timeout int64) bool {
 	return ok && c.now-since >= timeout
 }
 
+// before reports whether a reason to evict somebody comes before another.
+func (a EvictWorker) before(b EvictWorker) bool {
+	switch {
+	case a.Partition < 0 && b.Partition < 0:
+		return a.Shard < b.Shard
+	case a.Partition < 0 || b.Partition < 0:
+		return a.Partition >= 0
+	}
+	return a.Partition < b.Partition
+}
+
 // evictSlow evicts, as a whole, whoever did not release or reply in time. It reads no
 // control message, so it reads no job either. It reports whether there was any.
 func (c *Coordinator) evictSlow(add func(CoordinatorAction)) bool {
@@ -90,14 +133,13 @@ func (c *Coordinator) evictSlow(add func(CoordinatorAction)) bool {
 		case w.kind == waitRelease && c.expired(w, c.releaseTimeout(w.inc, w.mode)):
 			evict = EvictWorker{Incarnation: w.inc, Evidence: EvidenceDeaf, Partition: w.part, Epoch: w.epoch}
 		case w.kind == waitReply && c.expired(w, c.releaseTimeout(w.inc, ModeRing)):
-			evict = EvictWorker{Incarnation: w.inc, Evidence: EvidenceSilent, Partition: -1, Epoch: w.epoch, Phase: w.phase}
+			evict = EvictWorker{Incarnation: w.inc, Evidence: EvidenceSilent, Partition: -1, Shard: w.part, Epoch: w.epoch, Phase: w.phase}
 		default:
 			continue
 		}
 		// Of several reasons one is enough: the lowest partition, so that it does not
 		// depend on the order of a map; a partition before a missing reply.
-		old, ok := slow[w.inc]
-		if !ok || old.Partition < 0 || evict.Partition >= 0 && evict.Partition < old.Partition {
+		if old, ok := slow[w.inc]; !ok || evict.before(old) {
 			slow[w.inc] = evict
 		}
 	}

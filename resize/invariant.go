@@ -83,7 +83,11 @@ func (c *Coordinator) String() string {
 	}
 	s := fmt.Sprintf("leader term=%d", c.term)
 	if c.have {
-		s += fmt.Sprintf(" epoch=%d phase=%s moving=%d members=%d", c.records.Epoch, c.records.Phase, c.moving(), len(c.index.members))
+		s += fmt.Sprintf(" epoch=%d", c.records.Epoch)
+		for i, sh := range c.records.Shards {
+			s += fmt.Sprintf(" phase=%s moving=%d", sh.Phase, c.records.moving(i))
+		}
+		s += fmt.Sprintf(" members=%d", len(c.index.members))
 	}
 	return s
 }

@@ -28,7 +28,7 @@ func TestBalanceIsBoundedAndDebounced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Records{Epoch: 1, Members: []MemberRecord{{Incarnation: "a.1", Weight: 1}, {Incarnation: "b.1", Weight: 1}}}
+	r := Records{Epoch: 1, Shards: []Shard{{Epoch: 1}}, Members: []MemberRecord{{Incarnation: "a.1", Weight: 1}, {Incarnation: "b.1", Weight: 1}}}
 	for range 256 {
 		r.Owners = append(r.Owners, Owner{"a.1", 1})
 		r.Plan = append(r.Plan, "a.1")

@@ -23,7 +23,7 @@ type Participant struct {
 	syncing  uint64 // ring epoch to report phase 2 for once all is claimed, 0: none
 	heard    uint64 // highest change number any message carried
 	finished uint64 // newest ring epoch known to have no barrier up any more
-	idle     bool   // nothing runs in this worker, or it is not waited for any more
+	idle     bool   // nothing of the shard runs in this worker, or it is not waited for any more
 	overdue  bool   // since the gates closed a drain has taken too long: its runs may go on for ever
 
 	out []ParticipantAction

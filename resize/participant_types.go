@@ -75,7 +75,7 @@ type PartitionIdle struct {
 	Epoch uint64
 }
 
-// RunsEnded: nothing runs in this worker, former tenures included. The driver tells it
+// RunsEnded: nothing of this shard runs in this worker, former tenures included. The driver tells it
 // whenever that is so while every gate is closed.
 type RunsEnded struct{}
 

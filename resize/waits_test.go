@@ -20,7 +20,7 @@ func newBench(t *testing.T) *bench {
 	}
 	b := &bench{t: t, c: c, r: Records{Term: 1, Epoch: 1, Generation: 1,
 		Members: []MemberRecord{{Incarnation: "a.1", Weight: 1}, {Incarnation: "b.1", Weight: 1}},
-		Owners:  []Owner{{"a.1", 1}}, Plan: []string{"a.1"}}}
+		Owners:  []Owner{{"a.1", 1}}, Plan: []string{"a.1"}, Shards: []Shard{{Epoch: 1}}}}
 	b.step(LeaseWon{Now: 0, Term: 1})
 	return b
 }
@@ -85,7 +85,7 @@ func TestDeafOwnerIsEvictedByTheModesTime(t *testing.T) {
 		limit int64
 	}{{ModeKey, 300_000, 2_000}, {ModePartition, 0, 32_000}, {ModePartition, 60_000, 62_000}} {
 		b := newBench(t)
-		b.r.Mode, b.r.Phase, b.r.Plan = c.mode, Stopping, []string{"b.1"}
+		b.r.Shards[0].Mode, b.r.Shards[0].Phase, b.r.Plan = c.mode, Stopping, []string{"b.1"}
 		b.r.Members[0].Drain = c.drain
 		b.want(0, "")
 		b.want(c.limit-1, "")
@@ -95,9 +95,9 @@ func TestDeafOwnerIsEvictedByTheModesTime(t *testing.T) {
 
 func TestChangeOfModeStartsTheDeafTimerAnew(t *testing.T) {
 	b := newBench(t)
-	b.r.Mode, b.r.Phase, b.r.Plan = ModePartition, Stopping, []string{"b.1"}
+	b.r.Shards[0].Mode, b.r.Shards[0].Phase, b.r.Plan = ModePartition, Stopping, []string{"b.1"}
 	b.want(0, "")
-	b.r.Mode, b.r.Epoch = ModeKey, 2
+	b.r.Epoch, b.r.Shards = 2, []Shard{{Epoch: 2, Phase: Stopping, Mode: ModeKey}}
 	b.want(31_000, "")
 	b.want(32_999, "")
 	b.want(33_000, "evict a.1 deaf part=0@1")
@@ -105,8 +105,8 @@ func TestChangeOfModeStartsTheDeafTimerAnew(t *testing.T) {
 
 func TestSilentMemberHoldsNoBarrierForEver(t *testing.T) {
 	b := newBench(t)
-	b.r.Mode, b.r.Phase, b.r.Epoch = ModeRing, Stopping, 4
-	b.r.Replies = map[string]Phase{"a.1": Stopping}
+	b.r.Epoch = 4
+	b.r.Shards = []Shard{{Epoch: 4, Phase: Stopping, Mode: ModeRing, Replies: map[string]Phase{"a.1": Stopping}}}
 	b.want(0, "")
 	b.want(31_999, "")
 	b.want(32_000, "evict b.1 silent epoch=4 phase=1")
@@ -114,7 +114,7 @@ func TestSilentMemberHoldsNoBarrierForEver(t *testing.T) {
 
 func TestFailoverStartsAllTimersAnew(t *testing.T) {
 	b := newBench(t)
-	b.r.Phase, b.r.Plan = Stopping, []string{"b.1"}
+	b.r.Shards[0].Phase, b.r.Plan = Stopping, []string{"b.1"}
 	b.want(0, "")
 	b.r.Generation = 2
 	b.want(1_999, "")

@@ -63,7 +63,7 @@ func TestEvictionLooksOnceMore(t *testing.T) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")
 		evict := func(evidence string, part int, epoch uint64, phase int) bool {
 			c.t.Helper()
-			return must1(c.ring.Evict(c.ctx, c.term, "a.1", evidence, part, epoch, phase))(c.t)
+			return must1(c.ring.Evict(c.ctx, c.term, "a.1", evidence, part, 0, epoch, phase))(c.t)
 		}
 		stop := must1(a.member.Watch(c.ctx))(c.t)
 		c.expect("subscribed", must1(c.ring.Subscribed(c.ctx, []string{"a.1", "b.1"}))(c.t), []bool{true, false})
@@ -95,7 +95,7 @@ func TestEvictionLooksOnceMore(t *testing.T) {
 		again("ttl", evict("ttl", 0, 0, 0))
 		again("decided", evict("decided", 0, 0, 0))
 		c.evict(b)
-		c.expect("one that is gone", must1(c.ring.Evict(c.ctx, c.term, "b.1", "ttl", 0, 0, 0))(c.t), true)
+		c.expect("one that is gone", must1(c.ring.Evict(c.ctx, c.term, "b.1", "ttl", 0, 0, 0, 0))(c.t), true)
 	})
 }
 

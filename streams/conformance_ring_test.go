@@ -73,7 +73,7 @@ func TestStealConflicts(t *testing.T) {
 		if err := c.plan("key", d.inc); !errors.Is(err, ErrNotLeader) {
 			c.t.Errorf("old leader's plan: %v", err)
 		}
-		if _, err := c.ring.Evict(c.ctx, c.term, d.inc, "decided", 0, 0, 0); !errors.Is(err, ErrNotLeader) {
+		if _, err := c.ring.Evict(c.ctx, c.term, d.inc, "decided", 0, 0, 0, 0); !errors.Is(err, ErrNotLeader) {
 			c.t.Errorf("old leader's eviction: %v", err)
 		}
 		if err := c.ring.Advance(c.ctx, c.term); !errors.Is(err, ErrNotLeader) {
@@ -163,7 +163,7 @@ func TestWireShape(t *testing.T) {
 		if len(of2) != 1 || of2[0].Phase != 2 || of2[0].Data.Ack != "ok" {
 			c.t.Errorf("replies of the gainer: %s", acks["b.1"])
 		}
-		c.expect("replied", must1(c.ring.Look(c.ctx))(c.t).Replied, map[string]int{"a.1": 1, "b.1": 2})
+		c.expect("replied", must1(c.ring.Look(c.ctx))(c.t).Shards[0].Replied, map[string]int{"a.1": 1, "b.1": 2})
 		if ttl := c.raw.PTTL(c.ctx, c.key(0, "acks:"+epochText(rec.Epoch))).Val(); ttl <= 0 {
 			c.t.Errorf("replies are kept for ever: %v", ttl)
 		}

@@ -114,13 +114,13 @@ func TestMemberOfSomeShardsOnly(t *testing.T) {
 		if err := c.steal(1, a.inc, 1, b.inc); !errors.Is(err, ErrMoved) {
 			c.t.Errorf("steal from who is a member there: %v", err)
 		}
-		c.expect("evict with a lease", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0))(c.t), false)
+		c.expect("evict with a lease", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0))(c.t), false)
 		must(c.t, c.raw.Del(c.ctx, second+"alive:a.1").Err())
 		look = must1(c.ring.Look(c.ctx))(c.t)
 		if len(look.Members) != 2 || look.Members[1].Incarnation != "a.1" || look.Members[1].State != "gone" || look.Members[1].LeaseLeft > 0 {
 			c.t.Fatalf("members %+v", look.Members)
 		}
-		c.expect("evict", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0))(c.t), true)
+		c.expect("evict", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0))(c.t), true)
 		must(c.t, c.steal(1, a.inc, 1, b.inc))
 		c.expect("members", len(must1(c.ring.Look(c.ctx))(c.t).Members), 1)
 	})
@@ -150,7 +150,7 @@ func TestEvictionGoesThroughAllShards(t *testing.T) {
 	eachCrew(t, Queue{Partitions: 3, Shards: 3}, func(c *crew) {
 		a := c.give(c.join("a.1"))
 		must(c.t, c.raw.Del(c.ctx, c.s.shard(c.q, 0)+"alive:a.1").Err())
-		c.expect("evicted", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0))(c.t), true)
+		c.expect("evicted", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0))(c.t), true)
 		for sh := range 3 {
 			c.expect("members", c.raw.HLen(c.ctx, c.s.shard(c.q, sh)+"members").Val(), 0)
 		}
@@ -159,6 +159,45 @@ func TestEvictionGoesThroughAllShards(t *testing.T) {
 		for p := range 3 {
 			must(c.t, c.steal(p, a.inc, 1, b.inc))
 		}
-		c.expect("deaf in another shard than the first", must1(c.ring.Evict(c.ctx, c.term, b.inc, "deaf", 1, 2, 0))(c.t), true)
+		c.expect("deaf in another shard than the first", must1(c.ring.Evict(c.ctx, c.term, b.inc, "deaf", 1, 0, 2, 0))(c.t), true)
+	})
+}
+
+// Mode ring stops the whole queue: a shard leaves phase 1 by the leader's word, when
+// everything stands still in all of them; what follows each does by itself.
+func TestRingBarrierOfTwoShards(t *testing.T) {
+	eachCrew(t, Queue{Partitions: 2, Shards: 2}, func(c *crew) {
+		a, b := c.give(c.join("a.1")), c.join("b.1")
+		must(c.t, c.plan("ring", a.inc))
+		e := must1(c.ring.Look(c.ctx))(c.t).Epoch
+		report := func(h *hand, shard, phase int) {
+			c.t.Helper()
+			must(c.t, h.member.Report(c.ctx, shard, e, phase, `{"epoch":"`+epochText(e)+`","ack":"ok"}`))
+		}
+		phases := func(want ...int) {
+			c.t.Helper()
+			for sh, record := range must1(c.ring.Look(c.ctx))(c.t).Shards {
+				c.expect("mode", record.Mode, "ring")
+				if record.Phase != want[sh] {
+					c.t.Errorf("shard %d is in phase %d, want %d", sh, record.Phase, want[sh])
+				}
+			}
+		}
+		report(a, 0, 1)
+		report(b, 0, 1)
+		report(a, 1, 1)
+		phases(1, 1)
+		c.expect("evict for a reply that is there", must1(c.ring.Evict(c.ctx, c.term, b.inc, "silent", -1, 0, e, 1))(c.t), false)
+		c.expect("evict for one that is missing", must1(c.ring.Evict(c.ctx, c.term, b.inc, "silent", -1, 1, e, 1))(c.t), true)
+		for sh := range 2 {
+			c.expect("members", c.raw.HLen(c.ctx, c.s.shard(c.q, sh)+"members").Val(), 1)
+		}
+		phases(1, 1)
+		must(c.t, c.ring.Advance(c.ctx, c.term))
+		phases(2, 2)
+		report(a, 1, 2)
+		phases(2, 0)
+		report(a, 0, 2)
+		phases(0, 0)
 	})
 }

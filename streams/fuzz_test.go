@@ -71,7 +71,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 		_ = sighting(0, rows)
 		rec := Records{Owners: make([]OwnerRecord, 2), Plan: make([]string, 2)}
-		shards := []looked{{replied: map[string]int{}}}
+		shards := []looked{{ShardRecord: ShardRecord{Replied: map[string]int{}}}}
 		rec.add(&shards[0], true, 1, []any{[]any{a, b}, []any{a, b, c, d}, []any{n, n}, []any{a, b, "1", d}, []any{c, d, "0", a}, []any{a, id}, []any{n, n}, c})
 		rec.join(shards)
 	})

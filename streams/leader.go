@@ -69,7 +69,7 @@ func (r *Ring) WritePlan(ctx context.Context, p Plan) error {
 		epoch = max(epoch, p.Read.Highest+1)
 	}
 	for sh := range r.q.Shards {
-		args := []any{epochText(p.Term), p.from(sh), epochText(epoch), p.Mode, p.Request, r.dispatcher, members}
+		args := []any{epochText(p.Term), p.from(sh), epochText(epoch), p.Mode, p.Request, r.dispatcher, members, r.q.Shards}
 		for n := sh; n < len(p.Targets); n += r.q.Shards {
 			if p.changes(n) {
 				args = append(args, n, p.Targets[n])
@@ -93,7 +93,7 @@ func (p *Plan) from(shard int) string {
 	case shard == 0:
 		return epochText(p.BaseEpoch)
 	case p.Read != nil:
-		return epochText(p.Read.Epochs[shard])
+		return epochText(p.Read.Shards[shard].Epoch)
 	}
 	return ""
 }
@@ -159,31 +159,43 @@ func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) []erro
 
 // Evict removes a worker from the members if the evidence still holds, and reports
 // whether it is gone now. Evidence is ttl, connection, deaf (with the partition and epoch that it
-// should have given up), silent (with the ring epoch and phase it has not replied to) or
-// decided or dead, which are not looked at again. Of ttl, connection and dead it has died, if it was up: its
-// jobs count a crash. Once it is gone in one shard it goes in all.
-func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, part int, epoch uint64, phase int) (bool, error) {
-	if evidence == "deaf" && part%r.q.Shards != 0 {
-		evidence = "decided" // the first shard does not know the partition
-	}
+// should have given up), silent (with the shard, and the ring epoch and phase it has not replied
+// to there) or decided or dead, which are not looked at again. Of ttl, connection and dead it has died, if it
+// was up: its jobs count a crash. Once it is gone in one shard it goes in all, that of the
+// evidence first: no other knows the partition, or the reply.
+func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, part, shard int, epoch uint64, phase int) (bool, error) {
 	died := evidence == "ttl" || evidence == "connection" || evidence == "dead"
-	for sh := range r.q.Shards {
+	if evidence == "deaf" {
+		shard = part % r.q.Shards
+	}
+	for _, sh := range append([]int{shard}, others(r.q.Shards, shard)...) {
 		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.evict, r.s.shard(r.q, sh), epochText(term), inc, evidence, part, epochText(epoch), phase)
 		if err != nil {
 			return false, err
 		}
-		switch text(v) {
-		case "STALE":
+		switch answer := text(v); {
+		case answer == "STALE":
 			return false, ErrNotLeader
-		case "ALIVE":
+		case answer == "ALIVE":
 			return false, nil
-		case "EVICTED":
+		case answer == "EVICTED", evidence == "deaf", evidence == "silent":
 			if evidence = "decided"; died {
 				evidence = "dead"
 			}
 		}
 	}
 	return true, nil
+}
+
+// others are the numbers below n without one.
+func others(n, but int) []int {
+	var out []int
+	for i := range n {
+		if i != but {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // Shorten makes a member's lease end within ttl at the latest, unless it is renewed. It is
@@ -272,7 +284,8 @@ func (r *Ring) Revoke(ctx context.Context, term uint64, h HeldPermit) error {
 	return verdict(text(v), nil)
 }
 
-// Advance lets the barrier of mode ring go on if nobody is missing any more.
+// Advance lets the barrier of mode ring go on in each shard where nobody is missing any more. Of
+// a queue of several it alone ends phase 1: call it when nobody is missing in any.
 func (r *Ring) Advance(ctx context.Context, term uint64) error {
 	failpoint.Hit(failpoint.D6)
 	for sh := range r.q.Shards {

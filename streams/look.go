@@ -13,18 +13,25 @@ import (
 // Records are what a leader must know: of each shard at one moment, or page by page under one plan.
 type Records struct {
 	Term, Epoch, Generation uint64
-	Phase                   int      // the highest of the shards
-	Highest                 uint64   // ring epoch of any shard: after a failover of its server alone it is ahead
-	Epochs                  []uint64 // ring epoch of each shard
+	Phase                   int           // the highest of the shards
+	Highest                 uint64        // ring epoch of any shard: after a failover of its server alone it is ahead
+	Shards                  []ShardRecord // what each shard has of its own
 	Mode                    string
 	Request, Answered       string
 	Members                 []MemberRecord
-	Owners                  []OwnerRecord  // by partition
-	Plan                    []string       // by partition
-	Moves                   []int          // partitions that are not at their planned owner
-	Replied                 map[string]int // highest phase of the present ring epoch that each member replied to in every shard
+	Owners                  []OwnerRecord // by partition
+	Plan                    []string      // by partition
+	Moves                   []int         // partitions that are not at their planned owner
 	ServerTime              time.Time
 	Missing                 []int // partitions without an owner record
+}
+
+// ShardRecord is where a shard stands.
+type ShardRecord struct {
+	Epoch   uint64 // ring epoch
+	Phase   int
+	Mode    string
+	Replied map[string]int // highest phase of that ring epoch that each member replied to
 }
 
 // MemberRecord is one member as the leader sees it.
@@ -74,7 +81,7 @@ func (r *Ring) look(ctx context.Context) (rec Records, whole bool, err error) {
 	rec = Records{Owners: make([]OwnerRecord, r.q.Partitions), Plan: make([]string, r.q.Partitions)}
 	shards := make([]looked, r.q.Shards)
 	for sh := range shards {
-		shards[sh] = looked{cursor: "0", first: sh, replied: map[string]int{}}
+		shards[sh] = looked{cursor: "0", first: sh, ShardRecord: ShardRecord{Replied: map[string]int{}}}
 	}
 	for begins := true; ; begins = false {
 		var calls []*call
@@ -95,9 +102,9 @@ func (r *Ring) look(ctx context.Context) (rec Records, whole bool, err error) {
 			if k.err != nil {
 				return rec, false, k.err
 			}
-			epoch := shards[of[i]].epoch
+			epoch := shards[of[i]].Epoch
 			rec.add(&shards[of[i]], of[i] == 0 && begins, r.q.Shards, list(k.value))
-			if !begins && shards[of[i]].epoch != epoch {
+			if !begins && shards[of[i]].Epoch != epoch {
 				return rec, false, nil
 			}
 		}
@@ -106,21 +113,19 @@ func (r *Ring) look(ctx context.Context) (rec Records, whole bool, err error) {
 
 // looked is what was read of a shard.
 type looked struct {
-	epoch   uint64
-	phase   int
+	ShardRecord
 	cursor  string // of the next members; empty: all were read
 	first   int    // partition of the next page
 	members []MemberRecord
-	replied map[string]int // the highest phase
 }
 
 // add takes a page. What is said once for all shards is in the first of the first.
 func (rec *Records) add(sh *looked, heads bool, step int, l []any) {
 	ring := pairs(at(l, 0))
-	sh.epoch = number(ring["epoch"])
-	sh.phase, _ = strconv.Atoi(ring["phase"])
+	sh.Epoch, sh.Mode = number(ring["epoch"]), ring["mode"]
+	sh.Phase, _ = strconv.Atoi(ring["phase"])
 	if heads {
-		rec.Term, rec.Epoch, rec.Mode = number(ring["term"]), sh.epoch, ring["mode"]
+		rec.Term, rec.Epoch, rec.Mode = number(ring["term"]), sh.Epoch, sh.Mode
 		rec.Generation, rec.Request, rec.Answered = number(ring["generation"]), ring["request"], ring["answered"]
 		s, us := number(at(list(at(l, 6)), 0)), number(at(list(at(l, 6)), 1))
 		rec.ServerTime = time.Unix(int64(s), int64(us)*1000)
@@ -138,7 +143,7 @@ func (rec *Records) add(sh *looked, heads bool, step int, l []any) {
 		sh.first += step
 	}
 	for inc, phase := range pairs(at(l, 5)) {
-		sh.replied[inc] = int(number(phase))
+		sh.Replied[inc] = int(number(phase))
 	}
 }
 
@@ -157,12 +162,11 @@ func (sh *looked) addMembers(members, left []any) {
 
 // join puts together what was read of all shards.
 func (rec *Records) join(shards []looked) {
-	rec.Replied = shards[0].replied
 	listed := map[string]bool{}
 	for sh := range shards {
 		l := &shards[sh]
-		rec.Phase, rec.Highest = max(rec.Phase, l.phase), max(rec.Highest, l.epoch)
-		rec.Epochs = append(rec.Epochs, l.epoch)
+		rec.Phase, rec.Highest = max(rec.Phase, l.Phase), max(rec.Highest, l.Epoch)
+		rec.Shards = append(rec.Shards, l.ShardRecord)
 		for _, m := range l.members {
 			if listed[m.Incarnation] || sh > 0 && m.LeaseLeft > 0 {
 				continue // a page may show a member once more
@@ -171,9 +175,6 @@ func (rec *Records) join(shards []looked) {
 				m.State = "gone"
 			}
 			rec.Members = append(rec.Members, m)
-		}
-		for inc, phase := range rec.Replied {
-			rec.Replied[inc] = min(phase, l.replied[inc])
 		}
 	}
 	for p, o := range rec.Owners {
@@ -188,13 +189,14 @@ func (rec *Records) join(shards []looked) {
 
 // moment is where in a resize the ring was found.
 func (rec *Records) moment() failpoint.Point {
+	first := rec.Shards[0]
 	switch {
 	case rec.Phase == 1 && rec.Mode == "ring" && len(rec.Moves) == 0:
 		return failpoint.D4
-	case rec.Phase == 1 && len(rec.Moves) > 0 && len(rec.Replied) > 0:
+	case rec.Phase == 1 && len(rec.Moves) > 0 && len(first.Replied) > 0:
 		return failpoint.D3
-	case rec.Phase == 2 && len(rec.Replied) > 0:
-		for _, phase := range rec.Replied {
+	case rec.Phase == 2:
+		for _, phase := range first.Replied {
 			if phase >= 2 {
 				return failpoint.D5
 			}

@@ -243,9 +243,9 @@ func exercise(c *crew) {
 	must(c.t, a.member.Leaving(c.ctx))
 	must(c.t, a.member.Left(c.ctx))
 	for _, evidence := range []string{"ttl", "deaf", "silent", "connection"} {
-		must1(c.ring.Evict(c.ctx, c.term, "b.1", evidence, 0, 2, 2))(c.t)
+		must1(c.ring.Evict(c.ctx, c.term, "b.1", evidence, 0, 0, 2, 2))(c.t)
 	}
-	must1(c.ring.Evict(c.ctx, c.term, "b.1", "decided", 0, 0, 0))(c.t)
+	must1(c.ring.Evict(c.ctx, c.term, "b.1", "decided", 0, 0, 0, 0))(c.t)
 	must(c.t, c.ring.Resign(c.ctx))
 	if _, _, err := c.ring.Lead(c.ctx, time.Minute); err != nil {
 		c.t.Fatal(err)

@@ -202,9 +202,10 @@ func (s *Shard) runEnded(t *Tenure) {
 	}
 }
 
-// nothingRuns reports whether all gates are closed and nothing runs in this worker.
+// nothingRuns reports whether all gates of the shard are closed and nothing of it runs in this
+// worker. Other shards have gates and barriers of their own.
 func (s *Shard) nothingRuns() bool {
-	return s.pool.runs == 0 && !slices.ContainsFunc(s.tenures, (*Tenure).Gate)
+	return len(s.started) == 0 && !slices.ContainsFunc(s.tenures, (*Tenure).Gate)
 }
 
 // StillIdle looks again before a RunsEnded is believed: gates may have opened since.

@@ -127,12 +127,7 @@ type scanned struct {
 }
 
 func records(rec streams.Records) resize.Records {
-	mode, err := resize.ParseMode(rec.Mode)
-	if err != nil {
-		mode = resize.ModeKey
-	}
-	out := resize.Records{Generation: rec.Generation, Term: rec.Term, Epoch: rec.Epoch, Phase: resize.Phase(rec.Phase), Mode: mode,
-		Request: request(rec), Plan: make([]string, len(rec.Plan)), Replies: map[string]resize.Phase{}}
+	out := resize.Records{Generation: rec.Generation, Term: rec.Term, Epoch: rec.Epoch, Request: request(rec), Plan: make([]string, len(rec.Plan))}
 	for _, m := range rec.Members {
 		out.Members = append(out.Members, resize.MemberRecord{Incarnation: m.Incarnation, Slot: m.Name, Weight: max(m.Weight, 1), Leaving: m.State != "up", Drain: m.DrainMs})
 	}
@@ -144,10 +139,23 @@ func records(rec streams.Records) resize.Records {
 			out.Plan[p] = "-"
 		}
 	}
-	for inc, phase := range rec.Replied {
-		out.Replies[inc] = resize.Phase(phase)
+	for _, l := range rec.Shards {
+		sh := resize.Shard{Epoch: l.Epoch, Phase: resize.Phase(l.Phase), Mode: mode(l.Mode), Replies: map[string]resize.Phase{}}
+		for inc, phase := range l.Replied {
+			sh.Replies[inc] = resize.Phase(phase)
+		}
+		out.Shards = append(out.Shards, sh)
 	}
 	return out
+}
+
+// mode reads a record's; one that is none is that which stops least.
+func mode(name string) resize.Mode {
+	m, err := resize.ParseMode(name)
+	if err != nil {
+		return resize.ModeKey
+	}
+	return m
 }
 
 // request reads "<id> <mode>" unless it was answered.
@@ -156,11 +164,7 @@ func request(rec streams.Records) resize.Request {
 	if id == "" || strings.HasPrefix(rec.Answered, id+" ") {
 		return resize.Request{}
 	}
-	mode, err := resize.ParseMode(name)
-	if err != nil {
-		mode = resize.ModeKey
-	}
-	return resize.Request{ID: id, Mode: mode}
+	return resize.Request{ID: id, Mode: mode(name)}
 }
 
 func (r *ringStore) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
@@ -168,7 +172,7 @@ func (r *ringStore) Subscribed(ctx context.Context, incs []string) ([]bool, erro
 }
 
 func (r *ringStore) Evict(ctx context.Context, term uint64, a resize.EvictWorker) error {
-	gone, err := r.ring.Evict(ctx, term, a.Incarnation, string(a.Evidence), a.Partition, a.Epoch, int(a.Phase))
+	gone, err := r.ring.Evict(ctx, term, a.Incarnation, string(a.Evidence), a.Partition, a.Shard, a.Epoch, int(a.Phase))
 	if err == nil && !gone {
 		return fmt.Errorf("%w: the worker is alive", runner.ErrConflict)
 	}

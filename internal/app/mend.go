@@ -25,8 +25,8 @@ type deed struct {
 
 // mend puts right what was found in a queue, until nothing is left that can be, but no
 // longer than patience: it gives the owner what others hold, and does what a leading
-// dispatcher does. Where a dispatcher leads it stands by, and waits for that one. Healthy
-// partitions do not move.
+// dispatcher does: a plan that is not done it writes anew, and healthy partitions do not move.
+// Where a dispatcher leads it stands by and waits for that one, which it asks for the new plan.
 func mend(ctx context.Context, s *streams.Store, queue string, found []recovery.Inconsistency, patience time.Duration, log *slog.Logger) ([]deed, error) {
 	if !slices.ContainsFunc(found, mendable) {
 		return nil, nil
@@ -35,8 +35,27 @@ func mend(ctx context.Context, s *streams.Store, queue string, found []recovery.
 	if err != nil {
 		return done, err
 	}
+	if slices.ContainsFunc(found, func(f recovery.Inconsistency) bool { return f.Check == recovery.UnfinishedPlan }) {
+		done = append(done, planAnew(ctx, s, queue, patience)...)
+	}
 	led, err := leadAwhile(ctx, s, queue, patience, log)
 	return append(done, led...), err
+}
+
+// planAnew asks who leads the ring to supersede a plan that is not done, in its mode. What
+// becomes of it the next look tells: nothing is lost where nobody answers.
+func planAnew(ctx context.Context, s *streams.Store, queue string, patience time.Duration) []deed {
+	ctx, cancel := context.WithTimeout(ctx, patience/2)
+	defer cancel()
+	ring, err := s.RingView(ctx, queue)
+	if err != nil || ring.Leader == "" {
+		return nil
+	}
+	epoch, err := s.RequestResize(ctx, queue, ring.Mode)
+	if err != nil {
+		return nil
+	}
+	return []deed{{-1, fmt.Sprintf("had the leader plan anew: ring epoch %d", epoch)}}
 }
 
 // mendable: a doctor can do something about it.
@@ -79,6 +98,7 @@ func leadAwhile(ctx context.Context, s *streams.Store, queue string, patience ti
 	rc.LeaseTTL = cfg.LeaseTTL
 	rules := runnerConfig(cfg)
 	rules.Protocol.Quiet, rules.Protocol.QuietMax = time.Hour.Milliseconds(), time.Hour.Milliseconds() // no balancing
+	rules.Protocol.Anew = true
 	store := &deeds{ringStore: newRingStore(s, q, "doctor."+uuid.NewString(), 0, log)}
 	r, err := runner.New(rules, store, detector{recovery.NewDetector(rc)}, log)
 	if err != nil {

@@ -157,7 +157,7 @@ func (d *twice) Observe(_ time.Time, _ string, _ time.Time, members []Sighting) 
 
 func emptyRing() *fake {
 	return &fake{leads: 1, there: map[string]bool{}, rec: resize.Records{
-		Term: 1, Owners: []resize.Owner{{Incarnation: "-"}, {Incarnation: "-"}}, Plan: []string{"-", "-"}}}
+		Term: 1, Shards: make([]resize.Shard, 1), Owners: []resize.Owner{{Incarnation: "-"}, {Incarnation: "-"}}, Plan: []string{"-", "-"}}}
 }
 
 func (f *fake) join(inc string) {

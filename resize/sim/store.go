@@ -192,8 +192,8 @@ func entryOf(id string) int {
 // records is what a leader reads.
 func (s *store) records() resize.Records {
 	r := resize.Records{
-		Term: s.term, Epoch: s.epoch, Phase: s.phase, Mode: s.mode, Request: s.request,
-		Replies: maps.Clone(s.replies),
+		Term: s.term, Epoch: s.epoch, Request: s.request,
+		Shards: []resize.Shard{{Epoch: s.epoch, Phase: s.phase, Mode: s.mode, Replies: maps.Clone(s.replies)}},
 	}
 	for _, inc := range slices.Sorted(maps.Keys(s.members)) {
 		r.Members = append(r.Members, *s.members[inc])

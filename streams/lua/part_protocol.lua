@@ -160,10 +160,12 @@ local function settle(p)
   end
 end
 
--- Mode ring: the barrier goes on when every member has replied.
-local function advance()
+-- Mode ring: the barrier goes on when every member has replied. Phase 1 of a queue of several shards ends
+-- by the leader's word, for it alone sees whether everything stands still in the others too.
+local function advance(led)
   local epoch, phase = ring('epoch'), ring('phase')
   if ring('mode') ~= 'ring' or phase == '0' then return phase end
+  if phase == '1' and not led and tonumber(ring('shards')) > 1 then return phase end
   if phase == '1' and redis.call('SCARD', K .. 'moves') == 0 and all_replied(epoch, '1') then
     local cuts = {}
     local owners = redis.call('HGETALL', K .. 'owner')

@@ -3,15 +3,15 @@
 -- KEYS[1] prefix of the shard
 -- ARGV[1] term, ARGV[2] the shard's ring epoch that the plan was computed from (compare-and-set), '' where
 -- it is not known and all partitions are given (only forward), ARGV[3] new ring epoch, ARGV[4] mode,
--- ARGV[5] request answered, ARGV[6] dispatcher, ARGV[7] members JSON
--- ARGV[8..] partition, incarnation or '-': those whose planned owner becomes another, or that are not with it
+-- ARGV[5] request answered, ARGV[6] dispatcher, ARGV[7] members JSON, ARGV[8] shards of the queue
+-- ARGV[9..] partition, incarnation or '-': those whose planned owner becomes another, or that are not with it
 -- Returns {'PLANNED', moves} | {'STALE'} | {'CONFLICT', why}
 if stale(ARGV[1]) then return {'STALE'} end
 local before, epoch, mode = ARGV[2], ARGV[3], ARGV[4]
 if before ~= '' and ring('epoch') ~= before or tonumber(ring('epoch')) >= tonumber(epoch) then
   return {'CONFLICT', 'ring epoch is ' .. ring('epoch')}
 end
-local FIRST = 8
+local FIRST = 9
 local known = {}
 for i = FIRST + 1, #ARGV, 2 do
   local to = ARGV[i]
@@ -65,7 +65,7 @@ for first = 1, #parts, PAGE do
 end
 
 local barrier = mode == 'ring'
-redis.call('HSET', K .. 'ring', 'epoch', epoch, 'mode', mode, 'members', ARGV[7],
+redis.call('HSET', K .. 'ring', 'epoch', epoch, 'mode', mode, 'members', ARGV[7], 'shards', ARGV[8],
   'phase', (moves > 0 or barrier) and '1' or '0')
 if ARGV[5] ~= '' then redis.call('HSET', K .. 'ring', 'answered', ARGV[5] .. ' ' .. epoch) end
 local head = '{"epoch":"' .. epoch .. '","term":"' .. ARGV[1] .. '","mode":"' .. mode .. '","dispatcher":"' .. ARGV[6] .. '"'
