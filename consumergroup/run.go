@@ -128,10 +128,10 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completio
 	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked}, now)
 	switch d.Outcome {
 	case job.Buried:
-		w.deps.Log.Warn("job is dead", "job_id", w.id(it), "type", it.Entry.Type, "attempts", d.Attempts, "error", d.Error)
+		w.deps.Log.Warn("job is dead", "job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "attempts", d.Attempts, "error", d.Error)
 		return w.dead(it, d.Attempts, d.Error)
 	case job.Failed:
-		w.deps.Log.Warn("attempt failed", "job_id", w.id(it), "type", it.Entry.Type, "attempt", it.Attempt, "error", d.Error, "retry_in", d.NotBefore.Sub(now).Round(time.Millisecond))
+		w.deps.Log.Warn("attempt failed", "job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "attempt", it.Attempt, "error", d.Error, "retry_in", d.NotBefore.Sub(now).Round(time.Millisecond))
 		prior := w.deps.Policy.Before(d.Record)
 		it.Prior = &prior
 		return job.Completion{Outcome: job.Failed, Data: d.Record}
@@ -147,7 +147,7 @@ func (w *Worker) id(it *lanes.Item) string {
 // Broken implements lanes.Host: an entry that cannot be run is a dead letter.
 func (s *shard) Broken(it *lanes.Item) job.Completion {
 	reason := "cannot be run: " + it.Entry.Broken.Why
-	s.w.deps.Log.Warn("job cannot be run", "job_id", s.w.id(it), "reason", reason)
+	s.w.deps.Log.Warn("job cannot be run", "job_id", s.w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "reason", reason)
 	return s.w.dead(it, 0, reason)
 }
 

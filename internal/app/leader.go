@@ -241,6 +241,11 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 			pause(ctx, 200*time.Millisecond)
 		}
+		for _, e := range entries {
+			if e.Fields["type"] == alarm {
+				r.log.Warn("alarm", "by", e.Fields["name"], "entry_id", e.ID, "data", e.Fields["data"])
+			}
+		}
 		if slices.ContainsFunc(entries, callsForLook) {
 			select {
 			case news <- struct{}{}:
@@ -252,6 +257,10 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 		}
 	}
 }
+
+// alarm is the type of messages that tell of what should not have happened, such as jobs that
+// somebody deleted.
+const alarm = "alarm"
 
 // callsForLook reports whether a message calls for a look. A plan does not: who wrote it looks anyway.
 func callsForLook(e job.ControlEntry) bool {

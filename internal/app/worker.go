@@ -111,7 +111,7 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 		Store: &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Shards: cfg.Shards, Journal: cfg.Journal}},
 		Policy: Policy{MaxAttempts: cfg.MaxAttempts,
 			Backoff: recovery.Backoff{Base: cfg.BackoffBase, Max: cfg.BackoffMax}},
-		Handlers: all, Log: o.log().With("worker", c.Name), NewID: uuid.NewString, Ready: o.Ready,
+		Handlers: all, Log: o.log().With("worker", c.Name, "queue", queue), NewID: uuid.NewString, Ready: o.Ready,
 	}
 	w, err := consumergroup.New(c, deps)
 	if err != nil {
