@@ -23,18 +23,19 @@ type Work struct {
 
 // What Work.Do may be besides nothing.
 const (
-	doPanic   = "panic"  // the first two attempts panic
-	doGoexit  = "goexit" // the first attempt ends its goroutine
-	doSpite   = "spite"  // the first attempt's error panics when it is asked for its text
-	doNil     = "nil"    // gives a job up that has nothing wrong
-	doExit    = "exit"   // the first start ends its process
-	doStack   = "stack"  // the first start overflows the stack, which ends the process
-	doHang    = "hang"   // the first attempt waits for its context
-	doIgnore  = "ignore" // takes its time whatever its context says
-	doAlloc   = "alloc"  // takes 1 GiB and gives it back
-	doPoison  = "poison" // every start ends its process
-	doFail    = "fail"   // every attempt fails
-	doNothing = ""       // takes its time
+	doPanic   = "panic"   // the first two attempts panic
+	doGoexit  = "goexit"  // the first attempt ends its goroutine
+	doSpite   = "spite"   // the first attempt's error panics when it is asked for its text
+	doNil     = "nil"     // gives a job up that has nothing wrong
+	doExit    = "exit"    // the first start ends its process
+	doStack   = "stack"   // the first start overflows the stack, which ends the process
+	doHang    = "hang"    // the first attempt waits for its context
+	doIgnore  = "ignore"  // takes its time whatever its context says
+	doAlloc   = "alloc"   // takes 1 GiB and gives it back
+	doPoison  = "poison"  // every start ends its process
+	doFail    = "fail"    // every attempt fails
+	doCommand = "command" // runs a command with a large payload, see countsLate
+	doNothing = ""        // takes its time
 )
 
 type handler struct {
@@ -83,6 +84,8 @@ func (h *handler) do(ctx context.Context, w Work, attempt, starts int) error {
 		if attempt == 1 {
 			return (*spite)(nil)
 		}
+	case doCommand:
+		return h.command(ctx, w)
 	case doNil:
 		return job.Skip(nil)
 	case doExit:

@@ -17,6 +17,7 @@ func handlerRows() []Row {
 		{Number: 59, Name: "a handler ignores its context after its worker was fenced, and at the stop", Expect: "its end is refused; the worker stops by its drain timeout; the job completes once elsewhere", Ring: short, Run: ignores},
 		{Number: 60, Name: "a handler panics, exits, ends its goroutine, returns an error that panics, overflows its stack, hangs, takes 1 GiB", Expect: "a panic, a Goexit and a timeout are failed attempts; a dead process is a crash; all complete", Ring: short, Run: misbehaves},
 		{Number: 61, Name: "a job that kills its worker each time", Expect: "a dead letter after few kills; the other keys go on", Ring: short, Run: poison},
+		{Number: 73, Name: "worker killed: its command has not read its payload, and outlives it", Expect: "each command reads the whole payload; the job completes once", Run: commandOutlives},
 	}
 }
 

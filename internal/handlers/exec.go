@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,9 +29,11 @@ const exitDead = 65
 // Exec returns a function that runs the command for each attempt, without a shell.
 //
 // A payload that is a JSON string is the command's standard input as bare text, any
-// other as JSON; no payload is empty input. The command inherits the environment but
-// for this program's secrets, and finds the job in RINGMASTER_JOB_ID, _JOB_KEY,
-// _JOB_TYPE, _QUEUE, _PARTITION, _ATTEMPT and _FENCE. Standard output is the result.
+// other as JSON; no payload is empty input. It is whole before the command starts, and on
+// Linux the command is killed with its worker; what it started in turn is not. The command
+// inherits the environment but for this program's secrets, and finds the job in
+// RINGMASTER_JOB_ID, _JOB_KEY, _JOB_TYPE, _QUEUE, _PARTITION, _ATTEMPT and _FENCE. Standard
+// output is the result.
 //
 // Exit status 0 completes the job, 65 sends it to the dead letters, all else is a failed
 // attempt whose error ends with the last lines of standard error. When the context or
@@ -57,18 +61,26 @@ func (c command) run(parent context.Context, d job.Delivery) (json.RawMessage, e
 	if err != nil {
 		return nil, job.Skip(err)
 	}
+	stdin, err := wholeInput(input)
+	if err != nil {
+		return nil, fmt.Errorf("keep the payload for the command: %w", err)
+	}
+	defer stdin.Close()
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	stdout := &capped{limit: c.limit + 1, full: func() { cancel(errFull) }} // + the newline that does not count
 	stderr := &tail{}
 
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
-	cmd.Stdin = bytes.NewReader(input)
+	cmd.Stdin = stdin
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.Env = environment(os.Environ(), d)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = groupAttr()
 	cmd.Cancel = func() error { return signalGroup(cmd, syscall.SIGTERM) }
 	cmd.WaitDelay = c.grace // then Wait kills the leader and closes pipes that others hold open
+	// The kernel ends the command with the thread that started it: that one is to last.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -104,6 +116,37 @@ func signalGroup(cmd *exec.Cmd, signal syscall.Signal) error {
 		return os.ErrProcessDone
 	}
 	return err
+}
+
+// wholeInput is a file without a name that holds the input, to be read from its start. A
+// pipe would end where the worker dies, and the command take what it got for all.
+func wholeInput(input []byte) (*os.File, error) {
+	f, err := namelessFile()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Write(input); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// unlinkedFile is a temporary file whose name is gone already.
+func unlinkedFile() (*os.File, error) {
+	f, err := os.CreateTemp("", "ringmaster-payload-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func standardInput(payload json.RawMessage) ([]byte, error) {

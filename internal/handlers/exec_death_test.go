@@ -1,0 +1,104 @@
+package handlers
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ringmaster/configs"
+	"ringmaster/job"
+)
+
+// workerDir, if set, makes this binary a worker that runs one command, in that directory.
+const workerDir = "RINGMASTER_TEST_EXEC_WORKER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(workerDir); dir != "" {
+		worker(dir)
+		os.Exit(1) // it was to be killed
+	}
+	os.Exit(m.Run())
+}
+
+// slowReader begins to read when it is told to, in a process that nobody kills. The command
+// itself only holds a pipe open.
+const slowReader = `
+exec 3<&0 4>"$1/alive"
+(
+	exec 4>&-
+	: >"$1/begun"
+	until [ -e "$1/go" ]; do sleep 0.02; done
+	wc -c <&3 >"$1/count.part"
+	mv "$1/count.part" "$1/count"
+) &
+wait
+`
+
+func worker(dir string) {
+	d := delivery(`"` + strings.Repeat("x", job.MaxPayloadBytes-2) + `"`)
+	_, _ = Exec(configs.Exec{Command: []string{"sh", "-c", slowReader, "sh", dir}}, job.DefaultResultBytes)(context.Background(), d)
+}
+
+// TestExec_TheInputIsWholeWhenTheWorkerIsKilled: a command that goes on after its worker was
+// killed does not take a part of the payload for all of it.
+func TestExec_TheInputIsWholeWhenTheWorkerIsKilled(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "alive")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), workerDir+"="+dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	alive, err := os.Open(fifo) // waits for the command
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	content(t, filepath.Join(dir, "begun"))
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if runtime.GOOS == "linux" {
+		if _, err := io.ReadAll(alive); err != nil { // until the command is gone
+			t.Error(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := strconv.Itoa(job.MaxPayloadBytes - 2)
+	if got := strings.TrimSpace(content(t, filepath.Join(dir, "count"))); got != want {
+		t.Errorf("the command read %s bytes to the end of its input, want %s", got, want)
+	}
+}
+
+// content waits for a file.
+func content(t *testing.T, name string) string {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range 4000 {
+		if raw, err := os.ReadFile(name); err == nil {
+			return string(raw)
+		}
+		<-tick.C
+	}
+	t.Fatalf("waited in vain for %s", filepath.Base(name))
+	return ""
+}
