@@ -30,6 +30,7 @@ import (
 var (
 	ErrInvalid        = job.ErrInvalid
 	ErrNotFound       = job.ErrNotFound
+	ErrUnknownJob     = job.ErrUnknownJob
 	ErrConflict       = job.ErrConflict
 	ErrUnavailable    = job.ErrUnavailable
 	ErrNotPermitted   = job.ErrNotPermitted

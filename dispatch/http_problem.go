@@ -28,6 +28,7 @@ var titles = map[string]string{
 	"invalid":                "The request is not valid",
 	"too-large":              "The request is too large",
 	"not-found":              "No such thing",
+	"unknown-job":            "What became of the job was lost",
 	"conflict":               "The present state does not allow it",
 	"method-not-allowed":     "The path does not know this method",
 	"unsupported-media-type": "The body has a form that is not accepted",
@@ -86,6 +87,8 @@ func kindOf(err error) problem {
 		return problem{Type: "too-large", Status: http.StatusRequestEntityTooLarge, Detail: text}
 	case errors.Is(err, job.ErrInvalid):
 		return problem{Type: "invalid", Status: http.StatusBadRequest, Detail: text}
+	case errors.Is(err, job.ErrUnknownJob):
+		return problem{Type: "unknown-job", Status: http.StatusNotFound, Detail: text}
 	case errors.Is(err, job.ErrNotFound):
 		return problem{Type: "not-found", Status: http.StatusNotFound, Detail: text}
 	case errors.Is(err, job.ErrConflict):

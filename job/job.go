@@ -145,6 +145,8 @@ const (
 	Retrying  State = "retrying"
 	Completed State = "completed"
 	Dead      State = "dead"
+	// Unknown: the server was restored or replaced after the id was given, and does not have it.
+	Unknown State = "unknown"
 )
 
 // Terminal reports whether the state can no longer change by itself.
@@ -203,6 +205,9 @@ var (
 	ErrTooLarge = fmt.Errorf("too large: %w", ErrInvalid)
 	// ErrNotFound: no such queue, job, worker or key.
 	ErrNotFound = errors.New("not found")
+	// ErrUnknownJob: an ErrNotFound of a job whose id was given by a server that was restored or
+	// replaced since. The present one does not have it: whether it has run, nobody knows.
+	ErrUnknownJob = fmt.Errorf("unknown job: %w", ErrNotFound)
 	// ErrConflict: the thing exists and differs (another partition count, another body
 	// under the same idempotency key).
 	ErrConflict = errors.New("conflict")
@@ -238,6 +243,11 @@ func TooLarge(format string, args ...any) error {
 // NotFound is an ErrNotFound with a text.
 func NotFound(format string, args ...any) error {
 	return &problem{ErrNotFound, fmt.Sprintf(format, args...)}
+}
+
+// UnknownJob is an ErrUnknownJob with a text.
+func UnknownJob(format string, args ...any) error {
+	return &problem{ErrUnknownJob, fmt.Sprintf(format, args...)}
 }
 
 // Conflict is an ErrConflict with a text.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -61,9 +64,81 @@ func (s *Store) renew(ctx context.Context, c asker, shard string) (string, error
 	if err != nil || id == "" {
 		return id, err
 	}
-	_, err = s.run(ctx, c, &s.scripts.renew, shard, id)
+	_, err = s.run(ctx, c, &s.scripts.renew, shard, id, time.Now().UnixMilli())
 	return id, err
 }
+
+// meet is renew, once, before this process adds its first job to a shard. From then on greet
+// does the same for every new connection.
+func (s *Store) meet(ctx context.Context, shard string) error {
+	s.mu.Lock()
+	_, known := s.met[shard]
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	node, err := s.node(ctx, shard)
+	if err != nil {
+		return notSent("find the server of "+shard, err)
+	}
+	id, err := s.renew(ctx, node, shard)
+	if unanswered(err) {
+		return notSent("ask who the server is", err)
+	}
+	s.mu.Lock()
+	s.met[shard] = id
+	s.mu.Unlock()
+	return nil
+}
+
+// greet is the first that is done on a connection for commands. What this process adds must
+// come after the note of what a new server lacks: see part_gap.lua. Where the user may not
+// note it, whoever may does so later, and what was added meanwhile hides a part of the gap.
+func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
+	s.mu.Lock()
+	met := maps.Clone(s.met)
+	s.mu.Unlock()
+	if len(met) == 0 {
+		return nil
+	}
+	id, err := s.serverID(ctx, c)
+	if err != nil {
+		return dialError(err)
+	}
+	if id == "" {
+		return nil
+	}
+	for shard, server := range met {
+		if server == id {
+			continue
+		}
+		text, hash := s.text(&s.scripts.renew)
+		args := []any{id, time.Now().UnixMilli()}
+		err := c.EvalSha(ctx, hash, []string{shard}, args...).Err()
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			err = c.Eval(ctx, text, []string{shard}, args...).Err()
+		}
+		switch {
+		case redis.HasErrorPrefix(err, "MOVED"): // another node has this shard
+			continue
+		case unanswered(err):
+			return dialError(err)
+		}
+		s.mu.Lock()
+		s.met[shard] = id
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// unanswered: whether a new generation had to begin is not known. A server that refuses the
+// script, as to a user without the rights, has answered.
+func unanswered(err error) bool {
+	return err != nil && !executed(err) && !notPermitted(err.Error())
+}
+
+// dialError says that a connection was not made: no command was sent on it.
+func dialError(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
 
 // Renew begins a new generation in every shard whose server was restarted or replaced, and
 // tells which servers hold the queue: their names change when a server does. "" if a server

@@ -22,7 +22,8 @@ const maxRequeues = 16
 // out and is neither pending, parked nor dead has completed; its result is kept for
 // job.ResultTTL if there was one. A dead letter that was put back is followed to its new
 // id for as long. One that is handed out counts as running unless an earlier job of its key
-// is open. ErrNotFound: no such queue, or no job has that id yet.
+// is open. ErrNotFound: no such queue, or no job has that id yet. ErrUnknownJob, and the state
+// job.Unknown: what became of it was lost with a former server's last writes.
 func (s *Store) Job(ctx context.Context, queue, id string) (job.Status, error) {
 	st, err := s.job(ctx, queue, id)
 	if err == nil {
@@ -79,6 +80,10 @@ func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, *
 	if !f.judge(&st, q, id.Entry) {
 		return job.Status{}, nil, missing
 	}
+	if st.State == job.Unknown {
+		st.Error = "the server was restored or replaced after this id was given, and does not have it: nobody knows whether the job has run"
+		return st, nil, job.UnknownJob("job %s in queue %s is unknown: %s; submit it again under its idempotency key", id, q.Name, st.Error)
+	}
 	return st, nil, nil
 }
 
@@ -93,10 +98,12 @@ type facts struct {
 	last     job.EntryID // handed out
 	top      job.EntryID // of the stream
 	parked   bool
+	gaps     []string // of the partition: pairs of ids
 }
 
 func readFacts(l []any, q Queue, id job.ID) facts {
 	f := facts{consumer: text(at(l, 1)), retry: parseRetry(text(at(l, 2))), dead: text(at(l, 3)), parked: text(at(l, 8)) == "1"}
+	f.gaps = strings.Fields(text(at(l, 9)))
 	f.last, _ = job.ParseEntryID(text(at(l, 6)))
 	f.top, _ = job.ParseEntryID(text(at(l, 7)))
 	if fields := texts(at(l, 5)); len(fields) > 0 {
@@ -140,12 +147,33 @@ func (f *facts) judge(st *job.Status, q Queue, id job.EntryID) bool {
 		st.State, st.Attempts, st.Error = job.Waiting, f.retry.attempts, f.retry.err
 	case f.result != nil:
 		f.ended(st)
-	case f.last.Less(id) || f.top.Less(id) || id.Time().Before(q.Created.Add(-skewAllowed)):
+	case f.top.Less(id) || id.Time().Before(q.Created.Add(-skewAllowed)):
+		return false
+	case f.lost(id):
+		st.State = job.Unknown
+	case f.last.Less(id):
 		return false
 	default:
 		st.State, st.Attempts = job.Completed, 1
 	}
 	return true
+}
+
+// lost reports whether an id lies in a gap: above what a new server had when its generation
+// began, and not above what the one before it can have given.
+func (f *facts) lost(id job.EntryID) bool {
+	for g := f.gaps; len(g) > 1; g = g[2:] {
+		above, upTo := parseGap(g[0]), parseGap(g[1])
+		if above.Less(id) && !upTo.Less(id) {
+			return true
+		}
+	}
+	return false
+}
+
+func parseGap(s string) job.EntryID {
+	id, _ := job.ParseEntryID(s)
+	return id
 }
 
 // reclaim is the consumer of entries that nobody holds: the next owner takes them.
@@ -243,7 +271,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 		case err == nil:
 			last, known = st, true
 		case ctx.Err() != nil || !IsUnreachable(err):
-			return job.Status{}, err
+			return st, err
 		}
 		next := time.NewTimer(pause)
 		select {

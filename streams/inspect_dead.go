@@ -141,7 +141,11 @@ func requeueable(d job.DeadLetter, readable bool, q Queue, at job.ID) error {
 
 func (s *Store) requeue(ctx context.Context, q Queue, id job.ID, d job.DeadLetter, trace string) (job.Receipt, error) {
 	e := encode(&job.Job{Type: d.Type, Key: d.Key, Payload: d.Payload})
-	v, err := s.run(ctx, s.cmd, &s.scripts.requeue, s.shardOf(q, id.Partition), id.Partition, id.String(), e[0], e[1], e[2], "",
+	shard := s.shardOf(q, id.Partition)
+	if err := s.meet(ctx, shard); err != nil {
+		return job.Receipt{}, err
+	}
+	v, err := s.run(ctx, s.cmd, &s.scripts.requeue, shard, id.Partition, id.String(), e[0], e[1], e[2], "",
 		trace, job.ResultTTL.Milliseconds())
 	if err != nil {
 		return job.Receipt{}, err

@@ -198,6 +198,9 @@ func (p *Producer) enqueueOnce(ctx context.Context, j job.Job, partition int) (j
 	sum := sha256.Sum256([]byte(e[0] + "\x00" + e[1] + "\x00" + e[2]))
 	args := []any{partition, j.IdempotencyKey, hex.EncodeToString(sum[:16]), job.IdempotencyTTL.Milliseconds(), e[0], e[1], e[2], "", p.q.Partitions}
 	shard := p.s.shardOf(p.q, partition)
+	if err := p.s.meet(ctx, shard); err != nil {
+		return job.Receipt{}, err
+	}
 	v, err := p.s.runConfirmed(ctx, &p.s.scripts.enqueueOnce, shard, args...)
 	if errors.Is(err, job.ErrNotFound) {
 		if err = p.recreate(ctx); err == nil {

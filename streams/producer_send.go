@@ -198,11 +198,15 @@ func (p *Producer) send(batches []*outBatch) bool {
 	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout)
 	defer cancel()
 	out := p.calls(batches)
-	calls := make([]*call, len(out))
-	for i, c := range out {
-		calls[i] = &c.call
+	var calls []*call
+	for _, c := range out {
+		if c.err = p.s.meet(ctx, c.shard); c.err == nil {
+			calls = append(calls, &c.call)
+		}
 	}
-	p.s.runAllConfirmed(ctx, &p.s.scripts.enqueue, calls)
+	if len(calls) > 0 {
+		p.s.runAllConfirmed(ctx, &p.s.scripts.enqueue, calls)
+	}
 	healthy, missing := true, false
 	p.mu.Lock()
 	p.failure = nil

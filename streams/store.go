@@ -69,7 +69,8 @@ type Store struct {
 	how     confirming
 
 	mu     sync.Mutex
-	queues map[string]Queue // what this process knows; a queue never changes its counts
+	queues map[string]Queue  // what this process knows; a queue never changes its counts
+	met    map[string]string // shards that this process adds to -> the server they were found on
 }
 
 // Open prepares the clients. It does not talk to the server: see Ping.
@@ -98,8 +99,10 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{keys: keyspace{o.Namespace}, opts: o, scripts: sc, queues: map[string]Queue{}}
-	s.cmd = newClient(o.Mode, *uo)
+	s := &Store{keys: keyspace{o.Namespace}, opts: o, scripts: sc, queues: map[string]Queue{}, met: map[string]string{}}
+	cmd := *uo
+	cmd.OnConnect = s.greet
+	s.cmd = newClient(o.Mode, cmd)
 	adm := *uo
 	adm.MaxRetries = 2
 	adm.PoolSize = 4
@@ -275,9 +278,17 @@ func (s *Store) CreateQueue(ctx context.Context, want Queue) (Queue, error) {
 func (s *Store) createRecords(ctx context.Context, q Queue) error {
 	const page = 256
 	for sh := range q.Shards {
+		node, err := s.node(ctx, s.shard(q, sh))
+		if err != nil {
+			return notSent("create queue", err)
+		}
+		server, err := s.serverID(ctx, node)
+		if err != nil {
+			return err
+		}
 		for first := sh; first < q.Partitions; first += page * q.Shards {
 			last := min(first+(page-1)*q.Shards, q.Partitions-1)
-			_, err := s.run(ctx, s.cmd, &s.scripts.create, s.shard(q, sh), first, last, q.Shards, q.Partitions)
+			_, err := s.run(ctx, s.cmd, &s.scripts.create, s.shard(q, sh), first, last, q.Shards, q.Partitions, server)
 			if err != nil {
 				return err
 			}

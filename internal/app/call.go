@@ -19,8 +19,9 @@ const callLimit = time.Hour
 
 // Call submits a job and waits for its end. Whatever is killed meanwhile, it gets the one
 // answer: it submits under an idempotency key (its own if the job has none), repeats
-// while the server does not answer or the outcome is unknown, and polls. It blocks until
-// the job is completed or dead, or ctx ends.
+// while the server does not answer or the outcome is unknown, and polls. Where a server lost
+// the job with its last writes, it submits it again under the same key. It blocks until the job
+// is completed or dead, or ctx ends.
 func Call(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -34,7 +35,30 @@ func Call(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.S
 	if err != nil {
 		return job.Status{}, err
 	}
-	return Await(ctx, s, queue, receipt.ID)
+	for {
+		st, err := Await(ctx, s, queue, receipt.ID)
+		lost := errors.Is(err, job.ErrUnknownJob)
+		if err != nil && !lost || err == nil && (recorded(st) || receipt.Duplicate) {
+			return st, err
+		}
+		// Nothing is kept of it: it has completed, or was lost. Job and idempotency key are written in
+		// one step and lost in one: a key that still names the id tells that the job is not. One that
+		// this call did not write may be a day old, and end by itself.
+		again, err := submit(ctx, s, queue, j)
+		if err != nil {
+			return st, err
+		}
+		if again.ID == receipt.ID {
+			st.State, st.Error = job.Completed, ""
+			return st, nil
+		}
+		receipt = again
+	}
+}
+
+// recorded reports whether something is kept of a job that has ended.
+func recorded(st job.Status) bool {
+	return st.State != job.Completed || st.FinishedAt != nil || len(st.Result) > 0
 }
 
 func submit(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Receipt, error) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,10 +20,10 @@ func (s *session) jobGet() *cobra.Command {
 		Use: "get QUEUE ID", Short: "Show a job", Args: exactArgs(2),
 		RunE: s.connected(func(ctx context.Context, c *connection, args []string) error {
 			status, err := c.Job(ctx, args[0], args[1])
-			if err != nil {
+			if err != nil && !errors.Is(err, job.ErrUnknownJob) {
 				return err
 			}
-			return c.out.status(status)
+			return errors.Join(c.out.status(status), err)
 		}),
 	}
 }
@@ -39,10 +40,10 @@ func (s *session) jobWait() *cobra.Command {
 		}
 		return s.connected(func(ctx context.Context, c *connection, args []string) error {
 			status, err := waitJob(ctx, c.Store, args[0], args[1], timeout)
-			if err != nil {
+			if err != nil && !errors.Is(err, job.ErrUnknownJob) {
 				return err
 			}
-			if err := c.out.status(status); err != nil {
+			if err := errors.Join(c.out.status(status), err); err != nil {
 				return err
 			}
 			if status.State != job.Completed {

@@ -198,7 +198,7 @@ func (s *submission) goesOn(receipts []job.Receipt) {
 
 func (s *submission) await(ctx context.Context, r job.Receipt) error {
 	status, err := waitJob(ctx, s.Store, s.queue, r.ID, 0)
-	if err != nil {
+	if err != nil && !errors.Is(err, job.ErrUnknownJob) {
 		return err
 	}
 	if status.State != job.Completed {

@@ -16,9 +16,12 @@ end
 
 -- Entries above the last one handed out. Entries below it that have ended may still be there, so a
 -- bounded number of them is counted; beyond that the known ones are taken off.
+-- The last id of the stream may be above its last entry: a new generation raises it.
 local function waiting_in(stream, last, top, known)
   local n = try('XLEN', stream) or 0
   if n == 0 or last == top then return 0 end
+  local newest = (try('XREVRANGE', stream, '+', '-', 'COUNT', 1) or {})[1]
+  if newest and not below(last, newest[1]) then return 0 end
   local first = (try('XRANGE', stream, '-', '+', 'COUNT', 1) or {})[1]
   if not first or below(last, first[1]) then return n end
   local handed = #(try('XRANGE', stream, '-', last, 'COUNT', SCAN) or {})

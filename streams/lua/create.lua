@@ -1,14 +1,17 @@
 -- Creates the records of a shard's partitions, or what is missing of them.
+-- uses: protocol gap
 -- KEYS[1] prefix of the shard
--- ARGV[1] first partition, ARGV[2] last, ARGV[3] step, ARGV[4] partitions of the queue
+-- ARGV[1] first partition, ARGV[2] last, ARGV[3] step, ARGV[4] partitions of the queue, ARGV[5] the server, or ''
 -- Returns how many owner records were made. A record that was lost while its stream
 -- still has a group is rebuilt from the group, at an epoch that was never used: the
--- clock in seconds is above every counted epoch.
-local K = KEYS[1]
-local now = redis.call('TIME')[1]
+-- clock in seconds is above every counted epoch. Where there is no stream, whatever an id of before names is gone.
+local time = redis.call('TIME')
+local now = time[1]
+local ms = tonumber(now) * 1000 + math.floor(tonumber(time[2]) / 1000)
 if redis.call('HEXISTS', K .. 'ring', 'epoch') == 0 then
   redis.call('HSET', K .. 'ring', 'epoch', '0', 'phase', '0', 'mode', 'key', 'members', '[]',
     'partitions', ARGV[4], 'term', '0', 'generation', now)
+  if ARGV[5] ~= '' then redis.call('HSET', K .. 'ring', 'server', ARGV[5]) end
 end
 local made = 0
 for p = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]) do
@@ -22,7 +25,11 @@ for p = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]) do
         end
       end
     end
-    if epoch == '0' then redis.call('XGROUP', 'CREATE', stream, '-', '0', 'MKSTREAM') end
+    if epoch == '0' then
+      local there = redis.call('EXISTS', stream) == 1
+      redis.call('XGROUP', 'CREATE', stream, '-', '0', 'MKSTREAM')
+      if not there then note_gap(f, stream, ms - 1) end
+    end
     redis.call('HSET', K .. 'owner', f, owner .. ' ' .. epoch)
     redis.call('HSETNX', K .. 'plan', f, '-')
     made = made + 1

@@ -1,27 +1,37 @@
 -- Begins a new generation if the shard's server is another one than the records name: it was restarted, or a
 -- replica took over, and the last writes may be gone.
--- uses: protocol
--- KEYS[1] prefix of the shard, ARGV[1] the server, as this connection sees it
+-- uses: protocol gap
+-- KEYS[1] prefix of the shard, ARGV[1] the server, as this connection sees it, ARGV[2] the caller's clock in ms
 -- Returns {generation, '1' if this call began it}
 -- Numbers that were given out before may be forgotten. So all of them jump, further than any tail that is
 -- lost could reach: none is used twice, none falls, and every tenure is read anew. Owners stay: what they hold
--- stays in their pending lists, and they claim it under the new epoch.
+-- stays in their pending lists, and they claim it under the new epoch. Ids jump too, to the present, so that
+-- no job gets the id of one that is lost: by the server's clock, or the caller's where that is ahead, since the
+-- server before may have had another.
 local JUMP = 1000
+local AHEAD = 60000 -- ms: the caller's clock is not followed further
 if redis.call('HEXISTS', K .. 'ring', 'epoch') == 0 then return {'0', ''} end
 local known = redis.call('HGET', K .. 'ring', 'server')
 if known == ARGV[1] then return {ring('generation'), ''} end
-redis.call('HSET', K .. 'ring', 'server', ARGV[1])
-if not known then return {ring('generation'), ''} end
-local now, before = tonumber(redis.call('TIME')[1]), tonumber(ring('generation'))
-local generation = string.format('%.0f', math.max(now, before + 1))
-redis.call('HSET', K .. 'ring', 'generation', generation)
+if not known then
+  redis.call('HSET', K .. 'ring', 'server', ARGV[1])
+  return {ring('generation'), ''}
+end
+local now, before = redis.call('TIME'), tonumber(ring('generation'))
+local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
+local generation = string.format('%.0f', math.max(tonumber(now[1]), before + 1))
 redis.call('HINCRBY', K .. 'ring', 'failovers', 1)
 redis.call('HINCRBY', K .. 'ring', 'epoch', JUMP)
 local owners = redis.call('HGETALL', K .. 'owner')
 for i = 1, #owners, 2 do
+  local stream = K .. 'jobs:' .. owners[i]
+  local top = note_gap(owners[i], stream, math.max(ms - 1, math.min(tonumber(ARGV[2]), ms + AHEAD)))
+  if top then redis.pcall('XSETID', stream, top) end -- a user without the right: then the clock alone tells them apart
   local inc, epoch = string.match(owners[i + 1], '^(%S+) (%d+)$')
   if inc then redis.call('HSET', K .. 'owner', owners[i], inc .. ' ' .. string.format('%.0f', tonumber(epoch) + JUMP)) end
 end
 for _, inc in ipairs(redis.call('HKEYS', K .. 'members')) do redis.call('HINCRBY', K .. 'change', inc, JUMP) end
+-- Last: who may not do all of this has not done it.
+redis.call('HSET', K .. 'ring', 'server', ARGV[1], 'generation', generation)
 announce('alarm', 'Master', '0', '{"alarm":"another server answers: generation ' .. generation .. ' begins"}')
 return {generation, '1'}

@@ -1,5 +1,5 @@
 -- Makes the groups of some partitions agree with their owner records.
--- uses: protocol
+-- uses: protocol gap
 -- KEYS[1] prefix of the shard, ARGV[1] the leader's term, or '@' and an incarnation for its own partitions
 -- only, ARGV[2..] partitions (at most 256)
 -- Returns 'STALE' or a list of partition, what was mended. A missing group is made again
@@ -13,7 +13,8 @@ for i = 2, #ARGV do
   local inc = owner_of(p)
   if inc and (not only or only == inc) then
     local stream, found = K .. 'jobs:' .. p, false
-    if redis.call('EXISTS', stream) == 1 then
+    local there = redis.call('EXISTS', stream) == 1
+    if there then
       for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
         for j = 1, #g, 2 do
           if g[j] == 'name' then
@@ -30,6 +31,10 @@ for i = 2, #ARGV do
     end
     if not found then
       redis.call('XGROUP', 'CREATE', stream, inc, '0', 'MKSTREAM')
+      if not there then
+        local now = redis.call('TIME')
+        note_gap(p, stream, tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000) - 1)
+      end
       announce('alarm', inc, '0', '{"part":' .. p .. ',"alarm":"group of the owner was gone: reading from 0"}')
       out[#out + 1] = p
       out[#out + 1] = 'created group ' .. inc .. ' at 0'
