@@ -76,7 +76,7 @@ func TestStealConflicts(t *testing.T) {
 		if _, err := c.ring.Evict(c.ctx, c.term, d.inc, "decided", 0, 0, 0, 0); !errors.Is(err, ErrNotLeader) {
 			c.t.Errorf("old leader's eviction: %v", err)
 		}
-		if err := c.ring.Advance(c.ctx, c.term); !errors.Is(err, ErrNotLeader) {
+		if err := c.ring.Advance(c.ctx, c.term, must1(c.ring.Look(c.ctx))(c.t)); !errors.Is(err, ErrNotLeader) {
 			c.t.Errorf("old leader's advance: %v", err)
 		}
 		if _, err := c.ring.Repair(c.ctx, c.term, []int{0}); !errors.Is(err, ErrNotLeader) {
@@ -211,7 +211,7 @@ func TestRingBarrier(t *testing.T) {
 		phase(1)
 		c.evict(d) // the one that is missing
 		phase(1)
-		must(c.t, c.ring.Advance(c.ctx, c.term))
+		must(c.t, c.ring.Advance(c.ctx, c.term, must1(c.ring.Look(c.ctx))(c.t)))
 		phase(2)
 		for _, h := range []*hand{a, b} {
 			in := h.inbox()

@@ -285,11 +285,12 @@ func (r *Ring) Revoke(ctx context.Context, term uint64, h HeldPermit) error {
 }
 
 // Advance lets the barrier of mode ring go on in each shard where nobody is missing any more. Of
-// a queue of several it alone ends phase 1: call it when nobody is missing in any.
-func (r *Ring) Advance(ctx context.Context, term uint64) error {
+// a queue of several it alone ends phase 1: call it when nobody is missing in any of Records; a
+// shard of another ring epoch by now stays as it is.
+func (r *Ring) Advance(ctx context.Context, term uint64, rec Records) error {
 	failpoint.Hit(failpoint.D6)
 	for sh := range r.q.Shards {
-		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.advance, r.s.shard(r.q, sh), epochText(term))
+		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.advance, r.s.shard(r.q, sh), epochText(term), epochText(rec.Shards[sh].Epoch))
 		if err != nil {
 			return err
 		}

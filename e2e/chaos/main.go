@@ -37,6 +37,7 @@ func main() {
 type flags struct {
 	*flag.FlagSet
 	tier, rows, report, json, dir string
+	shape                         string
 	seed                          uint64
 	repeat, per, rate             int
 	soak, steady, limit           time.Duration
@@ -52,6 +53,7 @@ func parse(args []string) (*flags, error) {
 	f.IntVar(&f.per, "per", 12, "rows that share one ring")
 	f.IntVar(&f.rate, "rate", 300, "jobs per second")
 	f.DurationVar(&f.soak, "soak", -1, "how long random faults go on after the rows; the tier's if negative")
+	f.StringVar(&f.shape, "shape", "", "the one shape of the soak: soak, soak-shards, soak-barrier or soak-proxied; all in turn if empty")
 	f.DurationVar(&f.steady, "steady", -1, "how long load without faults goes on at last, to see whether memory grows; the tier's if negative")
 	f.DurationVar(&f.limit, "duration", 0, "no row starts later than this, except for its first time in nightly and release; the tier's if 0")
 	f.StringVar(&f.report, "report", "", "file for the page")
@@ -97,11 +99,14 @@ func chaos(args []string) int {
 }
 
 func newRun(f *flags) (*Run, error) {
-	u := &Run{tier: f.tier, seed: f.seed, repeat: f.repeat, per: f.per, rate: f.rate, soak: f.soak, steady: f.steady, limit: f.limit, dir: f.dir, keep: f.keep, quiet: f.quiet,
+	u := &Run{tier: f.tier, seed: f.seed, repeat: f.repeat, per: f.per, rate: f.rate, soak: f.soak, shape: f.shape, steady: f.steady, limit: f.limit, dir: f.dir, keep: f.keep, quiet: f.quiet,
 		began: time.Now(), ledger: ledger.NewReport(), results: map[int]*result{}, points: map[failpoint.Point]int{}, metrics: map[string][]time.Duration{}, losses: map[string]Losses{}, rss: map[string][]sample{}, now: "start"}
 	defaults, ok := tiers()[f.tier]
 	if !ok {
 		return nil, fmt.Errorf("no tier %q: pr, nightly or release", f.tier)
+	}
+	if u.shape != "" && !slices.ContainsFunc(shapes(), func(s RingSpec) bool { return s.Name == u.shape }) {
+		return nil, fmt.Errorf("no shape %q of the soak", u.shape)
 	}
 	if u.repeat == 0 {
 		u.repeat = defaults.repeat

@@ -73,7 +73,7 @@ func (r *Rig) open(ctx context.Context) error {
 	if r.Store, err = streams.Open(streams.Options{URL: r.url, ClientName: "chaos"}); err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	if r.Queue, err = r.Store.CreateQueue(ctx, streams.Queue{Name: queueName, Partitions: r.Spec.Partitions, Journal: true}); err != nil {
+	if r.Queue, err = r.Store.CreateQueue(ctx, streams.Queue{Name: queueName, Partitions: r.Spec.Partitions, Shards: max(r.Spec.Shards, 1), Journal: true}); err != nil {
 		return fmt.Errorf("create queue: %w", err)
 	}
 	r.feed = r.Store.NewProducer(r.Queue)

@@ -35,6 +35,8 @@ type RingSpec struct {
 	Workers     int                                                   // 4 if 0
 	Dispatchers int                                                   // 2 if 0
 	Partitions  int                                                   // 32 if 0
+	Shards      int                                                   // 1 if 0
+	Resizes     bool                                                  // of the soak: somebody asks for resizes, in all modes
 	Rate        int                                                   // jobs per second of all producers; the run's if 0
 	Role        func(*Role)                                           // changes every role before it starts
 }

@@ -17,7 +17,31 @@ func ringRows() []Row {
 		{Number: 35, Name: "none, then 32 workers at once; then one", Expect: "every partition has a live owner within a lease and 5 s", Ring: RingSpec{Name: "crowd", Workers: 4, Partitions: 64, Rate: 100}, Run: crowd},
 		{Number: 67, Name: "scripts flushed every 100 ms", Expect: "no caller sees an error", Run: flushes},
 		{Number: 72, Name: "messages and jobs of another version: unknown types, fields and members of data, during a resize", Expect: "ignored; the resize ends and the jobs run", Run: versions},
+		{Number: 80, Name: "three shards: a resize in each mode, a worker or the leader killed under way", Expect: "each resize ends by itself; jobs run", Ring: RingSpec{Name: "shards", Shards: 3}, Run: shardsResized},
 	}
+}
+
+func shardsResized(ctx context.Context, r *Rig) error {
+	for _, mode := range []string{"ring", "partition", "ring", "key"} {
+		if _, err := r.Store.RequestResize(ctx, queueName, mode); err != nil {
+			return fmt.Errorf("ask for a resize in mode %s: %w", mode, err)
+		}
+		r.Pause(ctx, 200*time.Millisecond)
+		kind := []string{worker, dispatcher}[r.Rand.IntN(2)]
+		if live := r.Live(kind); len(live) > 1 {
+			r.Kill(live[r.Rand.IntN(len(live))])
+		}
+		if err := r.Settled(ctx, leaseTTL+leaderLease+10*time.Second); err != nil {
+			return fmt.Errorf("resize in mode %s: %w", mode, err)
+		}
+		if _, err := r.Flows(ctx, 5*time.Second); err != nil {
+			return fmt.Errorf("after a resize in mode %s: %w", mode, err)
+		}
+		if err := r.Restore(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func allAtOnce(ctx context.Context, r *Rig) error {

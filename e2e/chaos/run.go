@@ -22,6 +22,7 @@ type Run struct {
 	per    int // rows that share a ring
 	rate   int
 	soak   time.Duration
+	shape  string // of the soak, "": all in turn
 	steady time.Duration
 	limit  time.Duration // no row starts after it; 0: none
 	dir    string

@@ -19,17 +19,34 @@ type disturbance struct {
 	do   func(ctx context.Context, r *Rig) error
 }
 
+// shapes are the rings of the soak, in turn.
+func shapes() []RingSpec {
+	return []RingSpec{{Name: "soak", Workers: 6, Dispatchers: 3, Partitions: 64},
+		{Name: "soak-shards", Workers: 5, Dispatchers: 3, Partitions: 48, Shards: 3, Resizes: true},
+		{Name: "soak-barrier", Mode: "ring"}, {Name: "soak-proxied", Server: behindProxy, Workers: 6, Dispatchers: 3, Partitions: 64}}
+}
+
 // soaked lets random faults go on for as long as the run wants: every round has a random
 // subset of them, which may be empty, and ends with a full audit. Every fifth round
 // freezes a minority for good and asks the rest for progress instead.
 func (u *Run) soaked(ctx context.Context) {
 	until := time.Now().Add(u.soak)
-	specs := []RingSpec{{Name: "soak", Workers: 6, Dispatchers: 3, Partitions: 64},
-		{Name: "soak-barrier", Mode: "ring"}, {Name: "soak-proxied", Server: behindProxy, Workers: 6, Dispatchers: 3, Partitions: 64}}
+	specs := shapes()
+	if u.shape != "" {
+		specs = slices.DeleteFunc(specs, func(s RingSpec) bool { return s.Name != u.shape })
+	}
 	for n := 0; time.Now().Before(until) && ctx.Err() == nil; n++ {
 		end := time.Now().Add(min(u.soak/time.Duration(len(specs))+time.Second, 10*time.Minute))
 		u.soakRing(ctx, specs[n%len(specs)], u.seed*1000+900+uint64(n), end)
 	}
+}
+
+// shapeFlag is how the soak's shape was asked for.
+func (u *Run) shapeFlag() string {
+	if u.shape == "" {
+		return ""
+	}
+	return " -shape " + u.shape
 }
 
 func (u *Run) soakRing(ctx context.Context, spec RingSpec, seed uint64, until time.Time) {
@@ -61,7 +78,7 @@ func (u *Run) soakRing(ctx context.Context, spec RingSpec, seed uint64, until ti
 		u.rounds++
 	}
 	if err != nil && ctx.Err() == nil {
-		u.anomaly("soak", fmt.Sprintf("%v; rerun: go run -tags failpoints ./e2e/chaos -tier %s -rows none -soak %v -seed %d", err, u.tier, u.soak, u.seed))
+		u.anomaly("soak", fmt.Sprintf("%v; rerun: go run -tags failpoints ./e2e/chaos -tier %s -rows none -soak %v -seed %d%s", err, u.tier, u.soak, u.seed, u.shapeFlag()))
 	}
 }
 
@@ -70,6 +87,9 @@ func (r *Rig) round(ctx context.Context) error {
 	all := r.disturbances()
 	r.Rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	some := all[:r.Rand.IntN(6)]
+	if r.Spec.Resizes {
+		some = append(some, disturbance{"resize", resizes}, disturbance{"resize", resizes})
+	}
 	names := make([]string, len(some))
 	for i, d := range some {
 		names[i] = d.name
@@ -175,6 +195,17 @@ func (r *Rig) disturbances() []disturbance {
 			}})
 	}
 	return out
+}
+
+// resizes asks for a resize in some mode, and does not wait for its end. That nobody leads, or
+// that another is asked for, is no fault.
+func resizes(ctx context.Context, r *Rig) error {
+	mode := []string{"key", "partition", "ring"}[r.Rand.IntN(3)]
+	call, cancel := context.WithTimeout(ctx, leaderLease)
+	defer cancel()
+	epoch, err := r.Store.RequestResize(call, queueName, mode)
+	r.Logf("resize in mode %s: ring epoch %d, %v", mode, epoch, err)
+	return nil
 }
 
 func (r *Rig) each(p *Proc, f func(*Proc)) error {

@@ -212,7 +212,7 @@ func (r *ringStore) Revoke(ctx context.Context, term uint64, a resize.RevokePerm
 }
 
 func (r *ringStore) Advance(ctx context.Context, term uint64, _ resize.AdvanceBarrier) error {
-	return translate(r.ring.Advance(ctx, term))
+	return translate(r.ring.Advance(ctx, term, r.last))
 }
 
 func (r *ringStore) Repair(ctx context.Context, term uint64) ([]string, error) {

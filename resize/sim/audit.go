@@ -24,6 +24,7 @@ type audit struct {
 	orphan    []int64 // when each partition last had an owner that could work
 	faults    [faultKinds]int
 	deafen    string // an incarnation that loses its next messages
+	cuts      int    // shards that left phase 1 of mode ring
 	broken    bool   // the permanent fault has happened
 }
 
@@ -31,12 +32,12 @@ type audit struct {
 // earlier ones of its key have ended, nor one that has ended, nor one that another holds.
 // One that was robbed and does not know can finish nothing. A tenure older than a
 // failover is not believed: its epoch may have been given out twice.
-func (a *audit) mayStart(e *engine, k *proc, it *lanes.Item) {
+func (a *audit) mayStart(e *engine, k *limb, it *lanes.Item) {
 	t, n := it.Tenure, numberOf(it)
 	if !a.believed(e, k, t) {
 		return
 	}
-	part := e.store.parts[t.Partition]
+	part := e.part(t.Partition)
 	me := part.at(n)
 	if me.acked > 0 {
 		e.fail("%s starts %d/%d, which has ended", k.inc, t.Partition, n)
@@ -52,28 +53,28 @@ func (a *audit) mayStart(e *engine, k *proc, it *lanes.Item) {
 }
 
 // believed: what is done under a tenure counts.
-func (a *audit) believed(e *engine, k *proc, t *lanes.Tenure) bool {
-	return k.of(t).era == a.failovers && e.store.owns(k.inc, t.Partition, t.Epoch)
+func (a *audit) believed(e *engine, k *limb, t *lanes.Tenure) bool {
+	return k.of(t).era == a.failovers && k.store().owns(k.inc, t.Partition, t.Epoch)
 }
 
-func (a *audit) started(e *engine, k *proc, it *lanes.Item) {
+func (a *audit) started(e *engine, k *limb, it *lanes.Item) {
 	a.mayStart(e, k, it)
 	a.alone(e, k, it)
 	part, n := it.Tenure.Partition, numberOf(it)
-	k.of(it.Tenure).robbed[n] = !e.store.owns(k.inc, part, it.Tenure.Epoch)
+	k.of(it.Tenure).robbed[n] = !k.store().owns(k.inc, part, it.Tenure.Epoch)
 	if slices.Contains(k.of(it.Tenure).refused, it.Entry.Key) {
 		e.fail("%s starts %d/%d of key %s behind a job whose end was refused", k.inc, part, n, it.Entry.Key)
 	}
 	if e.now >= k.lease {
 		e.fail("%s starts %d/%d when its lease is over", k.inc, part, n)
 	}
-	if s := e.store; a.believed(e, k, it.Tenure) && s.mode == resize.ModeRing && s.phase != resize.Stable && s.phase != resize.Resuming && s.replies[k.inc] >= resize.Stopping {
+	if s := k.store(); a.believed(e, k, it.Tenure) && s.mode == resize.ModeRing && s.phase != resize.Stable && s.phase != resize.Resuming && s.replies[k.inc] >= resize.Stopping {
 		e.fail("%s starts %d/%d between its reply to phase 1 of epoch %d and phase 3", k.inc, part, n, s.epoch)
 	}
 	if k.stopping > 0 && !it.Tenure.Gate() {
 		e.fail("%s starts %d/%d behind a closed gate", k.inc, part, n)
 	}
-	for _, other := range k.lanes.Started() {
+	for _, other := range k.runs() {
 		if other != it && other.Runs() && (it.Prior.Alone || other.Prior.Alone) {
 			e.fail("%s starts %d/%d beside %d, and one of them is a suspect", k.inc, part, n, numberOf(other))
 		}
@@ -82,13 +83,14 @@ func (a *audit) started(e *engine, k *proc, it *lanes.Item) {
 
 // alone checks that no key runs at two members at once. A run whose permit was revoked,
 // or that was cancelled, may go on beside its successor: nobody waits for it.
-func (a *audit) alone(e *engine, k *proc, it *lanes.Item) {
+func (a *audit) alone(e *engine, k *limb, it *lanes.Item) {
 	part := it.Tenure.Partition
 	if !a.believed(e, k, it.Tenure) {
 		return
 	}
-	for _, other := range e.workers {
-		if other == k || other.inc == "" || e.store.members[other.inc] == nil {
+	for _, w := range e.workers {
+		other := w.shards[k.number]
+		if other == k || other.inc == "" || k.store().members[other.inc] == nil {
 			continue
 		}
 		for _, run := range other.lanes.Started() {
@@ -107,7 +109,7 @@ func (a *audit) alone(e *engine, k *proc, it *lanes.Item) {
 }
 
 // completes reports whether a run's end waits for its answer, and leaves nothing to be run.
-func (k *proc) completes(it *lanes.Item) bool {
+func (k *limb) completes(it *lanes.Item) bool {
 	return slices.ContainsFunc(append(slices.Clone(k.ended), k.flight...), func(f ended) bool {
 		return f.it == it && (f.c.Outcome == job.Done || f.c.Outcome == job.Buried)
 	})
@@ -115,7 +117,7 @@ func (k *proc) completes(it *lanes.Item) bool {
 
 // stopped checks a reply to phase 1 in mode ring: nothing runs any more, except what had its
 // time and was told to end.
-func (a *audit) stopped(e *engine, k *proc, r resize.Report) {
+func (a *audit) stopped(e *engine, k *limb, r resize.Report) {
 	for _, it := range k.lanes.Started() {
 		if w, is := it.Run.(*attempt); is && !w.told && k.of(it.Tenure).era == a.failovers {
 			e.fail("%s replies to phase %d of epoch %d while it runs %d/%d", k.inc, r.Phase, r.Epoch, it.Tenure.Partition, numberOf(it))
@@ -133,8 +135,8 @@ type holdOf struct {
 var answers = map[string]job.Answer{"OWNER": job.ByOwner, "DRAINER": job.ByDrainer, "DUP": job.NotPending, "GONE": job.Gone, "FENCED": job.Refused}
 
 // end performs an ack and checks who may end a job, and in which order.
-func (a *audit) end(e *engine, k *proc, inc string, f ended, epoch uint64) job.Answer {
-	s, p, n := e.store, f.c.Partition, numberOf(f.it)
+func (a *audit) end(e *engine, k *limb, inc string, f ended, epoch uint64) job.Answer {
+	s, p, n := k.store(), f.c.Partition, numberOf(f.it)
 	part := s.parts[p]
 	if n > len(part.entries) {
 		return job.Gone // a failover forgot it
@@ -174,7 +176,8 @@ func notBefore(c job.Completion) int64 {
 
 // owners checks that the epoch of a partition rises whenever its owner changes.
 func (a *audit) owners(e *engine) {
-	for p, part := range e.store.parts {
+	for p := range a.epochs {
+		part := e.part(p)
 		if part.owner.Epoch < a.epochs[p] {
 			e.fail("partition %d: epoch %d after %d", p, part.owner.Epoch, a.epochs[p])
 		}
@@ -193,7 +196,8 @@ func (a *audit) led(e *engine, term uint64) {
 // kept checks that what was acknowledged is in the store, once, in its producer's order.
 func (a *audit) kept(e *engine) {
 	found := make([]int, a.sent+1)
-	for p, part := range e.store.parts {
+	for p := range a.epochs {
+		part := e.part(p)
 		last := map[string]int{}
 		for i := range part.entries {
 			en := &part.entries[i]
@@ -219,7 +223,7 @@ func (a *audit) kept(e *engine) {
 
 // added makes an entry known to the checks of a store.
 func (a *audit) added(e *engine, part int) {
-	p := e.store.parts[part]
+	p := e.part(part)
 	en := &p.entries[len(p.entries)-1]
 	a.entered[en.serial] = true
 	e.log("job", en.key, int64(part), int64(len(p.entries)))
@@ -231,13 +235,15 @@ func (a *audit) added(e *engine, part int) {
 // A job whose end is forgotten runs again, perhaps after later ones of its key: so the
 // checks of order take it as ended. What had not been handed out in the older state may
 // still be run by who had read it.
-func (a *audit) failover(old, s *store) {
+func (a *audit) failover(old, now []*store) {
 	a.failovers++
 	a.servers++
 	there := make([]bool, a.sent+1)
-	for p, part := range s.parts {
+	for p := range a.epochs {
+		sh := p % len(now)
+		part := now[sh].parts[p]
 		a.epochs[p] = part.owner.Epoch
-		for len(part.entries) < len(old.parts[p].entries) {
+		for len(part.entries) < len(old[sh].parts[p].entries) {
 			part.entries = append(part.entries, entry{void: true, acked: 1})
 		}
 		for i := range part.entries {
@@ -249,7 +255,7 @@ func (a *audit) failover(old, s *store) {
 			a.forgotten[serial] = true
 		}
 	}
-	a.term = s.term
+	a.term = now[0].term
 }
 
 // deserted counts how long each partition has had no owner that can work, while somebody
@@ -259,7 +265,8 @@ func (a *audit) deserted(e *engine, bound int64) {
 	for _, k := range e.workers {
 		able = able || k.able()
 	}
-	for p, part := range e.store.parts {
+	for p := range a.epochs {
+		part := e.part(p)
 		k := e.alive[part.owner.Incarnation]
 		if !able || k != nil && k.able() {
 			a.orphan[p] = e.now
@@ -271,5 +278,5 @@ func (a *audit) deserted(e *engine, bound int64) {
 }
 
 func (k *proc) able() bool {
-	return k.inc != "" && k.frozen <= k.e.now && k.cut <= k.e.now && k.reader.deaf <= k.e.now
+	return k.inc != "" && k.frozen <= k.e.now && k.cut <= k.e.now && !slices.ContainsFunc(k.shards, func(l *limb) bool { return l.reader.deaf > k.e.now })
 }

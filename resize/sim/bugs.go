@@ -29,13 +29,15 @@ const (
 	BugLookLost              // a look at what blocks a key is not repeated when its answer is lost
 	BugTrimParked            // the low-water mark forgets jobs that are set aside
 	BugLateParks             // a late call parks what came back since
+	BugShardAlone            // in mode ring a shard goes on when it stands still by itself
+	BugLateAdvance           // a leader's word that comes late ends phase 1 of a later plan
 	bugs
 )
 
 var bugNames = [...]string{
 	"none", "flip-drops", "flip-resurrects", "marks-ack", "steal-member", "unfenced-ack", "trim-drainers",
 	"trim-unread", "enqueue-twice", "refused-frees", "unanswered-frees", "stale-permits", "merge-in-flight", "no-merge",
-	"drainers-key", "old-connection", "lost-hint", "lease-ignored", "read-early", "epoch-ignored", "failover-unnoticed", "deaf-beats", "look-lost", "trim-parked", "late-parks",
+	"drainers-key", "old-connection", "lost-hint", "lease-ignored", "read-early", "epoch-ignored", "failover-unnoticed", "deaf-beats", "look-lost", "trim-parked", "late-parks", "shard-alone", "late-advance",
 }
 
 // String is the bug's name on the command line.

@@ -26,7 +26,8 @@ type chief struct {
 	cfg      resize.Config
 	conn     *conn
 	term     uint64
-	until    int64 // of the lease, by its own clock
+	read     resize.Records // last
+	until    int64          // of the lease, by its own clock
 	todo     []resize.CoordinatorAction
 	events   []resize.CoordinatorEvent
 	busy     bool
@@ -58,7 +59,7 @@ func (d *chief) renew() {
 	sent := e.now
 	got := uint64(0)
 	e.send(&call{from: &d.node, conn: d.conn, what: "lead", exec: func() {
-		got = e.store.lead(d.name, leaderLease)
+		got = e.stores[0].lead(d.name, leaderLease)
 		e.audit.led(e, got)
 	}, done: func(answered bool) {
 		switch {
@@ -129,7 +130,7 @@ func (d *chief) probe() {
 	d.probing = true
 	e.send(&call{from: &d.node, conn: d.conn, what: "probe", exec: func() {
 		for i, inc := range members {
-			there[i] = e.store.watched[inc]
+			there[i] = e.stores[0].watched[inc]
 		}
 	}, done: func(answered bool) {
 		d.probing = false
@@ -189,22 +190,39 @@ func (d *chief) perform(a resize.CoordinatorAction) {
 	result := "unknown"
 	term := d.term
 	d.busy = true
-	e.send(&call{from: &d.node, conn: d.conn, what: "act", exec: func() {
-		result = e.store.obey(term, a)
+	plan, is := a.(resize.WritePlan)
+	if is && plan.BaseEpoch != d.read.Epoch {
+		e.fail("%s plans after %d and read %d", d.name, plan.BaseEpoch, d.read.Epoch)
+	}
+	read, epoch := d.read.Shards, uint64(0)
+	for _, sh := range read {
+		epoch = max(epoch, sh.Epoch+1)
+	}
+	e.each(&d.node, d.conn, "act", e.concerned(a), func(sh int) bool {
+		s := e.stores[sh]
+		if is {
+			result = s.planShard(term, plan, read[sh].Epoch, epoch)
+		} else {
+			if _, is := a.(resize.AdvanceBarrier); is {
+				a = resize.AdvanceBarrier{Epoch: read[sh].Epoch}
+			}
+			result = e.obey(sh, term, &a)
+		}
 		if r, is := a.(resize.RevokePermit); is && result == "ok" {
 			e.audit.revoked[holdOf{r.Partition, entryOf(r.ID), r.Incarnation}] = true
 		}
 		if e.trace != nil {
 			e.tell(d.name, a, result)
 		}
-	}, done: func(answered bool) {
+		return result == "ok"
+	}, func(answered bool) {
 		d.busy = false
 		if !answered {
 			result = "CONFLICT"
 		}
 		d.refused(result)
 		d.turn()
-	}})
+	})
 }
 
 // refused ends a batch; a reading in it is still owed.
@@ -233,10 +251,10 @@ func (d *chief) look() {
 	var r resize.Records
 	var o recovery.Observation
 	e.send(&call{from: &d.node, conn: d.conn, what: "look", exec: func() {
-		r = e.store.records()
-		o = recovery.Observation{Now: now, ServerID: fmt.Sprint(e.audit.servers), ServerTime: time.UnixMilli(e.store.now)}
+		r = e.records()
+		o = recovery.Observation{Now: now, ServerID: fmt.Sprint(e.audit.servers), ServerTime: time.UnixMilli(e.stores[0].now)}
 		for _, m := range r.Members {
-			left := time.Duration(e.store.lease[m.Incarnation]-e.store.now) * time.Millisecond
+			left := time.Duration(e.lease(m.Incarnation)-e.stores[0].now) * time.Millisecond
 			o.Members = append(o.Members, recovery.Seen{Incarnation: m.Incarnation, LeaseLeft: left, LeaseKnown: true})
 		}
 	}, done: func(answered bool) {
@@ -254,11 +272,11 @@ func (d *chief) look() {
 func (d *chief) lookOn(r resize.Records, o recovery.Observation) {
 	e := d.e
 	var later resize.Records
-	e.send(&call{from: &d.node, conn: d.conn, what: "look on", exec: func() { later = e.store.records() }, done: func(answered bool) {
+	e.send(&call{from: &d.node, conn: d.conn, what: "look on", exec: func() { later = e.records() }, done: func(answered bool) {
 		d.busy = false
 		switch {
 		case !answered || d.term == 0:
-		case later.Epoch != r.Epoch:
+		case !slices.EqualFunc(later.Shards, r.Shards, func(a, b resize.Shard) bool { return a.Epoch == b.Epoch }):
 			d.look()
 			return
 		default:
@@ -266,6 +284,8 @@ func (d *chief) lookOn(r resize.Records, o recovery.Observation) {
 			r.Owners = slices.Concat(r.Owners[:half], later.Owners[half:])
 			r.Plan = slices.Concat(r.Plan[:half], later.Plan[half:])
 			r.Permits = later.Permits
+			r.Shards = append(r.Shards[:1:1], later.Shards[1:]...) // shards are read at moments of their own
+			d.read = r
 			d.members = nil
 			for _, m := range r.Members {
 				d.members = append(d.members, m.Incarnation)
@@ -275,30 +295,6 @@ func (d *chief) lookOn(r resize.Records, o recovery.Observation) {
 		}
 		d.turn()
 	}})
-}
-
-// obey performs a leader's action.
-func (s *store) obey(term uint64, a resize.CoordinatorAction) string {
-	switch a := a.(type) {
-	case resize.EvictWorker:
-		if s.bug == BugStealMember {
-			return s.rob(a.Incarnation)
-		}
-		return s.evict(term, a)
-	case resize.WritePlan:
-		return s.writePlan(term, a)
-	case resize.StealPartition:
-		return s.steal(term, a)
-	case resize.RevokePermit:
-		return s.revoke(term, a)
-	case resize.AdvanceBarrier:
-		if term < s.term {
-			return "STALE"
-		}
-		s.advance()
-		return "ok"
-	}
-	return "CONFLICT"
 }
 
 // rob is a bug: what a suspect owns is given to another, and it stays a member.

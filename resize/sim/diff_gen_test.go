@@ -126,20 +126,25 @@ func (g *diffGen) rare() op {
 		}
 		return op{verb: "left", inc: inc}
 	case 6, 7:
-		e := g.m.s.epoch
-		if g.rnd.IntN(8) == 0 && e > 0 {
-			e--
-		}
-		who := g.who() // replies come in the order of phases
+		e, who := g.epoch(), g.who() // replies come in the order of phases
 		return op{verb: "report", inc: who, epoch: e, phase: 1 + g.rnd.IntN(min(3, 1+int(g.m.s.replies[who])))}
 	case 8:
-		return op{verb: "advance", term: g.term()}
+		return op{verb: "advance", term: g.term(), epoch: g.epoch()}
 	case 9:
 		return op{verb: "own", inc: inc, p: p}
 	case 10:
 		return op{verb: "snapshot", inc: g.who()}
 	}
 	return op{verb: "beat", inc: g.who()}
+}
+
+// epoch is the present ring epoch, or now and then the one before.
+func (g *diffGen) epoch() uint64 {
+	e := g.m.s.epoch
+	if g.rnd.IntN(8) == 0 && e > 0 {
+		e--
+	}
+	return e
 }
 
 func (g *diffGen) plan() op {

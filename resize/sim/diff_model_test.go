@@ -73,7 +73,9 @@ func (m *modelSide) do(o op) string {
 		if o.term < s.term {
 			return "STALE"
 		}
-		s.advance()
+		if o.epoch == s.epoch {
+			s.advance(true)
+		}
 	case "steal":
 		return s.steal(o.term, resize.StealPartition{Partition: o.p, From: o.inc, Epoch: o.epoch, To: o.to})
 	case "evict":

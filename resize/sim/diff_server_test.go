@@ -159,7 +159,7 @@ func (x *serverSide) do(o op) string {
 		x.must(err)
 		return x.word(x.ring.WritePlan(x.ctx, streams.Plan{Term: o.term, BaseEpoch: o.epoch, Read: &rec, Mode: o.mode, Targets: o.targets}))
 	case "advance":
-		return x.word(x.ring.Advance(x.ctx, o.term))
+		return x.word(x.ring.Advance(x.ctx, o.term, streams.Records{Shards: []streams.ShardRecord{{Epoch: o.epoch}}}))
 	case "steal":
 		return x.word(x.ring.StealAll(x.ctx, o.term, []streams.Steal{{Partition: o.p, From: o.inc, Epoch: o.epoch, To: o.to}})[0])
 	case "evict":

@@ -61,11 +61,12 @@ type engine struct {
 	now     int64
 	heap    []event
 	steps   int
-	store   *store
+	stores  []*store // by shard; all at one server
+	bug     Bug
 	era     int   // raised when the server's connections end
 	down    int64 // the server answers nothing until then
 	blocked []*call
-	replica *store // an older state of the store
+	replica []*store // an older state of the stores
 	faults  faults
 	audit   audit
 
@@ -141,7 +142,9 @@ func (e *engine) step() bool {
 		return false
 	}
 	ev := e.pop()
-	e.store.now += ev.at - e.now
+	for _, s := range e.stores {
+		s.now += ev.at - e.now
+	}
 	e.now = ev.at
 	if ev.to != nil {
 		if ev.to.life != ev.life {
@@ -155,8 +158,10 @@ func (e *engine) step() bool {
 	}
 	e.steps++
 	ev.run()
-	if e.err == nil {
-		e.err = e.store.check()
+	for _, s := range e.stores {
+		if e.err == nil {
+			e.err = s.check()
+		}
 	}
 	return e.err == nil
 }
@@ -276,8 +281,10 @@ func (e *engine) executed(c *call) {
 	} else {
 		c.deliver(e.between(1, 3), true)
 	}
-	if deaf := e.audit.deafen; deaf != "" && len(e.store.inbox[deaf]) > 0 {
-		e.store.inbox[deaf], e.audit.deafen = nil, ""
+	for _, s := range e.stores {
+		if deaf := e.audit.deafen; deaf != "" && len(s.inbox[deaf]) > 0 {
+			s.inbox[deaf], e.audit.deafen = nil, ""
+		}
 	}
 	for i := 0; i < len(e.blocked); i++ {
 		if b := e.blocked[i]; b.block() {
@@ -286,8 +293,8 @@ func (e *engine) executed(c *call) {
 			e.answerRead(b)
 		}
 	}
-	if e.news != e.store.news {
-		e.news = e.store.news
+	if first := e.stores[0]; e.news != first.news { // leaders listen to no other
+		e.news = first.news
 		for _, d := range e.dispatchers {
 			d.hint()
 		}

@@ -52,6 +52,10 @@ func (f *faults) choose() {
 			f.kind = append(f.kind, k)
 		}
 	}
+	if len(f.e.stores) > 1 { // what shards do together they do in resizes
+		f.on[request] = true
+		f.kind = append(f.kind, request, request)
+	}
 }
 
 // hits decides about one request.
@@ -90,7 +94,7 @@ func (f *faults) happen(k fault) {
 	case cutWorker:
 		w.cut = e.now + e.between(50, 5000)
 	case deafWorker:
-		w.reader.deaf = e.now + e.between(50, 4000)
+		w.shards[e.some()].reader.deaf = e.now + e.between(50, 4000)
 	case stopWorker:
 		w.stop()
 	case joinWorker:
@@ -98,7 +102,9 @@ func (f *faults) happen(k fault) {
 			e.addWorker()
 		}
 	case lapse:
-		e.store.silence(w.inc)
+		for _, s := range e.stores {
+			s.silence(w.inc)
+		}
 	case killDispatcher:
 		d.life++
 		e.after(&d.node, e.between(50, 1000), d.start)
@@ -115,55 +121,64 @@ func (f *faults) server(k fault, w *proc) {
 	e := f.e
 	switch k {
 	case lostMessage:
-		if box := e.store.inbox[w.inc]; len(box) > 0 {
-			e.store.inbox[w.inc] = box[1:]
+		if s := e.stores[e.some()]; len(s.inbox[w.inc]) > 0 {
+			s.inbox[w.inc] = s.inbox[w.inc][1:]
 		} else {
 			e.audit.deafen = w.inc
 		}
 	case repeatMessage:
-		if box := e.store.inbox[w.inc]; len(box) > 0 {
-			e.store.inbox[w.inc] = append(box, box[0])
+		if s := e.stores[e.some()]; len(s.inbox[w.inc]) > 0 {
+			s.inbox[w.inc] = append(s.inbox[w.inc], s.inbox[w.inc][0])
 		}
 	case restartServer:
 		e.down = e.now + e.between(20, 1500)
 		e.audit.servers++
 		e.drop()
-		e.store.unwatch(e)
+		e.unwatch()
 	case failover:
 		if e.replica == nil {
 			e.after(nil, e.between(1, 400), func() { f.server(failover, w) })
-			e.replica = e.store.clone()
+			for _, s := range e.stores {
+				e.replica = append(e.replica, s.clone())
+			}
 			return
 		}
-		old := e.store
-		e.store, e.replica = e.replica, nil
+		old := e.stores
+		e.stores, e.replica = e.replica, nil
 		e.down = e.now + e.between(0, 500)
-		e.audit.failover(old, e.store)
+		e.audit.failover(old, e.stores)
 		e.drop()
-		e.store.unwatch(e)
+		e.unwatch()
 	case clockStep:
-		e.store.now += e.between(-1500, 1500)
+		step := e.between(-1500, 1500)
 		if e.chance(2) {
-			e.store.now += e.between(0, 60_000)
+			step += e.between(0, 60_000)
+		}
+		for _, s := range e.stores {
+			s.now += step
 		}
 	case request:
-		e.store.request = resize.Request{ID: "asked", Mode: resize.Mode(e.rng.IntN(3))}
-		e.store.news++
+		e.stores[0].request = resize.Request{ID: "asked", Mode: resize.Mode(e.rng.IntN(3))}
+		e.stores[0].news++
 	default: // those of requests come with them
 	}
 }
 
 // unwatch ends all subscriptions with the server; those who live come back soon.
-func (s *store) unwatch(e *engine) {
-	clear(s.watched)
+func (e *engine) unwatch() {
+	for _, s := range e.stores {
+		clear(s.watched)
+	}
 	for _, k := range e.workers {
 		if k.inc == "" {
 			continue
 		}
 		inc := k.inc
 		e.after(&k.node, max(1, e.down-e.now+e.between(5, 60)), func() {
-			if k.inc == inc && e.store.members[inc] != nil {
-				e.store.watched[inc] = true
+			for _, s := range e.stores {
+				if k.inc == inc && s.members[inc] != nil {
+					s.watched[inc] = true
+				}
 			}
 		})
 	}
@@ -177,7 +192,10 @@ func (f *faults) end() {
 	e.audit.deafen = ""
 	e.down = min(e.down, e.now)
 	for _, k := range e.workers {
-		k.frozen, k.cut, k.reader.deaf = min(k.frozen, e.now), min(k.cut, e.now), 0
+		k.frozen, k.cut = min(k.frozen, e.now), min(k.cut, e.now)
+		for _, l := range k.shards {
+			l.reader.deaf = 0
+		}
 	}
 	for _, d := range e.dispatchers {
 		d.frozen, d.cut = min(d.frozen, e.now), min(d.cut, e.now)

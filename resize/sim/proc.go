@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,18 +18,34 @@ const (
 	drainLimit  = 4000 // after which a worker ends the contexts of runs that keep a moved partition
 )
 
-// proc is a worker's process: the machine of package resize with a reader, an acker and
-// a heartbeat around it, as package consumergroup has them.
+// proc is a worker's process: a limb for each shard of the queue, with a heartbeat and the
+// handlers that they share, as package consumergroup has them.
 type proc struct {
 	node
-	e    *engine
-	slot string
-	inc  string // "" while it joins
-	p    *resize.Participant
+	e      *engine
+	slot   string
+	inc    string // "" while it joins
+	shards []*limb
+	beats  *conn
+
+	pool     *lanes.Pool
+	atWork   int // handlers
+	alarm    int // counts the alarms that were set
+	lease    int64
+	expired  bool
+	stopping int64 // since; 0: not
+	broken   bool  // the reader of its last shard is cut off for good
+}
+
+// limb is a worker's part in one shard: the machine of package resize with a reader and an
+// acker around it.
+type limb struct {
+	*proc
+	number int
+	p      *resize.Participant
 
 	reader *conn
 	acks   *conn
-	beats  *conn
 
 	events  []resize.ParticipantEvent
 	todo    []resize.ParticipantAction
@@ -40,50 +57,57 @@ type proc struct {
 	waits   bool // and cannot be, since one is under way
 	gone    int
 
-	pool     *lanes.Pool
 	lanes    *lanes.Shard
 	known    map[*lanes.Tenure]*known
 	listed   map[int][]job.EntryID // what ran when a gate closed: used by a bug alone
-	atWork   int                   // handlers
 	ended    []ended
 	flight   []ended
 	reports  []resize.Report
-	waking   bool // the reader is about to be woken
-	flushing bool // the acker is
-	alarm    int  // counts the alarms that were set
-	calls    int  // of the acker that leave jobs unfinished
-	lease    int64
-	expired  bool
+	waking   bool  // the reader is about to be woken
+	flushing bool  // the acker is
+	calls    int   // of the acker that leave jobs unfinished
 	heard    int64 // when the reader last had an answer
-	stopping int64 // since; 0: not
-	broken   bool  // its reader is cut off for good
 }
+
+func (k *limb) store() *store { return k.e.stores[k.number] }
 
 // start makes a process join as a new incarnation. Its former incarnation, if there was
 // one, is forgotten with all that it did.
 func (k *proc) start() {
 	k.life++
-	k.inc, k.p = "", resize.NewParticipant()
-	for _, c := range []*conn{k.reader, k.acks, k.beats} {
-		if c != nil {
-			k.e.hangUp(c)
-		}
+	k.inc = ""
+	k.hangUp(k.e.hangUp)
+	for _, l := range k.shards {
+		*l = limb{proc: k, number: l.number, p: resize.NewParticipant(), reader: k.dial(), acks: k.dial(), calls: l.calls, heard: l.heard}
 	}
-	k.reader, k.acks, k.beats = k.dial(), k.dial(), k.dial()
 	if k.broken {
-		k.reader.deaf = 1 << 40
+		k.shards[len(k.shards)-1].reader.deaf = 1 << 40
 	}
-	k.events, k.todo, k.again, k.ended, k.flight, k.reports = nil, nil, nil, nil, nil, nil
-	k.busy, k.unsure, k.merging, k.waits, k.expired, k.gone, k.stopping = false, false, false, false, false, 0, 0
+	k.beats = k.dial()
+	k.expired, k.stopping = false, 0
 	k.hold()
 	k.join()
+}
+
+// hangUp gives up all its connections.
+func (k *proc) hangUp(end func(*conn)) {
+	for _, l := range k.shards {
+		for _, c := range []*conn{l.reader, l.acks} {
+			if c != nil {
+				end(c)
+			}
+		}
+	}
+	if k.beats != nil {
+		end(k.beats)
+	}
 }
 
 // dial makes a connection. One that finds another server in the old one's place makes
 // the worker join anew: what it learned from the old one may not have happened.
 func (k *proc) dial() *conn {
 	c := &conn{server: k.e.audit.failovers}
-	if k.e.store.bug != BugFailoverUnnoticed {
+	if k.e.bug != BugFailoverUnnoticed {
 		c.onNew = func() {
 			if k.inc != "" {
 				k.rejoin()
@@ -95,26 +119,36 @@ func (k *proc) dial() *conn {
 	return c
 }
 
+// join makes it a member of every shard, the first one last.
 func (k *proc) join() {
 	e := k.e
 	e.incs++
 	inc := k.slot + "." + strconv.Itoa(e.incs)
 	sent := e.now
-	var state resize.RingState
-	joined := false
-	e.send(&call{from: &k.node, conn: k.beats, what: "join", exec: func() {
-		state, joined = e.store.join(inc, 1)
-	}, done: func(answered bool) {
+	states := make([]resize.RingState, len(e.stores))
+	joined := true
+	e.each(&k.node, k.beats, "join", e.backwards(), func(sh int) bool {
+		var ok bool
+		states[sh], ok = e.stores[sh].join(inc, 1)
+		joined = joined && ok
+		return ok
+	}, func(answered bool) {
 		if !answered || !joined {
 			e.after(&k.node, e.between(20, 200), k.join)
 			return
 		}
-		k.heard = e.now
 		k.inc, k.lease = inc, sent+leaseTTL-leaseMargin
 		e.alive[inc] = k
-		k.post(resize.Joined{Incarnation: inc, RingState: state})
+		for _, l := range k.shards {
+			l.heard = e.now
+		}
+		for _, l := range k.shards {
+			if l.post(resize.Joined{Incarnation: inc, RingState: states[l.number]}); k.inc == "" {
+				return
+			}
+		}
 		e.after(&k.node, beatEvery, k.beat)
-	}})
+	})
 }
 
 // rejoin leaves the old incarnation behind. Its liveness channel closes at once.
@@ -128,27 +162,33 @@ func (k *proc) rejoin() {
 // leave ends the incarnation's connections: the server sees that soon.
 func (k *proc) leave(ms int64) {
 	e, inc := k.e, k.inc
-	for _, c := range []*conn{k.reader, k.acks, k.beats} {
-		e.after(nil, ms, func() { e.hangUp(c) })
-	}
-	e.after(nil, ms, func() { delete(e.store.watched, inc) })
+	k.hangUp(func(c *conn) { e.after(nil, ms, func() { e.hangUp(c) }) })
+	e.after(nil, ms, func() {
+		for _, s := range e.stores {
+			delete(s.watched, inc)
+		}
+	})
 	delete(e.alive, inc)
 	k.inc = ""
 }
 
-// beat renews the lease and compares numbers.
+// beat renews the lease in every shard and compares numbers.
 func (k *proc) beat() {
 	e := k.e
 	sent := e.now
-	if e.now-k.heard > deafLimit && e.store.bug != BugDeafBeats {
+	if k.deaf() && e.bug != BugDeafBeats {
 		e.after(&k.node, beatEvery, k.beat) // its lease shall end
 		k.tellExpired()
 		return
 	}
-	var state resize.RingState
-	member := false
+	states := make([]resize.RingState, len(e.stores))
+	member := true
 	e.send(&call{from: &k.node, conn: k.beats, what: "beat", exec: func() {
-		state, member = e.store.beat(k.inc)
+		for sh, s := range e.stores {
+			var there bool
+			states[sh], there = s.beat(k.inc)
+			member = member && there
+		}
 	}, done: func(answered bool) {
 		switch {
 		case answered && !member:
@@ -156,28 +196,44 @@ func (k *proc) beat() {
 			return
 		case answered:
 			k.lease = sent + leaseTTL - leaseMargin
-			k.events = append(k.events, resize.BeatAnswered{RingState: state})
-			if k.expired {
-				k.events = append(k.events, resize.LeaseRenewed{})
+			for _, l := range k.shards {
+				l.events = append(l.events, resize.BeatAnswered{RingState: states[l.number]})
+				if k.expired {
+					l.events = append(l.events, resize.LeaseRenewed{})
+				}
 			}
 			k.expired = false
 		default:
 			k.tellExpired()
 		}
-		if k.stopping > 0 {
-			k.events = append(k.events, resize.StopAsked{})
+		for _, l := range k.shards {
+			if k.stopping > 0 {
+				l.events = append(l.events, resize.StopAsked{})
+			}
+			if l.wake(); k.inc == "" {
+				return
+			}
 		}
-		k.wake()
 		k.dispatch()
 		e.after(&k.node, max(1, sent+beatEvery-e.now), k.beat)
 	}})
 }
 
+// deaf: a reader has had no answer for long.
+func (k *proc) deaf() bool {
+	return slices.ContainsFunc(k.shards, func(l *limb) bool { return k.e.now-l.heard > deafLimit })
+}
+
 func (k *proc) tellExpired() {
-	if !k.expired && k.e.now >= k.lease {
-		k.expired = true
-		k.events = append(k.events, resize.LeaseExpired{})
-		k.wake()
+	if k.expired || k.e.now < k.lease {
+		return
+	}
+	k.expired = true
+	for _, l := range k.shards {
+		l.events = append(l.events, resize.LeaseExpired{})
+		if l.wake(); k.inc == "" {
+			return
+		}
 	}
 }
 
@@ -188,22 +244,27 @@ func (k *proc) stop() {
 	}
 	e := k.e
 	k.stopping = e.now
-	k.post(resize.StopAsked{})
+	for _, l := range k.shards {
+		if l.post(resize.StopAsked{}); k.inc == "" {
+			return
+		}
+	}
 	inc := k.inc
-	e.send(&call{from: &k.node, conn: k.beats, what: "leaving", exec: func() { e.store.leave(inc) }, done: func(bool) {}})
+	e.each(&k.node, k.beats, "leaving", e.forwards(), func(sh int) bool { e.stores[sh].leave(inc); return true }, func(bool) {})
 	e.after(&k.node, 100, k.watchStop)
 }
 
 func (k *proc) watchStop() {
 	e := k.e
-	if !k.lanes.Empty() || k.pool.Runs() > 0 || len(k.ended)+len(k.flight) > 0 {
+	busy := slices.ContainsFunc(k.shards, func(l *limb) bool { return !l.lanes.Empty() || len(l.ended)+len(l.flight) > 0 })
+	if busy || k.pool.Runs() > 0 {
 		if e.now-k.stopping < drainLimit {
 			e.after(&k.node, 100, k.watchStop)
 			return
 		}
 	}
 	inc := k.inc
-	e.send(&call{from: &k.node, conn: k.beats, what: "left", exec: func() { e.store.left(inc) }, done: func(bool) { k.down() }})
+	e.each(&k.node, k.beats, "left", e.forwards(), func(sh int) bool { e.stores[sh].left(inc); return true }, func(bool) { k.down() })
 }
 
 // down is the end of a process; another is started in its place.
@@ -215,13 +276,13 @@ func (k *proc) down() {
 }
 
 // post hands the machine an event and wakes the reader.
-func (k *proc) post(ev resize.ParticipantEvent) {
+func (k *limb) post(ev resize.ParticipantEvent) {
 	k.events = append(k.events, ev)
 	k.wake()
 }
 
 // wake ends a blocked read: a poke to the own inbox.
-func (k *proc) wake() {
+func (k *limb) wake() {
 	if !k.busy {
 		k.turn()
 		return
@@ -232,7 +293,7 @@ func (k *proc) wake() {
 }
 
 // turn does the reader's next step, if it waits for nothing.
-func (k *proc) turn() {
+func (k *limb) turn() {
 	if k.busy || k.inc == "" {
 		return
 	}
@@ -248,7 +309,7 @@ func (k *proc) turn() {
 		}
 	}
 	switch {
-	case len(k.todo) > 0 && (k.e.store.bug != BugReadEarly || k.unsure || k.e.chance(2)):
+	case len(k.todo) > 0 && (k.e.bug != BugReadEarly || k.unsure || k.e.chance(2)):
 		a := k.todo[0]
 		if _, read := a.(resize.ReadRecords); read && k.unsure {
 			k.reset()
@@ -268,7 +329,7 @@ func (k *proc) turn() {
 }
 
 // step hands the machine an event; what needs no answer is done at once.
-func (k *proc) step(ev resize.ParticipantEvent) {
+func (k *limb) step(ev resize.ParticipantEvent) {
 	actions, err := k.p.Step(ev)
 	if err == nil {
 		err = k.p.CheckInvariants()
@@ -288,7 +349,7 @@ func (k *proc) step(ev resize.ParticipantEvent) {
 	k.dispatch()
 }
 
-func (k *proc) local(a resize.ParticipantAction) {
+func (k *limb) local(a resize.ParticipantAction) {
 	switch a := a.(type) {
 	case resize.OpenGate:
 		k.gate(a.Part, a.Epoch, true)
@@ -314,7 +375,7 @@ func (k *proc) local(a resize.ParticipantAction) {
 }
 
 // ask sends a request of the reader, which waits for the answer.
-func (k *proc) ask(what string, exec func(), done func(answered bool)) {
+func (k *limb) ask(what string, exec func(), done func(answered bool)) {
 	k.busy = true
 	heard := k.heard
 	k.e.send(&call{from: &k.node, conn: k.reader, what: what, exec: exec, done: func(answered bool) {

@@ -18,12 +18,18 @@ func (e *engine) time() time.Time { return time.UnixMilli(e.now) }
 // hold makes the process's lanes, which hold nothing yet.
 func (k *proc) hold() {
 	k.pool = lanes.NewPool(limits, before, k)
-	k.lanes = lanes.NewShard(k.pool, k)
-	k.known = map[*lanes.Tenure]*known{}
-	k.listed = map[int][]job.EntryID{}
-	k.atWork, k.waking, k.flushing = 0, false, false
+	for _, l := range k.shards {
+		l.lanes = lanes.NewShard(k.pool, l)
+		l.known = map[*lanes.Tenure]*known{}
+		l.listed = map[int][]job.EntryID{}
+		l.waking, l.flushing = false, false
+	}
+	k.atWork = 0
 	k.alarm++
 }
+
+// limbOf is the part of its worker that a job was read by.
+func limbOf(it *lanes.Item) *limb { return it.Tenure.Shard.Host().(*limb) }
 
 // known is what the checks know of a tenure.
 type known struct {
@@ -32,7 +38,7 @@ type known struct {
 	robbed  map[int]bool // jobs started when it had another owner
 }
 
-func (k *proc) of(t *lanes.Tenure) *known {
+func (k *limb) of(t *lanes.Tenure) *known {
 	n := k.known[t]
 	if n == nil {
 		n = &known{era: k.e.audit.failovers, robbed: map[int]bool{}}
@@ -75,7 +81,7 @@ func numberOf(it *lanes.Item) int { return int(it.Entry.ID.Ms) }
 func (e *engine) backoff() time.Duration { return time.Duration(e.between(20, 300)) * time.Millisecond }
 
 // soon does something right after the present step, once.
-func (k *proc) soon(flag *bool, do func()) {
+func (k *limb) soon(flag *bool, do func()) {
 	if *flag {
 		return
 	}
@@ -84,22 +90,22 @@ func (k *proc) soon(flag *bool, do func()) {
 }
 
 // End implements lanes.Host.
-func (k *proc) End(it *lanes.Item, c job.Completion) {
+func (k *limb) End(it *lanes.Item, c job.Completion) {
 	k.ended = append(k.ended, ended{it, c})
 	k.soon(&k.flushing, k.flush)
 }
 
 // Broken implements lanes.Host. No entry of this store is.
-func (k *proc) Broken(*lanes.Item) job.Completion { return job.Completion{Outcome: job.Buried} }
+func (k *limb) Broken(*lanes.Item) job.Completion { return job.Completion{Outcome: job.Buried} }
 
 // Tell implements lanes.Host.
-func (k *proc) Tell(ev resize.ParticipantEvent) {
+func (k *limb) Tell(ev resize.ParticipantEvent) {
 	k.events = append(k.events, ev)
 	k.Wake()
 }
 
 // Wake implements lanes.Host.
-func (k *proc) Wake() { k.soon(&k.waking, k.wake) }
+func (k *limb) Wake() { k.soon(&k.waking, k.wake) }
 
 // Ready implements lanes.Crew: whoever made a job ready dispatches.
 func (k *proc) Ready() {}

@@ -9,15 +9,14 @@ import (
 )
 
 // request performs an action that the server answers.
-func (k *proc) request(a resize.ParticipantAction) {
-	s := func() *store { return k.e.store }
+func (k *limb) request(a resize.ParticipantAction) {
 	switch a := a.(type) {
 	case resize.ReadRecords:
 		var snap resize.SnapshotRead
 		member := false
 		k.ask("snapshot", func() {
-			if member = s().members[k.inc] != nil; member {
-				snap = s().snapshot(k.inc)
+			if member = k.store().members[k.inc] != nil; member {
+				snap = k.store().snapshot(k.inc)
 			}
 		}, func(answered bool) {
 			switch {
@@ -35,12 +34,12 @@ func (k *proc) request(a resize.ParticipantAction) {
 	case resize.ReleasePartition:
 		answer := resize.ReleaseAnswered{Part: a.Part, Epoch: a.Epoch, Outcome: resize.ReleaseUnknown}
 		runs := numbers(k.lanes.Naming(a.Part, a.Epoch))
-		if k.e.store.bug == BugStalePermits {
+		if k.e.bug == BugStalePermits {
 			runs = numbers(k.listed[a.Part])
 		}
 		alone := k.stopping > 0 && k.e.now-k.stopping > 1000
 		var out resize.ReleaseAnswered
-		k.ask("release", func() { out = s().release(k.inc, a.Part, a.Epoch, runs, alone) }, func(answered bool) {
+		k.ask("release", func() { out = k.store().release(k.inc, a.Part, a.Epoch, runs, alone) }, func(answered bool) {
 			if answered {
 				answer = out
 			}
@@ -60,10 +59,10 @@ func numbers(ids []job.EntryID) []int {
 }
 
 // page asks for one page of marked entries.
-func (k *proc) page(what string, part int, epoch uint64, cursor string, then func(page *job.ClaimPage, answered bool)) {
+func (k *limb) page(what string, part int, epoch uint64, cursor string, then func(page *job.ClaimPage, answered bool)) {
 	var p *job.ClaimPage
-	k.ask(what, func() { p = k.e.store.claimPage(k.inc, part, epoch, cursor, pageSize) }, func(answered bool) {
-		if answered && k.e.store.bug == BugDrainersKey {
+	k.ask(what, func() { p = k.store().claimPage(k.inc, part, epoch, cursor, pageSize) }, func(answered bool) {
+		if answered && k.e.bug == BugDrainersKey {
 			p.Permits = nil
 		}
 		then(p, answered)
@@ -72,7 +71,7 @@ func (k *proc) page(what string, part int, epoch uint64, cursor string, then fun
 }
 
 // look: former owners may be done with jobs whose keys wait here.
-func (k *proc) look(a resize.Unblock) {
+func (k *limb) look(a resize.Unblock) {
 	if k.lanes.Paged(a.Part, a.Epoch) == nil {
 		k.turn()
 		return
@@ -84,7 +83,7 @@ func (k *proc) look(a resize.Unblock) {
 	}
 	k.page("unblock", a.Part, a.Epoch, "", func(p *job.ClaimPage, answered bool) {
 		switch {
-		case !answered && k.e.store.bug == BugLookLost:
+		case !answered && k.e.bug == BugLookLost:
 		case !answered:
 			k.events = append(k.events, lookAgain(a.Part, a.Epoch))
 		case p.Fenced:
@@ -100,10 +99,10 @@ func lookAgain(part int, epoch uint64) resize.ParticipantEvent {
 	return resize.MessageReceived{Message: resize.Message{Type: resize.TypeUndrained, Name: resize.Master, Part: part, PartEpoch: epoch}}
 }
 
-func (k *proc) claim(a resize.ClaimPartition) {
+func (k *limb) claim(a resize.ClaimPartition) {
 	t, cursor := k.lanes.Claim(a.Part, a.Epoch, a.First)
 	k.of(t)
-	if k.e.store.bug == BugReadEarly {
+	if k.e.bug == BugReadEarly {
 		k.lanes.StartReading(a.Part, a.Epoch)
 	}
 	if k.unsure {
@@ -128,7 +127,7 @@ func (k *proc) claim(a resize.ClaimPartition) {
 
 // unpark brings set-aside jobs back for the first key that ran low. It reports whether
 // there is one.
-func (k *proc) unpark() bool {
+func (k *limb) unpark() bool {
 	wanted := k.lanes.Unparks()
 	if len(wanted) == 0 {
 		return false
@@ -137,7 +136,7 @@ func (k *proc) unpark() bool {
 	k.lanes.UnparkFailed(wanted[1:])
 	part, epoch := l.Tenure.Partition, l.Tenure.Epoch
 	var page job.UnparkPage
-	k.ask("unpark", func() { page = k.e.store.unpark(k.inc, part, epoch, l.Key, limits.ParkBeyond) }, func(answered bool) {
+	k.ask("unpark", func() { page = k.store().unpark(k.inc, part, epoch, l.Key, limits.ParkBeyond) }, func(answered bool) {
 		switch {
 		case !answered:
 			k.lanes.UnparkFailed([]*lanes.Lane{l})
@@ -152,8 +151,8 @@ func (k *proc) unpark() bool {
 }
 
 // recheck looks again at what blocks keys: a message about it may have been lost.
-func (k *proc) recheck() {
-	if k.e.store.bug == BugLostHint {
+func (k *limb) recheck() {
+	if k.e.bug == BugLostHint {
 		return
 	}
 	for _, t := range k.lanes.Blocked() {
@@ -162,9 +161,9 @@ func (k *proc) recheck() {
 }
 
 // toRead are the partitions to read and how much of each.
-func (k *proc) toRead() ([]int, int) {
+func (k *limb) toRead() ([]int, int) {
 	parts, count := k.lanes.ToRead(k.e.time())
-	if k.e.store.bug == BugReadEarly {
+	if k.e.bug == BugReadEarly {
 		parts = nil
 		for _, t := range k.lanes.Tenures() {
 			parts = append(parts, t.Partition)
@@ -175,12 +174,12 @@ func (k *proc) toRead() ([]int, int) {
 
 // read is the one blocking read of inbox and partitions. An inbox or a group that is
 // gone fails the whole of it.
-func (k *proc) read() {
+func (k *limb) read() {
 	parts, count := k.toRead()
 	var r batchRead
 	c := &call{from: &k.node, conn: k.reader, what: "read"}
 	inc := k.inc
-	c.block = func() bool { return r.fill(k.e.store, inc, parts, count) }
+	c.block = func() bool { return r.fill(k.store(), inc, parts, count) }
 	c.done = func(answered bool) {
 		k.busy, k.reading = false, nil
 		k.lanes.ReadEnded()
@@ -232,7 +231,7 @@ func (r *batchRead) fill(s *store, inc string, parts []int, count int) bool {
 }
 
 // take hands jobs to their lanes and messages to the machine.
-func (k *proc) take(r *batchRead) {
+func (k *limb) take(r *batchRead) {
 	for _, j := range r.jobs {
 		k.lanes.Arrive(j.Partition, j.Entries, k.e.time())
 	}
@@ -246,7 +245,7 @@ func (k *proc) take(r *batchRead) {
 }
 
 // groupGone: a partition, or the membership, is lost. The records tell which.
-func (k *proc) groupGone() {
+func (k *limb) groupGone() {
 	if k.gone++; k.gone > 3 {
 		k.rejoin()
 		return
@@ -257,12 +256,12 @@ func (k *proc) groupGone() {
 
 // reset replaces the connection after a call without an answer: the old one is ended at
 // the server, then the own pending list is read, while no ack is under way.
-func (k *proc) reset() {
+func (k *limb) reset() {
 	old := k.reader
 	k.reader = k.dial()
 	k.reader.deaf, k.reader.server = old.deaf, old.server
 	k.ask("hang up", func() {
-		if k.e.store.bug != BugOldConnection {
+		if k.e.bug != BugOldConnection {
 			k.e.hangUp(old)
 		}
 	}, func(answered bool) {
@@ -274,7 +273,7 @@ func (k *proc) reset() {
 			return
 		}
 		k.unsure = false
-		if k.e.store.bug == BugNoMerge {
+		if k.e.bug == BugNoMerge {
 			return
 		}
 		k.merging = true
@@ -283,8 +282,8 @@ func (k *proc) reset() {
 }
 
 // merge reads the own pending list of each partition.
-func (k *proc) merge() {
-	if len(k.flight) > 0 && k.e.store.bug != BugMergeInFlight {
+func (k *limb) merge() {
+	if len(k.flight) > 0 && k.e.bug != BugMergeInFlight {
 		k.busy, k.waits = true, true // the acker goes on with it
 		return
 	}
@@ -292,8 +291,8 @@ func (k *proc) merge() {
 	lists := make([][]job.Entry, len(tenures))
 	k.ask("history", func() {
 		for i, t := range tenures {
-			ids, _ := k.e.store.own(k.inc, t.Partition)
-			lists[i] = k.e.store.parts[t.Partition].jobs(ids)
+			ids, _ := k.store().own(k.inc, t.Partition)
+			lists[i] = k.store().parts[t.Partition].jobs(ids)
 		}
 	}, func(answered bool) {
 		k.merging = false

@@ -44,8 +44,8 @@ func (a *attempt) end(how job.Outcome) {
 }
 
 // gate opens or closes.
-func (k *proc) gate(part int, epoch uint64, open bool) {
-	if k.e.store.bug == BugStalePermits {
+func (k *limb) gate(part int, epoch uint64, open bool) {
+	if k.e.bug == BugStalePermits {
 		k.listed[part] = k.lanes.Naming(part, epoch)
 		if n := k.e.handlers; !open {
 			// What runs is known now; the gate closes a little later.
@@ -62,7 +62,7 @@ func (k *proc) gate(part int, epoch uint64, open bool) {
 
 // dispatch starts what may start.
 func (k *proc) dispatch() {
-	for k.inc != "" && k.atWork < concurrency && (k.e.now < k.lease || k.e.store.bug == BugLeaseIgnored) {
+	for k.inc != "" && k.atWork < concurrency && (k.e.now < k.lease || k.e.bug == BugLeaseIgnored) {
 		it := k.pool.Next(k.e.time())
 		if it == nil {
 			return
@@ -79,7 +79,7 @@ func (k *proc) run(it *lanes.Item) {
 	k.atWork++
 	e.handlers++
 	e.log(k.inc, "starts", int64(it.Tenure.Partition), int64(numberOf(it)))
-	e.audit.started(e, k, it)
+	e.audit.started(e, limbOf(it), it)
 	takes := e.between(1, 60)
 	if e.chance(12) {
 		takes = e.between(100, 2500)
@@ -102,8 +102,8 @@ type ended struct {
 
 // flush sends what has ended, when nothing is under way. It is repeated until it is
 // answered, and all keys in it stay busy until then.
-func (k *proc) flush() {
-	if k.inc == "" || len(k.flight) > 0 || k.merging && k.e.store.bug != BugMergeInFlight || len(k.ended)+len(k.reports) == 0 {
+func (k *limb) flush() {
+	if k.inc == "" || len(k.flight) > 0 || k.merging && k.e.bug != BugMergeInFlight || len(k.ended)+len(k.reports) == 0 {
 		return
 	}
 	k.flight, k.ended = k.ended, nil
@@ -117,7 +117,7 @@ func (k *proc) flush() {
 	k.reports = nil
 }
 
-func (k *proc) sendAcks(reports []resize.Report) {
+func (k *limb) sendAcks(reports []resize.Report) {
 	e := k.e
 	flight := k.flight
 	answers := make([]job.Answer, len(flight))
@@ -127,7 +127,7 @@ func (k *proc) sendAcks(reports []resize.Report) {
 			continue
 		}
 		epochs[i] = f.c.Epoch
-		if t := k.lanes.At(f.c.Partition); t != nil && e.store.bug == BugEpochIgnored {
+		if t := k.lanes.At(f.c.Partition); t != nil && e.bug == BugEpochIgnored {
 			epochs[i] = t.Epoch
 		}
 	}
@@ -141,9 +141,11 @@ func (k *proc) sendAcks(reports []resize.Report) {
 	}
 	e.send(&call{from: &k.node, conn: k.acks, what: "ack", exec: func() {
 		for _, r := range reports {
-			e.store.report(inc, r.Epoch, r.Phase)
+			before := k.store().phase
+			k.store().report(inc, r.Epoch, r.Phase)
+			e.audit.cut(e, k.store(), before)
 		}
-		if e.store.late(inc, number) {
+		if k.store().late(inc, number) {
 			return
 		}
 		for i, f := range flight {
@@ -152,7 +154,7 @@ func (k *proc) sendAcks(reports []resize.Report) {
 			}
 		}
 	}, done: func(answered bool) {
-		if !answered && e.store.bug != BugUnansweredFrees {
+		if !answered && e.bug != BugUnansweredFrees {
 			e.after(&k.node, 30, func() { k.sendAcks(reports) })
 			return
 		}
@@ -174,8 +176,8 @@ func (k *proc) sendAcks(reports []resize.Report) {
 }
 
 // answered applies the store's answer to one end.
-func (k *proc) answered(f ended, a job.Answer, known bool) {
-	bug := k.e.store.bug
+func (k *limb) answered(f ended, a job.Answer, known bool) {
+	bug := k.e.bug
 	refused := a == job.Refused || a == job.Gone || a == job.ByDrainer
 	switch {
 	case !known:
@@ -194,7 +196,7 @@ func (k *proc) answered(f ended, a job.Answer, known bool) {
 }
 
 // settle follows the answers to a batch.
-func (k *proc) settle(flight []ended) {
+func (k *limb) settle(flight []ended) {
 	var tenures []*lanes.Tenure
 	for _, f := range flight {
 		if f.it != nil && !slices.Contains(tenures, f.it.Tenure) {

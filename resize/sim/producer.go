@@ -18,7 +18,7 @@ func (p *producer) next() {
 	e := p.e
 	e.audit.sent++
 	key := e.rng.IntN(len(p.keys))
-	part := (p.number + key) % len(e.store.parts)
+	part := (p.number + key) % len(e.stores[0].parts)
 	p.seqs[part]++
 	p.send(part, p.seqs[part], p.keys[key], e.audit.sent)
 }
@@ -27,7 +27,7 @@ func (p *producer) send(part, seq int, key string, serial int) {
 	e := p.e
 	id := 0
 	e.send(&call{from: &p.node, conn: &conn{}, what: "enqueue", exec: func() {
-		if id = e.store.enqueue(p.number, seq, part, key, serial); id > 0 {
+		if id = e.of(part).enqueue(p.number, seq, part, key, serial); id > 0 {
 			e.audit.added(e, part)
 		}
 	}, done: func(answered bool) {

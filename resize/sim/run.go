@@ -60,11 +60,21 @@ func Run(o Options) Result {
 	return r
 }
 
+// shardsOf is how many shards the queue of a schedule has: of eight seeds four have one, two
+// have two and two have three.
+func shardsOf(seed uint64) int {
+	return [...]int{1, 1, 2, 3, 2, 3, 1, 1}[seed%8]
+}
+
 func (e *engine) setUp(o Options) {
-	parts := 1 + e.rng.IntN(3)
-	e.store = newStore(parts)
-	e.store.bug = o.Bug
-	e.store.now = 1_000_000
+	parts, shards := 1+e.rng.IntN(3), shardsOf(o.Seed)
+	parts += shards - 1
+	e.bug = o.Bug
+	for sh := range shards {
+		s := newStore(parts)
+		s.number, s.shards, s.bug, s.now = sh, shards, o.Bug, 1_000_000
+		e.stores = append(e.stores, s)
+	}
 	e.faults.e = e
 	e.audit = audit{acked: map[int]bool{}, forgotten: map[int]bool{}, revoked: map[holdOf]bool{}, entered: map[int]bool{}, ended: map[int]bool{}, epochs: make([]uint64, parts), orphan: make([]int64, parts)}
 	cfg := resize.Default()
@@ -89,8 +99,12 @@ func (e *engine) setUp(o Options) {
 }
 
 func (e *engine) addWorker() {
-	k := &proc{node: node{name: fmt.Sprint("w", len(e.workers)+1)}, e: e, reader: &conn{}}
+	k := &proc{node: node{name: fmt.Sprint("w", len(e.workers)+1)}, e: e}
 	k.slot = k.name
+	for sh := range e.stores {
+		k.shards = append(k.shards, &limb{proc: k, number: sh, p: resize.NewParticipant(), reader: &conn{}})
+	}
+	k.hold()
 	e.workers = append(e.workers, k)
 	e.after(&k.node, e.between(1, 200), k.start)
 }
@@ -112,7 +126,7 @@ func (e *engine) minority() {
 			w.cut = forever
 		case 3:
 			w.broken = true
-			w.reader.deaf = forever
+			w.shards[len(w.shards)-1].reader.deaf = forever
 		case 4:
 			d.life++
 		case 5:
@@ -146,15 +160,18 @@ func (e *engine) finish() {
 
 // done: all producers are answered, every job has ended, every partition is where it belongs.
 func (e *engine) done() bool {
-	if e.store.phase != resize.Stable {
-		return false
+	for _, s := range e.stores {
+		if s.phase != resize.Stable {
+			return false
+		}
 	}
 	for _, p := range e.producers {
 		if p.left > 0 {
 			return false
 		}
 	}
-	for _, p := range e.store.parts {
+	for n := range e.audit.epochs {
+		p := e.part(n)
 		if p.owner.Incarnation != p.plan {
 			return false
 		}
@@ -169,9 +186,12 @@ func (e *engine) done() bool {
 
 // state is the records in one line, for a failure.
 func (e *engine) state() string {
-	s := e.store
-	out := fmt.Sprintf("epoch=%d phase=%s mode=%s", s.epoch, s.phase, s.mode)
-	for p, part := range s.parts {
+	out := ""
+	for sh, s := range e.stores {
+		out += fmt.Sprintf("shard %d epoch=%d phase=%s mode=%s moves=%v replies=%v ", sh, s.epoch, s.phase, s.mode, s.moves, s.replies)
+	}
+	for p := range e.audit.epochs {
+		part := e.part(p)
 		out += fmt.Sprintf(" %d:%s@%d->%s", p, part.owner.Incarnation, part.owner.Epoch, part.plan)
 		for i := range part.entries {
 			if en := &part.entries[i]; en.acked == 0 {
@@ -180,7 +200,9 @@ func (e *engine) state() string {
 		}
 	}
 	for _, k := range e.workers {
-		out += fmt.Sprintf("; %s %s unsure=%v busy=%v todo=%d runs=%d flight=%d", k.name, k.p, k.unsure, k.busy, len(k.todo), k.pool.Runs(), len(k.flight))
+		for _, l := range k.shards {
+			out += fmt.Sprintf("; %s/%d %s unsure=%v busy=%v todo=%d runs=%d flight=%d", k.name, l.number, l.p, l.unsure, l.busy, len(l.todo), k.pool.Runs(), len(l.flight))
+		}
 	}
 	for _, d := range e.dispatchers {
 		out += fmt.Sprintf("; %s %s", d.name, d.c)

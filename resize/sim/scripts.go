@@ -41,7 +41,7 @@ func (s *store) remove(inc string) {
 func (s *store) left(inc string) {
 	if s.members[inc] != nil {
 		s.remove(inc)
-		s.advance()
+		s.advance(false)
 	}
 }
 
@@ -67,21 +67,32 @@ func (s *store) lead(name string, lease int64) uint64 {
 	return s.term
 }
 
-// writePlan compares the ring epoch as well as the term: two leaders may both believe.
+// writePlan is a plan of a queue of one shard.
 func (s *store) writePlan(term uint64, a resize.WritePlan) string {
+	return s.planShard(term, a, a.BaseEpoch, a.BaseEpoch+1)
+}
+
+// mine reports whether a partition is in the shard.
+func (s *store) mine(p int) bool { return p%s.shards == s.number }
+
+// planShard compares the ring epoch as well as the term: two leaders may both believe.
+func (s *store) planShard(term uint64, a resize.WritePlan, before, epoch uint64) string {
 	if term < s.term {
 		return "STALE"
 	}
-	if a.BaseEpoch != s.epoch {
+	if before != s.epoch || epoch <= s.epoch {
 		return "CONFLICT"
 	}
 	for p, to := range a.Targets {
+		if !s.mine(p) {
+			continue
+		}
 		if changes := to != s.parts[p].plan || to != s.parts[p].owner.Incarnation; changes && to != "-" && !s.up(to) {
 			return "CONFLICT"
 		}
 	}
 	s.term = term
-	s.epoch++
+	s.epoch = epoch
 	s.mode, s.phase = a.Mode, resize.Stopping
 	clear(s.replies)
 	clear(s.moves)
@@ -90,6 +101,9 @@ func (s *store) writePlan(term uint64, a resize.WritePlan) string {
 	}
 	lost, kept := map[string][]int{}, map[string]bool{}
 	for p, part := range s.parts {
+		if !s.mine(p) {
+			continue
+		}
 		kept[part.owner.Incarnation] = kept[part.owner.Incarnation] || part.plan != a.Targets[p] && a.Targets[p] == part.owner.Incarnation
 		part.plan = a.Targets[p]
 		if part.owner.Incarnation != part.plan && part.plan != "-" {
@@ -243,6 +257,7 @@ func (s *store) evict(term uint64, a resize.EvictWorker) string {
 		if s.epoch != a.Epoch || s.phase != a.Phase || s.replies[a.Incarnation] >= a.Phase {
 			return "CONFLICT"
 		}
+	case evidenceDecided:
 	case resize.EvidenceConnection:
 		if s.watched[a.Incarnation] {
 			return "CONFLICT"
@@ -288,13 +303,17 @@ func (s *store) report(inc string, epoch uint64, phase resize.Phase) string {
 	}
 	if epoch == s.epoch {
 		s.replies[inc] = max(s.replies[inc], phase)
-		s.advance()
+		s.advance(false)
 	}
 	return "ok"
 }
 
-// advance moves the barrier of mode ring when everybody has replied.
-func (s *store) advance() bool {
+// advance moves the barrier of mode ring when everybody has replied. Phase 1 of a queue of
+// several shards ends by the leader's word.
+func (s *store) advance(led bool) bool {
+	if s.phase == resize.Stopping && !led && s.shards > 1 && s.bug != BugShardAlone {
+		return false
+	}
 	if s.mode != resize.ModeRing || s.phase == resize.Stable || s.phase == resize.Stopping && len(s.moves) > 0 {
 		return false
 	}

@@ -74,31 +74,32 @@ func (p *partition) pending() []int {
 
 func (p *partition) at(n int) *entry { return &p.entries[n-1] }
 
-// store is one shard.
+// store is one shard. Partitions of other shards are there, and nobody's.
 type store struct {
-	term    uint64
-	epoch   uint64
-	phase   resize.Phase
-	mode    resize.Mode
-	request resize.Request
-	members map[string]*resize.MemberRecord
-	parts   []*partition
-	moves   map[int]bool
-	change  map[string]uint64
-	inbox   map[string][]resize.Message
-	replies map[string]resize.Phase // of epoch
-	lease   map[string]int64        // end of each liveness key, by the store's clock
-	died    map[string]bool         // evicted though they had not begun to leave, and have not beaten since
-	watched map[string]bool         // liveness channels that have their subscriber
-	leader  string
-	leading int64 // end of the leader's lease, by the store's clock
-	now     int64 // the store's clock
-	memory  map[memoryOf]batch
-	calls   map[string]int // number of each worker's last call that left jobs unfinished
-	news    int            // lines on the control stream
-	bug     Bug
-	used    map[string]bool // incarnations are never reused
-	resumed int             // phase 3 lines on the control stream
+	number, shards int // which of how many
+	term           uint64
+	epoch          uint64
+	phase          resize.Phase
+	mode           resize.Mode
+	request        resize.Request
+	members        map[string]*resize.MemberRecord
+	parts          []*partition
+	moves          map[int]bool
+	change         map[string]uint64
+	inbox          map[string][]resize.Message
+	replies        map[string]resize.Phase // of epoch
+	lease          map[string]int64        // end of each liveness key, by the store's clock
+	died           map[string]bool         // evicted though they had not begun to leave, and have not beaten since
+	watched        map[string]bool         // liveness channels that have their subscriber
+	leader         string
+	leading        int64 // end of the leader's lease, by the store's clock
+	now            int64 // the store's clock
+	memory         map[memoryOf]batch
+	calls          map[string]int // number of each worker's last call that left jobs unfinished
+	news           int            // lines on the control stream
+	bug            Bug
+	used           map[string]bool // incarnations are never reused
+	resumed        int             // phase 3 lines on the control stream
 }
 
 // batch is what is remembered of a producer's last one in a partition.
@@ -108,7 +109,7 @@ type memoryOf struct{ producer, part int }
 
 func newStore(partitions int) *store {
 	s := &store{
-		members: map[string]*resize.MemberRecord{}, moves: map[int]bool{}, change: map[string]uint64{},
+		shards: 1, members: map[string]*resize.MemberRecord{}, moves: map[int]bool{}, change: map[string]uint64{},
 		inbox: map[string][]resize.Message{}, replies: map[string]resize.Phase{},
 		lease: map[string]int64{}, watched: map[string]bool{}, died: map[string]bool{}, used: map[string]bool{}, memory: map[memoryOf]batch{}, calls: map[string]int{},
 	}

@@ -215,7 +215,7 @@ func (d *dispatcher) perform() bool {
 	case resize.RevokePermit:
 		result = s.revoke(d.term, a)
 	case resize.AdvanceBarrier:
-		if a.Epoch != s.epoch || !s.advance() {
+		if a.Epoch != s.epoch || !s.advance(true) {
 			result = "CONFLICT"
 		}
 	}
