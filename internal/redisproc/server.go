@@ -55,12 +55,21 @@ type child struct {
 // ErrNotInstalled says that there is no redis-server on this machine.
 var ErrNotInstalled = errors.New("redis-server is not installed; `make test` installs it, or: apt-get install redis-server (brew install redis)")
 
+// Binary is the program that is started: the one that RINGMASTER_TEST_REDIS_SERVER names by
+// its path, a redis-server or one that is compatible with it, or else redis-server.
+func Binary() string {
+	if path := os.Getenv("RINGMASTER_TEST_REDIS_SERVER"); path != "" {
+		return path
+	}
+	return "redis-server"
+}
+
 // Start starts a server and returns when it answers. Kill or Stop ends it; it also ends
 // with this process.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	bin, err := exec.LookPath("redis-server")
+	bin, err := exec.LookPath(Binary())
 	if err != nil {
-		return nil, ErrNotInstalled
+		return nil, fmt.Errorf("%w (%w)", ErrNotInstalled, err)
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the server's directory: %w", err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ringmaster/internal/redisproc"
 )
 
 // Sentinels start three sentinels that watch primary as "main" and promote a replica when
@@ -32,7 +34,7 @@ func Sentinels(t testing.TB, primary *Server) []string {
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.CommandContext(t.Context(), "redis-server", conf, "--sentinel") // the context ends before the clean-up
+		cmd := exec.CommandContext(t.Context(), redisproc.Binary(), conf, "--sentinel") // the context ends before the clean-up
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -89,11 +89,22 @@ func (s *sweep) run(workers int) bool {
 	return s.violations == 0
 }
 
+// simulate is sim.Run; a panic in it is an error of its seed, so that the others are run
+// and the last line is printed.
+func simulate(o sim.Options) (r sim.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return sim.Run(o)
+}
+
 func (s *sweep) one(seed uint64) bool {
 	o := sim.Options{Seed: seed, Bug: s.bug, Trace: s.trace}
-	r := sim.Run(o)
+	r := simulate(o)
 	if r.Err == nil && seed%100 == 0 {
-		if again := sim.Run(o); again.Hash != r.Hash {
+		if again := simulate(o); again.Hash != r.Hash {
 			r.Err = fmt.Errorf("the same seed gave two different logs")
 		}
 	}
