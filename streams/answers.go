@@ -59,7 +59,7 @@ func nothing(v any) bool { return v == nil }
 func forms() map[string]form {
 	flip := []string{"CONFLICT", "STALE", "SAME", "MISMATCH"}
 	return map[string]form{
-		"create": count, "enqueue": rows(1), "enqueue_once": rows(2), "requeue": rows(1), "discard": count,
+		"create": count, "enqueue": rows(1), "enqueue_once": rows(2), "reserve": count, "requeue": rows(1), "discard": count,
 		"ack": rows(0), "mark": word("OK", "FENCED"), "release": whole(5, "FLIPPED", append(flip, "KEPT", "FENCED")...),
 		"claim": whole(9, "OK", "FENCED"), "unpark": whole(5, "OK", "FENCED"),
 		"join": whole(6, "JOINED", "TAKEN", "NOQUEUE"), "heartbeat": whole(5, "OK", "FENCED"),

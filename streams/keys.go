@@ -35,7 +35,7 @@ const DefaultNamespace = "rm"
 //	<shard>result:<id>      string  ack                     24 h
 //	<shard>journal:<p>      stream  ack                     for ever (only queues with a journal)
 //	<shard>producer:<id>    hash    enqueue                 24 h after the last batch
-//	<shard>idem:<key>       string  enqueue_once            24 h
+//	<shard>idem:<key>       string  enqueue_once, reserve   24 h
 //	<shard>gaps             hash    renew, create, repair   32 pairs of ids per partition
 //	<shard>confirm          string  before WAIT, WAITAOF    for ever
 //

@@ -2,9 +2,7 @@ package streams
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -191,31 +189,6 @@ func encode(j *job.Job) [3]string {
 		payload = "null"
 	}
 	return [3]string{j.Type, j.Key, payload}
-}
-
-func (p *Producer) enqueueOnce(ctx context.Context, j job.Job, partition int) (job.Receipt, error) {
-	e := encode(&j)
-	sum := sha256.Sum256([]byte(e[0] + "\x00" + e[1] + "\x00" + e[2]))
-	args := []any{partition, j.IdempotencyKey, hex.EncodeToString(sum[:16]), job.IdempotencyTTL.Milliseconds(), e[0], e[1], e[2], "", p.q.Partitions}
-	shard := p.s.shardOf(p.q, partition)
-	if err := p.s.meet(ctx, shard); err != nil {
-		return job.Receipt{}, err
-	}
-	v, err := p.s.runConfirmed(ctx, &p.s.scripts.enqueueOnce, shard, args...)
-	if errors.Is(err, job.ErrNotFound) {
-		if err = p.recreate(ctx); err == nil {
-			v, err = p.s.runConfirmed(ctx, &p.s.scripts.enqueueOnce, shard, args...)
-		}
-	}
-	if err != nil {
-		return job.Receipt{}, err
-	}
-	l := list(v)
-	id, err := job.ParseID(text(at(l, 0)))
-	if err != nil {
-		return job.Receipt{}, badAnswer("enqueue once", v)
-	}
-	return job.Receipt{ID: id.String(), Partition: id.Partition, Duplicate: text(at(l, 1)) == "1"}, nil
 }
 
 // recreate mends a queue whose records are gone, with the counts it had.

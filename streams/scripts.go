@@ -30,7 +30,7 @@ type script struct {
 
 // scripts are all scripts, loaded once per Store.
 type scripts struct {
-	create, enqueue, enqueueOnce                                             script
+	create, enqueue, enqueueOnce, reserve                                    script
 	ack, release, claim, unpark, mark                                        script
 	join, heartbeat, leave, snapshot, report                                 script
 	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
@@ -43,12 +43,12 @@ type scripts struct {
 // Scripts that only bring work forward must run when memory is full, or nothing would
 // ever free it (redis.io, "Eval scripts", flags). A worker that joins is one of them: where
 // all have ended, nobody else drains.
-var growing = map[string]bool{"create": true, "enqueue": true, "enqueue_once": true, "requeue": true}
+var growing = map[string]bool{"create": true, "enqueue": true, "enqueue_once": true, "reserve": true, "requeue": true}
 
 func loadScripts() (*scripts, error) {
 	s, forms := &scripts{names: map[string]string{}}, forms()
 	for name, dst := range map[string]*script{
-		"create": &s.create, "enqueue": &s.enqueue, "enqueue_once": &s.enqueueOnce,
+		"create": &s.create, "enqueue": &s.enqueue, "enqueue_once": &s.enqueueOnce, "reserve": &s.reserve,
 		"ack": &s.ack, "release": &s.release, "claim": &s.claim, "unpark": &s.unpark, "mark": &s.mark,
 		"join": &s.join, "heartbeat": &s.heartbeat, "leave": &s.leave, "snapshot": &s.snapshot, "report": &s.report,
 		"lead": &s.lead, "resign": &s.resign, "look": &s.look, "plan": &s.plan, "steal": &s.steal, "evict": &s.evict,

@@ -2,6 +2,7 @@
 -- KEYS[1] prefix of the shard
 -- ARGV[1] partition, ARGV[2] idempotency key, ARGV[3] fingerprint of the job, ARGV[4] memory in ms
 -- ARGV[5..8] type, key, payload, meta, ARGV[9] partitions of the queue as the producer knows it
+-- A memory of '- <fingerprint>' is a reservation for a job of another shard (see reserve).
 -- Returns {job id "<p>-<entry>", 1 if it was there already}.
 -- Errors: NOQUEUE, RECOUNTED (as enqueue), CONFLICT (the key was used for another job).
 local K, p = KEYS[1], ARGV[1]
