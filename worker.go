@@ -36,6 +36,7 @@ type Worker struct {
 	HandlerTimeout time.Duration // of one attempt; 30 s
 	DrainTimeout   time.Duration // for running jobs when the worker stops; 30 s
 	MaxAttempts    int           // before a job is dead; 20
+	MaxCrashes     int           // of its workers, before a job that caused them is dead; less than 0: never; 4
 	BackoffBase    time.Duration // before the second attempt, doubling with each; 1 s
 	BackoffMax     time.Duration // 10 min
 	MaxResultBytes int           // of a handler's result; at most 64 MiB; 1 MiB
@@ -107,6 +108,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	set(&cfg.HandlerTimeout, w.HandlerTimeout)
 	set(&cfg.DrainTimeout, w.DrainTimeout)
 	set(&cfg.MaxAttempts, w.MaxAttempts)
+	set(&cfg.MaxCrashes, w.MaxCrashes)
 	set(&cfg.BackoffBase, w.BackoffBase)
 	set(&cfg.BackoffMax, w.BackoffMax)
 	set(&cfg.MaxResultBytes, w.MaxResultBytes)

@@ -58,6 +58,7 @@ type Worker struct {
 	DrainTimeout   time.Duration // how long a stop waits for running handlers; 0: not at all
 	HandlerTimeout time.Duration // for one attempt, where the handler sets none of its own
 	MaxAttempts    int           // attempts before a job is dead
+	MaxCrashes     int           // workers that must have died of a job at least before it is dead; 0 or less: it never is
 	BackoffBase    time.Duration // wait after the first failure; doubles with each
 	BackoffMax     time.Duration // upper limit of that wait
 	MaxResultBytes int           // of a handler's result; a larger one makes its job a dead letter
@@ -134,6 +135,7 @@ func DefaultWorker() Worker {
 		DrainTimeout:   30 * time.Second, // as long as one handler may take
 		HandlerTimeout: job.DefaultHandlerTimeout,
 		MaxAttempts:    job.DefaultAttempts,
+		MaxCrashes:     job.DefaultCrashes,
 		BackoffBase:    job.DefaultBackoffBase,
 		BackoffMax:     job.DefaultBackoffMax,
 		MaxResultBytes: job.DefaultResultBytes,

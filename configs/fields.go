@@ -89,6 +89,7 @@ func (w *Worker) fields() []field {
 		duration("drain_timeout", "how long a stop waits for running handlers", &w.DrainTimeout, 0, day),
 		duration("handler_timeout", "limit of one attempt, where the handler sets none", &w.HandlerTimeout, 10*time.Millisecond, day),
 		number("max_attempts", "attempts before a job is dead", &w.MaxAttempts, 1, 1000),
+		number("max_crashes", "crashes of its workers before a job that caused them is dead; 0: never", &w.MaxCrashes, 0, 1000),
 		duration("backoff_base", "wait after the first failed attempt; doubles with each", &w.BackoffBase, time.Millisecond, day),
 		duration("backoff_max", "upper limit of that wait", &w.BackoffMax, time.Millisecond, 7*day),
 		number("max_result_bytes", "bytes of a handler's result; a larger one makes its job a dead letter", &w.MaxResultBytes, 1<<10, MostResultBytes),

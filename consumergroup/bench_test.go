@@ -54,7 +54,7 @@ func newBench(t testing.TB, tune func(*Config)) *bench {
 }
 
 // plainPolicy reads "wait" as an attempt that failed and whose next is an hour away,
-// "alone" and "guilty" as what they say.
+// "apart" as a suspect, "weigh" as one whose deaths are to be weighed.
 type plainPolicy struct{}
 
 func (plainPolicy) Before(record string) lanes.Prior {
@@ -62,12 +62,17 @@ func (plainPolicy) Before(record string) lanes.Prior {
 	switch record {
 	case "wait":
 		p.NotBefore = time.Now().Add(time.Hour)
-	case "alone":
-		p.Alone, p.Mark = true, "alone!"
-	case "guilty":
-		p.Guilty = true
+	case "apart":
+		p.Suspect, p.Apart = true, time.Second
+	case "weigh":
+		p.Suspect, p.Apart, p.Weigh = true, time.Second, true
 	}
 	return p
+}
+
+// Guilty: who ran in the only worker that died.
+func (plainPolicy) Guilty(_ string, deaths []time.Time) (bool, string) {
+	return len(deaths) == 1, "guilty"
 }
 
 func (plainPolicy) After(f Failure, _ time.Time) Decision {
@@ -160,6 +165,8 @@ type fakeServer struct {
 	mu      sync.Mutex
 	markErr error
 	marks   []string
+	onMark  func()
+	deaths  []time.Time
 	onRead  func(parts []int) (job.ReadBatch, error)
 	history []job.Entry
 	pokes   int
@@ -195,10 +202,15 @@ func (f *fakeServer) Ack(context.Context, int, []job.PartitionAcks) ([][]job.Ans
 	return nil, errors.New("not used: see bench.answer")
 }
 
-func (f *fakeServer) Mark(_ context.Context, _ job.Tenure, id job.EntryID, record string) error {
-	f.marks = append(f.marks, fmt.Sprint(id.Ms, " ", record))
+func (f *fakeServer) Mark(_ context.Context, _ job.Tenure, id job.EntryID, runs int, apart time.Duration) error {
+	f.marks = append(f.marks, fmt.Sprint(id.Ms, " ", runs, " ", apart))
+	if f.onMark != nil {
+		f.onMark()
+	}
 	return f.markErr
 }
+
+func (f *fakeServer) Deaths(context.Context, int) ([]time.Time, error) { return f.deaths, f.markErr }
 
 func (f *fakeServer) Read(_ context.Context, parts []int, _ int, _ time.Duration) (job.ReadBatch, error) {
 	if f.onRead == nil {

@@ -27,6 +27,7 @@ type Config struct {
 	PID   int
 
 	Concurrency    int           // handlers at a time; 16
+	Elsewhere      int           // handlers at a time of other queues in this process, which dies as a whole; 0
 	Window         int           // entries held of one partition at most; 256
 	ReadBudget     int           // entries one read may bring at most; of all partitions so many are held, or 32 of each; 1024
 	MostBudget     int           // the same where jobs end fast: some 50 ms of its work are held; 8192
@@ -107,6 +108,9 @@ func (c Config) margin() time.Duration {
 type Policy interface {
 	// Before reads a retry record ("": none) when the job is about to be held.
 	Before(record string) lanes.Prior
+	// Guilty weighs the deaths of workers in which a job ran, by its record, against all deaths
+	// that are known, and tells what they say.
+	Guilty(record string, deaths []time.Time) (bool, string)
 	// After decides what a failed attempt leads to. now is the wall clock.
 	After(f Failure, now time.Time) Decision
 }
@@ -153,7 +157,8 @@ type Member interface {
 	Report(ctx context.Context, shard int, ringEpoch uint64, phase int, data string) error
 	Poke(ctx context.Context, shard int) error
 	Ack(ctx context.Context, shard int, batches []job.PartitionAcks) ([][]job.Answer, error)
-	Mark(ctx context.Context, t job.Tenure, id job.EntryID, record string) error
+	Mark(ctx context.Context, t job.Tenure, id job.EntryID, runs int, apart time.Duration) error
+	Deaths(ctx context.Context, partition int) ([]time.Time, error)
 	Heal(ctx context.Context, parts []int) ([]string, error)
 }
 

@@ -17,7 +17,8 @@ import (
 // skipping buries what is skipped, as long as its context is no excuse.
 type skipping struct{}
 
-func (*skipping) Before(string) lanes.Prior { return lanes.Prior{} }
+func (*skipping) Before(string) lanes.Prior                 { return lanes.Prior{} }
+func (*skipping) Guilty(string, []time.Time) (bool, string) { return false, "" }
 
 func (*skipping) After(f Failure, _ time.Time) Decision {
 	if dead, _ := job.Verdict(f.Err); dead && f.Ended == nil {

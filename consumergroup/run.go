@@ -40,13 +40,10 @@ func (w *Worker) execute() {
 // run makes one attempt and returns its end, for the acker of its shard; false if there is
 // none, because the job did not start.
 func (w *Worker) run(it *lanes.Item) (job.Completion, bool) {
-	if it.Prior.Guilty {
-		return w.dead(it, it.Prior.Attempts, fmt.Sprintf("crashed its worker %d times, at last while it ran alone", it.Prior.Crashes)), true
-	}
 	ctx := it.Run.(*runContext)
-	if it.Prior.Mark != "" {
-		if !w.mark(it) {
-			return job.Completion{}, false
+	if it.Prior.Suspect {
+		if c, ends, starts := w.tried(it); !starts {
+			return c, ends
 		}
 		ctx.deadline = time.Now().Add(w.cfg.HandlerTimeout) // nobody else has it yet
 	}
@@ -88,27 +85,6 @@ func (w *Worker) call(ctx context.Context, d job.Delivery) (o outcome) {
 	}()
 	result, err := h(ctx, d)
 	return outcome{result: result, err: job.Settle(err)}
-}
-
-// mark writes the suspect's mark before it starts. If it cannot, the job does not start.
-func (w *Worker) mark(it *lanes.Item) bool {
-	ctx, cancel := context.WithTimeout(shardOf(it).session.work, w.cfg.LeaseTTL)
-	defer cancel()
-	err := shardOf(it).session.member.Mark(ctx, it.Tenure.Tenure, it.Entry.ID, it.Prior.Mark)
-	if err == nil {
-		it.Entry.Retry = it.Prior.Mark
-		return true
-	}
-	if errors.Is(err, job.ErrFenced) {
-		shardOf(it).fenced(it.Tenure.Tenure)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	later := *it.Prior
-	later.NotBefore = time.Now().Add(200 * time.Millisecond)
-	it.Prior = &later
-	w.pool.PutBack(it, time.Now())
-	return false
 }
 
 // judge turns the end of an attempt into a completion. It calls nothing of the handler's.

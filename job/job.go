@@ -25,6 +25,7 @@ const (
 // Defaults of execution.
 const (
 	DefaultAttempts       = 20
+	DefaultCrashes        = 4 // one that says nothing, one among others, two alone
 	DefaultBackoffBase    = time.Second
 	DefaultBackoffMax     = 10 * time.Minute
 	DefaultHandlerTimeout = 30 * time.Second

@@ -13,16 +13,15 @@ type Cause int
 
 // The causes. The first three count as an attempt, the others do not.
 const (
-	HandlerError  Cause = iota // the handler returned an error
-	Panicked                   // the handler panicked
-	TimedOut                   // the handler timeout ran out
-	Stopping                   // the worker is shutting down
-	Moved                      // the partition moved away and the drain timeout ran out
-	Lost                       // the worker lost its lease or the partition
-	WorkerCrashed              // the worker that ran it died
+	HandlerError Cause = iota // the handler returned an error
+	Panicked                  // the handler panicked
+	TimedOut                  // the handler timeout ran out
+	Stopping                  // the worker is shutting down
+	Moved                     // the partition moved away and the drain timeout ran out
+	Lost                      // the worker lost its lease or the partition
 )
 
-var causeNames = [...]string{"error", "panic", "timeout", "stopping", "moved", "lost", "crash"}
+var causeNames = [...]string{"error", "panic", "timeout", "stopping", "moved", "lost"}
 
 // String is one lower-case word.
 func (c Cause) String() string {
@@ -59,10 +58,6 @@ type Failure struct {
 	MaxAttempts int   // 0 or less: job.DefaultAttempts
 	Err         error // may be job.Skip or job.RetryAfter; may be nil
 	Cause       Cause
-
-	// What is known of the job as a killer of workers. Only WorkerCrashed looks at it.
-	Crashes int  // with this one
-	Alone   bool // nothing else ran in that worker
 }
 
 // Action is what to do with a job after a failure.
@@ -99,7 +94,6 @@ type Reason string
 const (
 	Skipped   Reason = "the handler gave it up"
 	Exhausted Reason = "out of attempts"
-	Poisonous Reason = "it crashed its worker while it ran alone"
 )
 
 // Decision is what becomes of a failed job. It is a value; acting on it is the caller's.
@@ -114,8 +108,6 @@ type Decision struct {
 //
 //   - Stopping, Moved, Lost: HandBack, whatever the error says: the handler was torn
 //     away, and what it returned may only tell of that.
-//   - WorkerCrashed: HandBack, unless the job ran alone in the worker; then nobody else can
-//     have done it, and it is Dead.
 //   - job.Skip: Dead at once.
 //   - No attempts left: Dead, even for job.RetryAfter, else a handler that always asks
 //     for later would never end.
@@ -124,11 +116,6 @@ type Decision struct {
 func Judge(f Failure, b Backoff, rnd func() float64) Decision {
 	switch f.Cause {
 	case Stopping, Moved, Lost:
-		return Decision{Action: HandBack}
-	case WorkerCrashed:
-		if f.Alone && f.Crashes > 0 {
-			return Decision{Action: Dead, Reason: Poisonous}
-		}
 		return Decision{Action: HandBack}
 	case HandlerError, Panicked, TimedOut:
 	}

@@ -104,9 +104,6 @@ func TestJudge(t *testing.T) {
 		{"stopping", Failure{Attempt: 3, MaxAttempts: 3, Err: boom, Cause: Stopping}, back},
 		{"moved", Failure{Attempt: 3, MaxAttempts: 3, Err: skip, Cause: Moved}, back},
 		{"lost", Failure{Attempt: 3, MaxAttempts: 3, Err: later, Cause: Lost}, back},
-		{"crash among others", Failure{Attempt: 3, MaxAttempts: 3, Cause: WorkerCrashed, Crashes: 7}, back},
-		{"crash alone", Failure{Attempt: 1, MaxAttempts: 3, Cause: WorkerCrashed, Crashes: 4, Alone: true}, dead(Poisonous)},
-		{"alone, but no crash", Failure{Attempt: 1, MaxAttempts: 3, Err: boom, Crashes: 3, Alone: true}, retry(500 * time.Millisecond)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := Judge(c.f, b, fixed(0.5)); got != c.want {

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -15,17 +16,18 @@ func TestRetryRecordText(t *testing.T) {
 	}{
 		{RetryRecord{}, "0|0|0||"},
 		{RetryRecord{Attempts: 3, NotBefore: at, Error: "boom"}, "3|1700000000123|0||boom"},
-		{RetryRecord{Crashes: 1, Mark: Started}, "0|0|1|s|"},
-		{RetryRecord{Attempts: 1, Crashes: 4, Mark: StartedAlone, Error: "a|b||c\n\x00"}, "1|0|4|a|a|b||c\n\x00"},
+		{RetryRecord{Crashes: 1, Mark: Mark{Epoch: 7}}, "0|0|1|s.7|"},
+		{RetryRecord{Attempts: 1, Crashes: 4, Deaths: []Death{{At: at, Runs: Held}, {At: at}, {At: at, Runs: 2}}, Mark: Mark{Epoch: 8, Runs: 1, Until: at}, Error: "a|b||c\n\x00"},
+			"1|0|4/h@1700000000123,s@1700000000123,a2@1700000000123|a1.8.1700000000123|a|b||c\n\x00"},
 	} {
 		if got := c.rec.String(); got != c.text {
 			t.Errorf("%+v is %q, want %q", c.rec, got, c.text)
 		}
-		if got, err := Parse(c.text); err != nil || got != c.rec {
+		if got, err := Parse(c.text); err != nil || !reflect.DeepEqual(got, c.rec) {
 			t.Errorf("%q reads as %+v, %v; want %+v", c.text, got, err, c.rec)
 		}
 	}
-	odd := RetryRecord{Attempts: -1, NotBefore: time.Unix(-5, 0), Crashes: -2, Mark: 'x'}
+	odd := RetryRecord{Attempts: -1, NotBefore: time.Unix(-5, 0), Crashes: -2, Mark: Mark{Runs: 3}}
 	if got := odd.String(); got != "0|0|0||" {
 		t.Errorf("odd record is %q", got)
 	}
@@ -33,29 +35,29 @@ func TestRetryRecordText(t *testing.T) {
 
 func TestParseRefusesGarbage(t *testing.T) {
 	for _, s := range []string{
-		"", "1", "||||", "1|2|3|s", "x|0|0||", "0|x|0||", "0|0|x||", "-1|0|0||", "+1|0|0||", "0|0|0|z|", "0|0|0|sa|",
+		"", "1", "||||", "1|2|3|s", "x|0|0||", "0|x|0||", "0|0|x||", "-1|0|0||", "+1|0|0||",
 		"9223372036854775808|0|0||", "0|99999999999999999999|0||", "1.7e+12|0|0||", " 1|0|0||",
 	} {
-		if got, err := Parse(s); err == nil || got != (RetryRecord{}) {
+		if got, err := Parse(s); err == nil || !reflect.DeepEqual(got, RetryRecord{}) {
 			t.Errorf("%q: %+v, %v; want the zero record and an error", s, got, err)
 		}
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"0|0|0||", "3|1700000000123|2|s|a|b", "007|1|1|a|", "|", "1|9223372036854775807|1||x"} {
+	for _, s := range []string{"0|0|0||", "3|1700000000123|2/s@5,a3@6|s.4|a|b", "007|1|1/a@|a2.1.7|", "|", "1|9223372036854775807|1||x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		r, err := Parse(s)
 		if err != nil {
-			if r != (RetryRecord{}) {
+			if !reflect.DeepEqual(r, RetryRecord{}) {
 				t.Fatalf("error %v with record %+v", err, r)
 			}
 			return
 		}
 		again, err := Parse(r.String())
-		if err != nil || again != r {
+		if err != nil || !reflect.DeepEqual(again, r) {
 			t.Fatalf("%q -> %+v -> %q -> %+v, %v", s, r, r.String(), again, err)
 		}
 	})
@@ -63,7 +65,7 @@ func FuzzParse(f *testing.F) {
 
 func TestAfter(t *testing.T) {
 	now := time.UnixMilli(1_000_000).UTC()
-	before := RetryRecord{Attempts: 2, NotBefore: now.Add(-time.Hour), Crashes: 1, Mark: Started, Error: "old"}
+	before := RetryRecord{Attempts: 2, NotBefore: now.Add(-time.Hour), Crashes: 1, Mark: Mark{Epoch: 4}, Error: "old"}
 	for _, c := range []struct {
 		name string
 		d    Decision
@@ -75,7 +77,7 @@ func TestAfter(t *testing.T) {
 		{"dead", Decision{Action: Dead, Reason: Exhausted}, RetryRecord{Attempts: 3, Crashes: 1, Error: "new"}},
 		{"hand back", Decision{Action: HandBack}, RetryRecord{Attempts: 2, NotBefore: before.NotBefore, Crashes: 1, Error: "old"}},
 	} {
-		if got := before.After(c.d, now, "new"); got != c.want {
+		if got := before.After(c.d, now, "new"); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
@@ -91,91 +93,32 @@ func TestAfter(t *testing.T) {
 
 func TestCrashed(t *testing.T) {
 	for _, c := range []struct{ before, after string }{
-		{"0|0|0||", "0|0|1||"},
-		{"4|77|0||e", "4|77|1||e"},
-		{"0|0|1||", "0|0|1||"},
+		{"0|0|0||", "0|0|1/h@100||"},
+		{"4|77|0||e", "4|77|1/h@100||e"},
+		{"0|0|1||", "0|0|1||"}, // it was only waiting
 		{"0|0|5||", "0|0|5||"},
-		{"0|0|1|s|", "0|0|2||"},
-		{"0|0|0|s|", "0|0|1||"},
-		{"0|0|3|a|", "0|0|4|a|"},
+		{"0|0|1|s.3|", "0|0|2/s@100||"},
+		{"0|0|0|h.3|", "0|0|1/h@100||"},
+		{"0|0|2/s@50|a1.3.100|", "0|0|3/s@50,a1@100||"},
+		{"0|0|2/s@50|a4.3.100|", "0|0|3/s@50,a4@100||"},
+		{"0|0|2/s@50|a1.3.99|", "0|0|3/s@50,s@100||"},    // others had started since
+		{"0|0|2/s@50|a1.2.100|", "0|0|2/s@50|a1.2.100|"}, // marked in another tenure
+		{"0|0|2|junk|", "0|0|2||"},
 	} {
 		r, err := Parse(c.before)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := Crashed(r).String(); got != c.after {
+		if got := Crashed(r, 3, time.UnixMilli(100)).String(); got != c.after {
 			t.Errorf("%s crashed is %s, want %s", c.before, got, c.after)
 		}
 	}
-}
-
-func TestSuspect(t *testing.T) {
-	for _, c := range []struct {
-		p    Poison
-		rec  RetryRecord
-		want Treatment
-	}{
-		{Poison{}, RetryRecord{}, Normal},
-		{Poison{}, RetryRecord{Attempts: 9, Error: "x"}, Normal},
-		{Poison{}, RetryRecord{Crashes: 1}, MarkStarted},
-		{Poison{}, RetryRecord{Crashes: 2, Mark: Started}, MarkStarted},
-		{Poison{}, RetryRecord{Crashes: 3}, RunAlone},
-		{Poison{}, RetryRecord{Crashes: 9}, RunAlone},
-		{Poison{}, RetryRecord{Crashes: 3, Mark: StartedAlone}, RunAlone}, // marked, no crash since
-		{Poison{}, RetryRecord{Crashes: 4, Mark: StartedAlone}, Guilty},
-		{Poison{AloneAt: 1}, RetryRecord{Crashes: 1}, RunAlone},
-		{Poison{AloneAt: 1}, RetryRecord{Crashes: 2, Mark: StartedAlone}, Guilty},
-	} {
-		if got := c.p.Suspect(c.rec); got != c.want {
-			t.Errorf("%+v, %+v: %v, want %v", c.p, c.rec, got, c.want)
-		}
+	r := RetryRecord{}
+	for n := range 2 * mostDeaths {
+		r.Mark = Mark{Epoch: 1}
+		r = Crashed(r, 1, time.UnixMilli(int64(n)))
 	}
-}
-
-// mark is what a worker writes before it starts a job.
-func mark(tr Treatment, r RetryRecord) RetryRecord {
-	switch tr {
-	case MarkStarted:
-		r.Mark = Started
-	case RunAlone:
-		r.Mark = StartedAlone
-	case Normal, Guilty:
-	}
-	return r
-}
-
-func TestPoisonedJobIsFoundAndNeighboursAreSpared(t *testing.T) {
-	var killer, neighbour, waiting RetryRecord
-	var p Poison
-	crashes := 0
-	for {
-		tr := p.Suspect(killer)
-		if tr == Guilty {
-			break
-		}
-		if crashes++; crashes > 10 {
-			t.Fatal("never found")
-		}
-		killer = Crashed(mark(tr, killer))
-		if tr == RunAlone {
-			continue // nothing else was running
-		}
-		neighbour = Crashed(mark(p.Suspect(neighbour), neighbour))
-		waiting = Crashed(waiting)
-	}
-	if crashes != 4 {
-		t.Errorf("%d crashes until it was found, want 4", crashes)
-	}
-	// The neighbour ran beside it each time: it runs alone once, ends, and is clear.
-	tr := p.Suspect(neighbour)
-	if tr != RunAlone {
-		t.Errorf("neighbour: %v, want %v", tr, RunAlone)
-	}
-	neighbour = mark(tr, neighbour).After(Decision{Action: HandBack}, time.Time{}, "")
-	if tr := p.Suspect(Crashed(neighbour)); tr != RunAlone {
-		t.Errorf("neighbour after it ended and merely waited in a crash: %v, want %v", tr, RunAlone)
-	}
-	if waiting.Crashes != 1 {
-		t.Errorf("job that never started has %d crashes, want 1", waiting.Crashes)
+	if n := len(r.Deaths); n != mostDeaths || r.Crashes != 2*mostDeaths || r.Deaths[n-1].At.UnixMilli() != 2*mostDeaths-1 {
+		t.Errorf("%d deaths are kept of %d crashes, the last at %v", n, r.Crashes, r.Deaths[n-1].At)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"ringmaster/job"
 	"ringmaster/recovery"
@@ -16,7 +17,7 @@ func TestClaimInOrderPageByPage(t *testing.T) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")
 		ids := c.add(70, "k")
 		a.read(0)
-		must(c.t, a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, ids[5], "2|0|0|s|e"))
+		c.record(0, ids[5], "2|0|0|s|e")
 		// Permits lie between: the claim must step over runs of them and go on.
 		a.handTo(b, 0, 1, ids[10:40]...)
 		stale, errs := b.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 7, nil, 16)
@@ -110,7 +111,9 @@ func TestPinnedDeletesWhatIsAcked(t *testing.T) {
 
 // A crash is counted exactly as recovery states it, whatever the record was.
 func TestCrashCounting(t *testing.T) {
-	records := []string{"", "0|0|0||", "3|77|0||e", "0|0|1||", "0|0|1|s|", "2|5|1|s|a|b\nc", "0|0|2|s|", "0|0|3|a|x", "0|0|4|a|", "1|0|2||", "junk"}
+	records := []string{"", "0|0|0||", "3|77|0||e", "0|0|1||", "0|0|1|s.1|", "2|5|1|s.1|a|b\nc", "0|0|2/s@5|s.1|", "0|0|3/s@5,a2@9|a1.1.99999999999999|x",
+		"0|0|3|a1.1.5|", "0|0|2|a16.1.99999999999999|", "0|0|0|s.1|", "0|0|0|s.2|", "0|0|1/h@4|s.1|", "0|0|2|s.2|", "0|0|2/s@5|a1.2.99999999999999|", "1|0|2||", "junk",
+		"0|0|65/" + strings.Repeat("s@5,", 63) + "s@6|s.1|"}
 	for _, how := range []string{"steal", "revoke"} {
 		t.Run(how, func(t *testing.T) {
 			eachCrew(t, Queue{}, func(c *crew) {
@@ -119,7 +122,7 @@ func TestCrashCounting(t *testing.T) {
 				a.read(0)
 				for i, rec := range records {
 					if rec != "" {
-						must(c.t, a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, ids[i], rec))
+						c.record(0, ids[i], rec)
 					}
 				}
 				last := len(records) // handed to nobody in particular: a job that was not read counts nothing
@@ -136,6 +139,9 @@ func TestCrashCounting(t *testing.T) {
 						must(c.t, c.ring.Revoke(c.ctx, c.term, h))
 					}
 				}
+				died, err := a.member.Deaths(c.ctx, 0)
+				must(c.t, err)
+				c.expect("deaths", len(died), 1)
 				entries := map[job.EntryID]string{}
 				for _, p := range b.claimAll(0, 2, 4) {
 					for _, e := range p.Entries {
@@ -144,7 +150,7 @@ func TestCrashCounting(t *testing.T) {
 				}
 				for i, rec := range records {
 					before, _ := recovery.Parse(rec) // what is not readable counts as no record
-					c.expect(strconv.Quote(rec), strconv.Quote(entries[ids[i]]), strconv.Quote(recovery.Crashed(before).String()))
+					c.expect(strconv.Quote(rec), strconv.Quote(entries[ids[i]]), strconv.Quote(recovery.Crashed(before, 1, died[0]).String()))
 				}
 			})
 		})
@@ -197,7 +203,7 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		key := "k:{x}:0"
 		ids := c.add(8, key)
 		a.read(0)
-		must(c.t, a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, ids[3], "1|0|1||e"))
+		c.record(0, ids[3], "1|0|1||e")
 		c.expect("park", a.ack(0, 1, park(ids[2], key), park(ids[3], key), park(ids[4], key), park(ids[5], key)), "OOOO")
 		c.expect("ack", a.ack(0, 1, done(ids[0]), done(ids[1]), done(ids[6]), done(ids[7])), "OOOO")
 		// The low-water mark goes by whole milliseconds below a parked job: what shares its
@@ -276,19 +282,34 @@ func TestMark(t *testing.T) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")
 		id := c.add(1, "k")[0]
 		a.read(0)
-		must(c.t, a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, id, "0|0|1|s|"))
+		one := job.Tenure{Partition: 0, Epoch: 1}
+		record := func() recovery.RetryRecord {
+			r, err := recovery.Parse(c.raw.HGet(c.ctx, c.key(0, "retry:0"), id.String()).Val())
+			must(c.t, err)
+			return r
+		}
+		c.record(0, id, "2|7|1/s@9|s.7|e|f")
 		for _, wrong := range []func() error{
-			func() error { return a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 2}, id, "9|0|0||") },
-			func() error { return b.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, id, "9|0|0||") },
+			func() error { return a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 2}, id, 0, 0) },
+			func() error { return b.member.Mark(c.ctx, one, id, 0, 0) },
 		} {
 			if err := wrong(); !errors.Is(err, job.ErrFenced) {
 				c.t.Errorf("mark by another: %v", err)
 			}
 		}
-		c.expect("record", c.raw.HGet(c.ctx, c.key(0, "retry:0"), id.String()).Val(), "0|0|1|s|")
+		c.expect("record", record().String(), "2|7|1/s@9|s.7|e|f")
+		must(c.t, a.member.Mark(c.ctx, one, id, 0, 0))
+		c.expect("among others", record().String(), "2|7|1/s@9|s.1|e|f")
+		must(c.t, a.member.Mark(c.ctx, one, id, 3, time.Hour))
+		m := record().Mark
+		if left := time.Until(m.Until); m.Runs != 3 || m.Epoch != 1 || left < 50*time.Minute || left > 70*time.Minute {
+			c.t.Errorf("apart: %+v", m)
+		}
 		ended := done(id)
 		ended.HasRetry = true
 		c.expect("ack", a.ack(0, 1, ended), "O")
 		c.expect("the record ends with the job", c.exists(0, "retry:0"), 0)
+		must(c.t, a.member.Mark(c.ctx, one, id, 0, 0)) // of a job without a record
+		c.expect("made", record().String(), "0|0|0|s.1|")
 	})
 }

@@ -341,3 +341,9 @@ func (c *crew) expect(what string, got, want any) {
 		c.t.Errorf("%s: got %s, want %s", what, g, w)
 	}
 }
+
+// record writes a retry record.
+func (c *crew) record(p int, id job.EntryID, record string) {
+	c.t.Helper()
+	must(c.t, c.raw.HSet(c.ctx, c.key(p, "retry:"+strconv.Itoa(p)), id.String(), record).Err())
+}

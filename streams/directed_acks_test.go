@@ -174,7 +174,7 @@ func TestFullMemory(t *testing.T) {
 	failed := done(ids[1])
 	failed.Outcome, failed.Data = job.Failed, "1|0|0||e"
 	c.expect("ack", a.ack(0, 1, kept(ids[0]), failed), "OO")
-	must(t, a.member.Mark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, ids[1], "1|0|1|s|"))
+	c.record(0, ids[1], "1|0|1|s|")
 	must(t, c.raw.Del(c.ctx, c.key(0, "alive:a.1")).Err())
 	c.expect("heartbeat", must1(a.member.Heartbeat(c.ctx))(t)[0].Fenced, false)
 	c.expect("the lease is back", c.exists(0, "alive:a.1"), 1)

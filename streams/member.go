@@ -306,10 +306,11 @@ func answers(letters string, cs []job.Completion, journal bool) []job.Answer {
 	return out
 }
 
-// Mark writes retry records of jobs that are about to start, if the incarnation still
-// owns the partition at that epoch; else ErrFenced.
-func (m *Member) Mark(ctx context.Context, t job.Tenure, id job.EntryID, record string) error {
-	v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.mark, m.s.shardOf(m.q, t.Partition), m.info.Incarnation, t.Partition, epochText(t.Epoch), id.String(), record)
+// Mark notes that a suspect is about to start, if the incarnation still owns the partition at
+// that epoch; else ErrFenced. runs is how many run in this worker, the suspect included, while
+// it is held apart, which ends after apart; 0: it runs among any number.
+func (m *Member) Mark(ctx context.Context, t job.Tenure, id job.EntryID, runs int, apart time.Duration) error {
+	v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.mark, m.s.shardOf(m.q, t.Partition), m.info.Incarnation, t.Partition, epochText(t.Epoch), id.String(), runs, apart.Milliseconds())
 	if err != nil {
 		return err
 	}
@@ -317,6 +318,22 @@ func (m *Member) Mark(ctx context.Context, t job.Tenure, id job.EntryID, record 
 		return job.ErrFenced
 	}
 	return nil
+}
+
+// Deaths are the times at which workers of a partition's shard were found dead, as far as they are
+// remembered: for a day.
+func (m *Member) Deaths(ctx context.Context, partition int) ([]time.Time, error) {
+	all, err := m.s.cmd.HGetAll(ctx, m.s.shardOf(m.q, partition)+"deaths").Result()
+	if err != nil {
+		return nil, wrap("read deaths", err)
+	}
+	var out []time.Time
+	for _, v := range all {
+		if ms, err := strconv.ParseInt(v, 10, 64); err == nil {
+			out = append(out, time.UnixMilli(ms))
+		}
+	}
+	return out, nil
 }
 
 // Heal makes the groups of the incarnation's own partitions again, where somebody

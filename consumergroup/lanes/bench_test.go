@@ -55,15 +55,15 @@ func newBench(t testing.TB, tune func(*Limits)) *bench {
 	return b
 }
 
-// before reads "wait" as an attempt that failed and whose next is an hour away, "alone"
-// as a suspect.
+// before reads "wait" as an attempt that failed and whose next is an hour away, "apart"
+// as a suspect that is held apart for a second.
 func (b *bench) before(record string) Prior {
 	p := Prior{Attempts: 1}
 	switch record {
 	case "wait":
 		p.NotBefore = b.now.Add(time.Hour)
-	case "alone":
-		p.Alone = true
+	case "apart":
+		p.Suspect, p.Apart = true, time.Second
 	}
 	return p
 }

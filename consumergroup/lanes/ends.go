@@ -19,10 +19,7 @@ func (it *Item) tell(cause error) {
 func (p *Pool) Finished(it *Item, c job.Completion) {
 	it.state = ending
 	it.Run = nil
-	if p.alone == it {
-		p.alone = nil
-		p.quiet()
-	}
+	p.together(it)
 	it.Tenure.Shard.end(it, c)
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"ringmaster/job"
 )
@@ -98,57 +97,6 @@ func TestBackoffHoldsAKeyAndOthersGoOn(t *testing.T) {
 	if len(b.p.alarms) == 0 {
 		t.Error("nothing will wake the key")
 	}
-}
-
-func TestASuspectRunsAlone(t *testing.T) {
-	b := newBench(t, nil)
-	b.arrive(entry(1, "a"), entry(2, "b"))
-	one := b.mustStart(1)
-	suspect := entry(3, "c")
-	suspect.Retry = "alone"
-	b.arrive(suspect)
-	two := b.mustStart(2)
-	b.mustNotStart()
-	b.complete(one)
-	b.mustNotStart()
-	if b.quiets != 0 {
-		t.Error("everybody was woken while a job ran beside the suspect")
-	}
-	b.complete(two)
-	if b.quiets == 0 {
-		t.Error("nobody was woken for the suspect")
-	}
-	three := b.mustStart(3)
-	b.arrive(entry(4, "d"))
-	b.mustNotStart()
-	b.quiets = 0
-	b.complete(three)
-	if b.quiets == 0 {
-		t.Error("nobody was woken when the suspect had ended")
-	}
-	b.complete(b.mustStart(4))
-}
-
-// A suspect that does not start after all, since its mark could not be written, wakes those
-// that waited for it, though something else is not answered yet.
-func TestASuspectThatIsPutBackWakesTheOthers(t *testing.T) {
-	b := newBench(t, nil)
-	suspect := entry(1, "a")
-	suspect.Retry = "alone"
-	b.arrive(suspect)
-	it := b.mustStart(1)
-	broken := entry(2, "b")
-	broken.Broken = &job.Broken{Why: "why"}
-	b.arrive(broken, entry(3, "c"), entry(4, "d"))
-	b.mustNotStart()
-	b.quiets = 0
-	it.Prior = &Prior{Alone: true, NotBefore: b.now.Add(time.Hour)}
-	b.p.PutBack(it, b.now)
-	if b.quiets == 0 {
-		t.Error("nobody was woken")
-	}
-	b.mustStart(3)
-	b.mustStart(4)
 }
 
 func TestNobodyIsWokenWhereNothingWaits(t *testing.T) {

@@ -40,7 +40,7 @@ func TestAPermitNobodyWillUseIsGivenBack(t *testing.T) {
 	t.Run("not started after all, after the drop", func(t *testing.T) {
 		b := newBench(t, nil)
 		suspect := entry(1, "k")
-		suspect.Retry = "alone"
+		suspect.Retry = "apart"
 		b.arrive(suspect)
 		it := b.mustStart(1)
 		b.release(func() {})

@@ -35,7 +35,7 @@ type Pool struct {
 	fresh  Prior         // of a job without a past
 	ready  fifo[*Tenure] // those with ready items, each once
 	alarms alarms
-	alone  *Item // a suspect that runs alone
+	apart  apart // suspects that are held apart
 	runs   int   // started and not answered
 	bytes  int   // of payloads held
 	owed   int   // bytes of ends that are not answered
@@ -52,51 +52,58 @@ func NewPool(limits Limits, before func(record string) Prior, crew Crew) *Pool {
 func (p *Pool) Runs() int { return p.runs }
 
 // Next starts the next job, if one may start now, and nil otherwise. Partitions take
-// turns, so that one with much to do does not keep the others waiting. The alone rule: a
-// suspect runs when nothing else does, and nothing starts beside it. While ends of many bytes
+// turns, so that one with much to do does not keep the others waiting. A suspect that is to
+// be held apart has the worker for itself for a while; see apart. While ends of many bytes
 // wait for their answers none starts that would add more.
 func (p *Pool) Next(now time.Time) *Item {
+	waits := !p.ready.empty() || !p.apart.ready.empty()
+	if p.choked = waits && p.owed > 0 && p.owed >= p.limits.HeldBytes; p.choked {
+		return nil
+	}
+	if p.holds(now) {
+		return nil
+	}
+	if it, only := p.suspect(now); it != nil || only {
+		return it
+	}
 	for !p.ready.empty() {
-		if p.choked = p.owed > 0 && p.owed >= p.limits.HeldBytes; p.choked {
-			return nil
-		}
-		t := p.ready.peek()
-		it := t.ready.peek()
-		if p.alone != nil || (it.Prior.Alone && p.runs > 0) {
-			return nil
-		}
-		p.ready.pop()
-		t.ready.pop()
+		t := p.ready.pop()
+		it := t.ready.pop()
 		if !t.ready.empty() {
 			p.ready.push(t)
 		}
-		if it.state != ready {
-			continue
+		if p.take(it, now) {
+			return it
 		}
-		if !t.gate || t.over {
-			it.state = waiting
-			continue
-		}
-		// A smaller id of the key may have arrived since.
-		if l := it.lane; l != nil {
-			if l.busy != nil || l.queue[0] != it || t.blocked[l.Key] > 0 {
-				it.state = waiting
-				p.dispatch(l, now)
-				continue
-			}
-			if l.queue = l.queue[1:]; len(l.queue) == 0 {
-				l.queue = l.few[:0]
-			}
-			l.busy = it
-		}
-		it.state, it.since = running, now
-		p.began(it)
-		if it.Prior.Alone {
-			p.alone = it
-		}
-		return it
 	}
 	return nil
+}
+
+// take starts a job that was offered, if it still may.
+func (p *Pool) take(it *Item, now time.Time) bool {
+	t := it.Tenure
+	if it.state != ready {
+		return false
+	}
+	if !t.gate || t.over {
+		it.state = waiting
+		return false
+	}
+	// A smaller id of the key may have arrived since.
+	if l := it.lane; l != nil {
+		if l.busy != nil || l.queue[0] != it || t.blocked[l.Key] > 0 {
+			it.state = waiting
+			p.dispatch(l, now)
+			return false
+		}
+		if l.queue = l.queue[1:]; len(l.queue) == 0 {
+			l.queue = l.few[:0]
+		}
+		l.busy = it
+	}
+	it.state, it.since = running, now
+	p.began(it)
+	return true
 }
 
 // began counts a run; ceased ends the count.
@@ -123,11 +130,8 @@ func (p *Pool) ceased(it *Item) {
 	s.started[it.slot], last.slot = last, it.slot
 	s.started[len(s.started)-1] = nil
 	s.started = s.started[:len(s.started)-1]
-	alone := p.alone == it
-	if alone {
-		p.alone = nil
-	}
-	if alone || p.runs == 0 || (p.choked && p.owed < p.limits.HeldBytes) {
+	p.together(it)
+	if p.runs == 0 || (p.choked && p.owed < p.limits.HeldBytes) {
 		p.choked = false
 		p.quiet()
 	}
@@ -135,7 +139,7 @@ func (p *Pool) ceased(it *Item) {
 
 // quiet has everybody look again who may start what waits.
 func (p *Pool) quiet() {
-	if !p.ready.empty() {
+	if !p.ready.empty() || !p.apart.ready.empty() {
 		p.crew.Quiet()
 	}
 }
@@ -249,26 +253,36 @@ func (p *Pool) offer(it *Item, now time.Time) {
 		return
 	}
 	it.state = ready
-	if t.ready.empty() {
-		p.ready.push(t)
+	if it.Prior.Apart > 0 {
+		it.since = now
+		p.apart.ready.push(it)
+	} else {
+		if t.ready.empty() {
+			p.ready.push(t)
+		}
+		t.ready.push(it)
 	}
-	t.ready.push(it)
 	p.crew.Ready()
 }
 
-// Ring offers the jobs whose backoff is over. It returns when the next one's is; false if
-// there is none.
+// Ring offers the jobs whose backoff is over, and has everybody look who waits for a suspect. It
+// returns when the next one's is; false if there is none.
 func (p *Pool) Ring(now time.Time) (time.Time, bool) {
+	if look := p.apart.look; !look.IsZero() && !look.After(now) {
+		p.apart.look = time.Time{}
+		p.quiet()
+	}
 	for len(p.alarms) > 0 && !p.alarms[0].at.After(now) {
 		it := heap.Pop(&p.alarms).(alarm).item
 		if it.state == waiting && it.held {
 			p.awake(it, now)
 		}
 	}
-	if len(p.alarms) == 0 {
-		return time.Time{}, false
+	next := p.apart.look
+	if len(p.alarms) > 0 && (next.IsZero() || p.alarms[0].at.Before(next)) {
+		next = p.alarms[0].at
 	}
-	return p.alarms[0].at, true
+	return next, !next.IsZero()
 }
 
 // drop forgets an item without freeing its key.

@@ -103,13 +103,13 @@ func (it *Item) Runs() bool { return it.state == running }
 
 // Prior is what a job's past asks for.
 type Prior struct {
-	Attempts  int       // counted so far
-	Crashes   int       // of workers that held it
-	NotBefore time.Time // zero: at once
-	Mark      string    // record to write before the start; "": none
-	Alone     bool      // nothing else may run in this worker meanwhile
-	Guilty    bool      // do not run: it goes to the dead letters
-	Error     string    // of the last failed attempt
+	Attempts  int           // counted so far
+	Crashes   int           // of workers that held it
+	NotBefore time.Time     // zero: at once
+	Suspect   bool          // a mark is written before the start
+	Apart     time.Duration // nothing else starts in this worker for so long
+	Weigh     bool          // its deaths are weighed before the start
+	Error     string        // of the last failed attempt
 }
 
 func newTenure(s *Shard, t job.Tenure) *Tenure {

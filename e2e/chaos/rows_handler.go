@@ -171,7 +171,7 @@ func poison(ctx context.Context, r *Rig) error {
 	if err != nil {
 		return err
 	}
-	err = r.Until(ctx, "the poisoned job is a dead letter", 40*time.Second, func() bool {
+	err = r.Until(ctx, "the poisoned job is a dead letter", 90*time.Second, func() bool {
 		for n := len(r.Live(worker)); n < r.Spec.Workers; n++ {
 			if joins(ctx, r) != nil {
 				return false
@@ -198,5 +198,5 @@ func poison(ctx context.Context, r *Rig) error {
 	return err
 }
 
-// mostPoisonKills is three as a suspect, one alone, and one whose mark was not written.
-const mostPoisonKills = 5
+// mostPoisonKills is what a suspect takes that runs beside long ones, and one whose mark was not written.
+const mostPoisonKills = 9

@@ -85,19 +85,21 @@ func (p Policy) Before(record string) lanes.Prior {
 		// Written by hand: as if there were none.
 		return lanes.Prior{}
 	}
-	prior := lanes.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Error: r.Error}
-	switch p.Poison.Suspect(r) {
-	case recovery.MarkStarted:
-		r.Mark = recovery.Started
-		prior.Mark = r.String()
-	case recovery.RunAlone:
-		r.Mark = recovery.StartedAlone
-		prior.Mark, prior.Alone = r.String(), true
-	case recovery.Guilty:
-		prior.Guilty = true
-	case recovery.Normal:
+	t := p.Poison.Suspect(r, time.Now(), rand.Float64)
+	prior := lanes.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Suspect: t.Suspect, Apart: t.Apart, Weigh: t.Weigh, Error: r.Error}
+	if t.Wait.After(prior.NotBefore) {
+		prior.NotBefore = t.Wait
 	}
 	return prior
+}
+
+// Guilty implements consumergroup.Policy.
+func (p Policy) Guilty(record string, deaths []time.Time) (bool, string) {
+	r, err := recovery.Parse(record)
+	if err != nil {
+		return false, ""
+	}
+	return p.Poison.Guilty(r, deaths)
 }
 
 // After implements consumergroup.Policy.

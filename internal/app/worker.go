@@ -105,11 +105,12 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 	c.Queue, c.Name, c.Host, c.PID = queue, WorkerName(cfg.Name, host), host, os.Getpid()
 	c.Concurrency, c.HandlerTimeout = cfg.Concurrency, cfg.LongestTimeout()
 	c.MaxResult = cfg.MaxResultBytes
+	c.Elsewhere = (len(cfg.Queues) - 1) * cfg.Concurrency
 	c.DrainTimeout = max(cfg.DrainTimeout, time.Millisecond)
 	c.Heartbeat, c.LeaseTTL = cfg.Heartbeat, cfg.LeaseTTL
 	deps := consumergroup.Deps{
 		Store: &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Shards: cfg.Shards, Journal: cfg.Journal}},
-		Policy: Policy{MaxAttempts: cfg.MaxAttempts,
+		Policy: Policy{MaxAttempts: cfg.MaxAttempts, Poison: poison(cfg.MaxCrashes),
 			Backoff: recovery.Backoff{Base: cfg.BackoffBase, Max: cfg.BackoffMax}},
 		Handlers: all, Log: o.log().With("worker", c.Name, "queue", queue), NewID: uuid.NewString, Ready: o.Ready,
 	}
@@ -118,6 +119,14 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 		return nil, fmt.Errorf("worker for queue %s: %w", queue, err)
 	}
 	return w, nil
+}
+
+// poison is what a setting of max_crashes asks for: 0 is never.
+func poison(most int) recovery.Poison {
+	if most <= 0 {
+		return recovery.Poison{MaxCrashes: -1}
+	}
+	return recovery.Poison{MaxCrashes: most}
 }
 
 // withPoints lets tests stop a process before and after a handler.

@@ -75,8 +75,8 @@ func (a *audit) started(e *engine, k *limb, it *lanes.Item) {
 		e.fail("%s starts %d/%d behind a closed gate", k.inc, part, n)
 	}
 	for _, other := range k.runs() {
-		if other != it && other.Runs() && (it.Prior.Alone || other.Prior.Alone) {
-			e.fail("%s starts %d/%d beside %d, and one of them is a suspect", k.inc, part, n, numberOf(other))
+		if w, is := other.Run.(*attempt); is && other != it && other.Runs() && w.apart && e.now-w.began < other.Prior.Apart.Milliseconds() {
+			e.fail("%s starts %d/%d beside %d, a suspect that is held apart", k.inc, part, n, numberOf(other))
 		}
 	}
 }

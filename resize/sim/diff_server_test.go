@@ -336,6 +336,7 @@ func retryOf(record string) (attempts, crashes int) {
 		return 0, 0
 	}
 	attempts, _ = strconv.Atoi(f[0])
-	crashes, _ = strconv.Atoi(f[2])
+	count, _, _ := strings.Cut(f[2], "/")
+	crashes, _ = strconv.Atoi(count)
 	return attempts, crashes
 }

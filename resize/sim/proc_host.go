@@ -47,15 +47,18 @@ func (k *limb) of(t *lanes.Tenure) *known {
 	return n
 }
 
-// before judges a job with a past as a worker does. A suspect runs alone from its first
+// before judges a job with a past as a worker does. A suspect is held apart from its first
 // crash on: the store has no marks.
 func before(record string) lanes.Prior {
 	r, err := recovery.Parse(record)
 	if err != nil {
 		panic(err) // nobody but the store writes them
 	}
-	alone := recovery.Poison{AloneAt: 1}.Suspect(r) == recovery.RunAlone
-	return lanes.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Alone: alone}
+	prior := lanes.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Suspect: r.Crashes > 0}
+	if prior.Suspect {
+		prior.Apart = time.Second
+	}
+	return prior
 }
 
 // record is what the store keeps of a job that was tried or whose worker died.

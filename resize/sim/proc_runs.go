@@ -15,6 +15,9 @@ type attempt struct {
 	it   *lanes.Item
 	told bool // to end
 	over bool
+
+	began int64
+	apart bool // nothing else may start at first
 }
 
 // End implements lanes.Run: the handler's context ends, and the handler soon after. Its
@@ -74,7 +77,7 @@ func (k *proc) dispatch() {
 // run starts a handler and lets it end: done, a failed attempt, or the last one.
 func (k *proc) run(it *lanes.Item) {
 	e := k.e
-	a := &attempt{k: k, it: it}
+	a := &attempt{k: k, it: it, began: e.now, apart: k.pool.Apart(it) > 0}
 	it.Run = a
 	k.atWork++
 	e.handlers++

@@ -1,9 +1,16 @@
--- Writes retry records of jobs that are about to start, by the owner of the partition.
+-- Notes that a suspect is about to start, by the owner of the partition.
 -- uses: protocol
 -- KEYS[1] prefix of the shard
--- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4..] id, record
+-- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] entry id, ARGV[5] how many run in the
+-- worker with it while it is held apart, 0 among any number, ARGV[6] for how many ms it is held apart
 -- Returns 'OK' | 'FENCED'
-local inc, epoch = owner_of(ARGV[2])
+local p, id = ARGV[2], ARGV[4]
+local inc, epoch = owner_of(p)
 if inc ~= ARGV[1] or epoch ~= ARGV[3] then return 'FENCED' end
-for i = 4, #ARGV, 2 do redis.call('HSET', K .. 'retry:' .. ARGV[2], ARGV[i], ARGV[i + 1]) end
+local a, nb, c, ran, _, err = retry_record(p, id)
+local mark = 's.' .. epoch
+if ARGV[5] ~= '0' then
+  mark = 'a' .. ARGV[5] .. '.' .. epoch .. '.' .. string.format('%.0f', clock() + tonumber(ARGV[6]))
+end
+redis.call('HSET', K .. 'retry:' .. p, id, table.concat({a, nb, c .. ran, mark, err}, '|'))
 return 'OK'

@@ -15,14 +15,14 @@ local function holders(stream, from, epoch, keep)
         if keep[id] then
           holder = from .. '@' .. epoch
         else
-          crashed[#crashed + 1] = {id, from}
+          crashed[#crashed + 1] = {id, from, epoch}
         end
       else
-        local inc = string.match(consumer, '^(.*)@%d+$')
+        local inc, since = string.match(consumer, '^(.*)@(%d+)$')
         if inc and member(inc) then
           holder = consumer
         elseif inc then
-          crashed[#crashed + 1] = {id, inc}
+          crashed[#crashed + 1] = {id, inc, since}
         end
       end
       if holder ~= '!' then permits[#permits + 1] = id end
@@ -89,7 +89,7 @@ local function flip(p, from, epoch, to, keep)
   redis.call('XGROUP', 'DESTROY', stream, from)
   local e = string.format('%.0f', tonumber(epoch) + 1)
   redis.call('HSET', K .. 'owner', p, to .. ' ' .. e)
-  for _, c in ipairs(crashed) do count_crash(p, c[1], c[2]) end
+  for _, c in ipairs(crashed) do count_crash(p, c[1], c[2], c[3]) end
   local change = changed(from)
   local data = '{"epoch":"' .. ring('epoch') .. '","sync_to":{"' .. p .. '":"' .. cut .. '"},"members":'
     .. quoted(redis.call('HKEYS', K .. 'members')) .. ',"part":' .. p .. ',"part_epoch":"' .. e

@@ -102,11 +102,16 @@ local function reply(inc, epoch, phase, data)
   redis.call('PEXPIRE', key, 3600000)
 end
 
+-- The server's clock in ms.
+local function clock()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
 -- Notes that a worker's process has died: it was up and stopped answering. Who leaves, is told to
 -- leave or hands nothing over while it answers does not die. Deaths are kept for a day, 1,000 of them.
 local function died(inc)
-  local key, t = K .. 'deaths', redis.call('TIME')
-  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  local key, now = K .. 'deaths', clock()
   local all = redis.pcall('HGETALL', key)
   if all.err then return end
   local oldest, since = nil, now
@@ -119,21 +124,39 @@ local function died(inc)
   redis.call('HSET', key, inc, string.format('%.0f', now))
 end
 
--- A crash of the worker that held the job: a new suspect, or one more count for a suspect
--- that had started. Nothing, unless that worker has died. It comes after a change of owner, and
--- never undoes one. Record: attempts|not before|crashes|mark|error.
-local function count_crash(p, id, inc)
-  if type(redis.pcall('HGET', K .. 'deaths', inc)) ~= 'string' then return end
-  local key = K .. 'retry:' .. p
-  local rec = redis.pcall('HGET', key, id)
-  if type(rec) ~= 'string' then rec = '0|0|0||' end
-  local a, nb, c, mark, err = string.match(rec, '^(%d+)|(%d+)|(%d+)|(%a?)|(.*)$')
-  if not a then a, nb, c, mark, err = '0', '0', '0', '', '' end
-  if mark == 'a' or mark == 's' or c == '0' then
-    c = string.format('%.0f', tonumber(c) + 1)
-    if mark == 's' then mark = '' end
-    redis.pcall('HSET', key, id, a .. '|' .. nb .. '|' .. c .. '|' .. mark .. '|' .. err)
+-- The parts of a retry record: attempts, not before, crashes, "/" and the deaths it ran in, mark, error.
+local function retry_record(p, id)
+  local rec = redis.pcall('HGET', K .. 'retry:' .. p, id)
+  local a, nb, c, ran, mark, err
+  if type(rec) == 'string' then a, nb, c, ran, mark, err = string.match(rec, '^(%d+)|(%d+)|(%d+)([^|]*)|([^|]*)|(.*)$') end
+  if not a then return '0', '0', '0', '', '', '' end
+  return a, nb, c, ran, mark, err
+end
+
+local function set_retry_record(p, id, ...)
+  redis.pcall('HSET', K .. 'retry:' .. p, id, table.concat({...}, '|'))
+end
+
+-- A crash of the worker that held the job under an epoch: a new suspect, or one more count for a
+-- suspect that was marked in that tenure, with what is known of the death. Nothing, unless that
+-- worker has died. It comes after a change of owner, and never undoes one.
+local function count_crash(p, id, inc, epoch)
+  local at = redis.pcall('HGET', K .. 'deaths', inc)
+  if type(at) ~= 'string' then return end
+  local a, nb, c, ran, mark, err = retry_record(p, id)
+  local kind, marked, till = string.match(mark, '^([as]%d*)%.(%d+)%.?(%d*)$')
+  if kind and marked == epoch then
+    if till == '' or tonumber(at) > tonumber(till) then kind = 's' end
+    local _, kept = string.gsub(ran, '@', '@')
+    if kept >= 64 then ran = '/' .. string.match(ran, ',(.*)$') end
+    ran = (ran == '' and '/' or ran .. ',') .. kind .. '@' .. at
+    c, mark = string.format('%.0f', tonumber(c) + 1), ''
+  elseif c == '0' then
+    c, ran = '1', '/h@' .. at
+  else
+    return
   end
+  set_retry_record(p, id, a, nb, c .. ran, mark, err)
 end
 
 local MARK_IDLE = '100000000000'

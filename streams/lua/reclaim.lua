@@ -4,13 +4,13 @@
 -- Returns how many entries were marked, at most 256; 0 if the consumer is the owner, a member with a permit, or '!'
 local p, consumer = ARGV[1], ARGV[2]
 local inc, epoch = owner_of(p)
-local former = string.match(consumer, '^(.*)@%d+$')
+local former, since = string.match(consumer, '^(.*)@(%d+)$')
 if not inc or consumer == '!' or consumer == inc or (former and member(former)) then return 0 end
 local stream = K .. 'jobs:' .. p
 local held = redis.pcall('XPENDING', stream, inc, '-', '+', '256', consumer)
 if held.err then return 0 end
 for _, e in ipairs(held) do
-  if former then count_crash(p, e[1], former) end -- who read by hand ran nothing
+  if former then count_crash(p, e[1], former, since) end -- who read by hand ran nothing
   redis.call('XCLAIM', stream, inc, '!', '0', e[1], 'IDLE', MARK_IDLE, 'JUSTID')
 end
 -- One hint is enough: whoever is told that an entry came back claims from the beginning.
