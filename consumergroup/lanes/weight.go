@@ -16,7 +16,8 @@ const (
 
 // weight is what jobs weigh, all shards together.
 type weight struct {
-	each  int // bytes of a job: it rises at once, and falls slowly
+	each  int // bytes of a job: it rises at once, and falls by half, but not below an eighth of large
+	large int // the largest of late: it is forgotten slowly
 	quota int // bytes that one answer may have
 	jobs  int // that came since it was looked at
 	bytes int // and what they weighed
@@ -42,8 +43,9 @@ func (w *weight) learn() {
 		w.each, w.quota = firstWeight, firstQuota
 	}
 	if w.jobs > 0 {
-		// Where there are large ones the next may all be.
-		w.each = max(w.bytes/w.jobs+aroundJob, w.most/8, w.each-w.each/8-1)
+		// Where there were large ones the next may all be.
+		w.large = max(w.most, w.large-w.large/8)
+		w.each = max(w.bytes/w.jobs+aroundJob, w.large/8, w.each/2)
 		w.jobs, w.bytes, w.most = 0, 0, 0
 	}
 }
