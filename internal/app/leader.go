@@ -27,14 +27,15 @@ type ringStore struct {
 
 	last     streams.Records // of the last look; the runner's goroutine only
 	serverID string
-	asked    time.Time
-	found    []scanned // by partition
-	scanned  time.Time // everywhere
-	term     uint64    // then
+	told     time.Time
+	asked    map[string]bool // members without a subscription that were asked for a heartbeat
+	found    []scanned       // by partition
+	scanned  time.Time       // everywhere
+	term     uint64          // then
 }
 
 func newRingStore(s *streams.Store, q streams.Queue, dispatcher string, ttl time.Duration, log *slog.Logger) *ringStore {
-	return &ringStore{s: s, ring: s.NewRing(q, dispatcher), q: q, ttl: ttl, log: log}
+	return &ringStore{s: s, ring: s.NewRing(q, dispatcher), q: q, ttl: ttl, log: log, asked: map[string]bool{}}
 }
 
 // translate maps the store's refusals to the runner's.
@@ -70,12 +71,12 @@ func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
 		}
 	}
 	r.last = rec
-	if time.Since(r.asked) > time.Second {
+	if time.Since(r.told) > time.Second {
 		id, err := r.ring.Renew(ctx)
 		if err != nil {
 			return runner.Look{}, err
 		}
-		r.serverID, r.asked = id, time.Now()
+		r.serverID, r.told = id, time.Now()
 	}
 	out := runner.Look{Records: records(rec), ServerTime: rec.ServerTime, ServerID: r.serverID}
 	for _, m := range rec.Members {
@@ -97,6 +98,9 @@ func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
 // its owner, and has them until it has none. At a new term, and every 10 s, it looks everywhere.
 func (r *ringStore) scan(ctx context.Context, rec streams.Records) ([]resize.Permit, error) {
 	if r.found == nil || rec.Term != r.term || time.Since(r.scanned) >= 10*time.Second {
+		if rec.Term != r.term {
+			clear(r.asked) // a new leader knows nothing of answers
+		}
 		r.found, r.term, r.scanned = make([]scanned, r.q.Partitions), rec.Term, time.Now()
 	}
 	var parts []int
@@ -167,12 +171,25 @@ func request(rec streams.Records) resize.Request {
 	return resize.Request{ID: id, Mode: mode(name)}
 }
 
-func (r *ringStore) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
-	return r.ring.Subscribed(ctx, incs)
+// Signs asks whoever is not subscribed for a heartbeat, once for each loss.
+func (r *ringStore) Signs(ctx context.Context, incs []string) ([]runner.Sighting, error) {
+	signs, err := r.ring.Signs(ctx, incs, func(inc string) bool { return !r.asked[inc] })
+	if err != nil {
+		return nil, err
+	}
+	clear(r.asked)
+	out := make([]runner.Sighting, len(incs))
+	for i, s := range signs {
+		out[i] = runner.Sighting{Incarnation: incs[i], Subscribed: &signs[i].Subscribed, Beat: s.Beat, Reach: s.Reach}
+		if !s.Subscribed {
+			r.asked[incs[i]] = true
+		}
+	}
+	return out, nil
 }
 
 func (r *ringStore) Evict(ctx context.Context, term uint64, a resize.EvictWorker) error {
-	gone, err := r.ring.Evict(ctx, term, a.Incarnation, string(a.Evidence), a.Partition, a.Shard, a.Epoch, int(a.Phase))
+	gone, err := r.ring.Evict(ctx, term, a.Incarnation, string(a.Evidence), a.Partition, a.Shard, a.Epoch, int(a.Phase), a.Beat)
 	if err == nil && !gone {
 		return fmt.Errorf("%w: the worker is alive", runner.ErrConflict)
 	}
@@ -298,7 +315,7 @@ func (x detector) Observe(now time.Time, serverID string, serverTime time.Time, 
 		if v.Evidence == recovery.Connection {
 			evidence = resize.EvidenceConnection
 		}
-		out = append(out, runner.Death{Incarnation: v.Incarnation, Evidence: evidence})
+		out = append(out, runner.Death{Incarnation: v.Incarnation, Evidence: evidence, Beat: v.Beat})
 	}
 	return out
 }
