@@ -171,23 +171,6 @@ func request(rec streams.Records) resize.Request {
 	return resize.Request{ID: id, Mode: mode(name)}
 }
 
-// Signs asks whoever is not subscribed for a heartbeat, once for each loss.
-func (r *ringStore) Signs(ctx context.Context, incs []string) ([]runner.Sighting, error) {
-	signs, err := r.ring.Signs(ctx, incs, func(inc string) bool { return !r.asked[inc] })
-	if err != nil {
-		return nil, err
-	}
-	clear(r.asked)
-	out := make([]runner.Sighting, len(incs))
-	for i, s := range signs {
-		out[i] = runner.Sighting{Incarnation: incs[i], Subscribed: &signs[i].Subscribed, Beat: s.Beat, Reach: s.Reach}
-		if !s.Subscribed {
-			r.asked[incs[i]] = true
-		}
-	}
-	return out, nil
-}
-
 func (r *ringStore) Evict(ctx context.Context, term uint64, a resize.EvictWorker) error {
 	gone, err := r.ring.Evict(ctx, term, a.Incarnation, string(a.Evidence), a.Partition, a.Shard, a.Epoch, int(a.Phase), a.Beat)
 	if err == nil && !gone {
@@ -297,27 +280,6 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-}
-
-// detector is package recovery's, in the runner's words.
-type detector struct{ d *recovery.Detector }
-
-func (x detector) LeaderChanged(now time.Time) { x.d.LeaderChanged(now) }
-
-func (x detector) Observe(now time.Time, serverID string, serverTime time.Time, members []runner.Sighting) []runner.Death {
-	o := recovery.Observation{Now: now, ServerID: serverID, ServerTime: serverTime}
-	for _, m := range members {
-		o.Members = append(o.Members, recovery.Seen(m))
-	}
-	var out []runner.Death
-	for _, v := range x.d.Observe(o) {
-		evidence := resize.EvidenceTTL
-		if v.Evidence == recovery.Connection {
-			evidence = resize.EvidenceConnection
-		}
-		out = append(out, runner.Death{Incarnation: v.Incarnation, Evidence: evidence, Beat: v.Beat})
-	}
-	return out
 }
 
 // leaders runs one runner for each queue the server has.
