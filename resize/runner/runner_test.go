@@ -65,13 +65,12 @@ func (f *fake) Look(context.Context) (Look, error) {
 	return l, nil
 }
 
-func (f *fake) Signs(_ context.Context, incs []string) ([]Sighting, error) {
+func (f *fake) Subscribed(_ context.Context, incs []string) ([]bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make([]Sighting, len(incs))
+	out := make([]bool, len(incs))
 	for i, inc := range incs {
-		there := f.there[inc]
-		out[i] = Sighting{Incarnation: inc, Subscribed: &there}
+		out[i] = f.there[inc]
 	}
 	return out, nil
 }
@@ -150,7 +149,7 @@ func (d *twice) Observe(_ time.Time, _ string, _ time.Time, members []Sighting) 
 			d.misses[m.Incarnation] = 0
 		}
 		if d.misses[m.Incarnation] >= 2 {
-			dead = append(dead, Death{m.Incarnation, resize.EvidenceConnection, m.Beat})
+			dead = append(dead, Death{m.Incarnation, resize.EvidenceConnection})
 		}
 	}
 	return dead
