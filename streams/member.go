@@ -112,7 +112,7 @@ func (m *Member) Heartbeat(ctx context.Context) ([]job.Beat, error) {
 		calls[sh] = &call{shard: m.s.shard(m.q, sh), args: []any{m.info.Incarnation, m.ttl.Milliseconds(), m.inboxTTL(), m.alive()}}
 	}
 	failpoint.Hit(failpoint.W12)
-	m.s.runAll(ctx, m.s.vital, &m.s.scripts.heartbeat, calls)
+	m.s.runAll(ctx, m.s.cmd, &m.s.scripts.heartbeat, calls)
 	out := make([]job.Beat, len(calls))
 	for sh, k := range calls {
 		if k.err != nil {

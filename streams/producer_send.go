@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,20 +78,14 @@ func (p *Producer) loop() {
 	}
 }
 
-// collect takes at most one batch of each partition, and no more than fits into one call: a
-// round that is long on its way keeps the next waiting. The partitions that are left come first
-// then.
+// collect takes at most one batch of each partition.
 func (p *Producer) collect() ([]*outBatch, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []*outBatch
-	due, left, bytes := p.due, []*outLane(nil), 0
+	due := p.due
 	p.due = p.due[:0]
-	for i, l := range due {
-		if bytes >= maxBatchBytes {
-			left = slices.Clone(due[i:])
-			break
-		}
+	for _, l := range due {
 		if l.retry != nil && !l.retry.sent {
 			l.retry.jobs = wantedOf(l.retry.jobs)
 			if len(l.retry.jobs) == 0 {
@@ -104,13 +97,9 @@ func (p *Producer) collect() ([]*outBatch, bool) {
 		}
 		if l.listed = l.retry != nil; l.listed {
 			l.retry.inFlight = true
-			bytes += l.retry.bytes
 			out = append(out, l.retry)
 			p.due = append(p.due, l)
 		}
-	}
-	if left != nil {
-		p.due = append(left, p.due...)
 	}
 	return out, p.closing
 }
@@ -206,13 +195,9 @@ func (p *Producer) calls(batches []*outBatch) []*outCall {
 // send makes one attempt at every batch, all in one round trip. It reports false if the
 // server should be given a pause.
 func (p *Producer) send(batches []*outBatch) bool {
-	out := p.calls(batches)
-	bytes := 0
-	for _, c := range out {
-		bytes += c.bytes
-	}
-	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout+job.OnItsWay(bytes))
+	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout)
 	defer cancel()
+	out := p.calls(batches)
 	var calls []*call
 	for _, c := range out {
 		if c.err = p.s.meet(ctx, c.shard); c.err == nil {
