@@ -47,7 +47,7 @@ demo: build ## Build, then run the whole story on real input (no server needed)
 .PHONY: test
 test: ## Install what the tests need where it is missing, then run all tests
 	@scripts/install-test-deps
-	CGO_ENABLED=1 $(GO) test -race -timeout 10m -p $(TEST_P) -parallel 4 $(TEST_FLAGS) ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m -p $(TEST_P) -parallel 4 $(TEST_FLAGS) ./...
 	@$(MAKE) sim
 
 .PHONY: differential

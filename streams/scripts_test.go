@@ -61,7 +61,7 @@ func TestScriptsStayInTheirShard(t *testing.T) {
 				seen[script]++
 			}
 			for _, name := range scriptNames(t) {
-				if seen[name] == 0 {
+				if seen[name] == 0 && (name != "reserve" || shards > 1) { // one shard holds job and idempotency key
 					t.Errorf("script %s was not exercised", name)
 				}
 			}
@@ -250,6 +250,12 @@ func exercise(c *crew) {
 	must(c.t, c.ring.Resign(c.ctx))
 	if _, _, err := c.ring.Lead(c.ctx, time.Minute); err != nil {
 		c.t.Fatal(err)
+	}
+	for i := range 6 { // idempotency keys and their jobs are in the same shard now and then
+		_, errs := p.Enqueue(c.ctx, job.Job{Type: "t", Key: "x", IdempotencyKey: fmt.Sprintf("{i}%d", i)})
+		if errs != nil {
+			c.t.Fatal(errs)
+		}
 	}
 }
 

@@ -150,7 +150,8 @@ func TestVerdictsOfHandlers(t *testing.T) {
 		ids := r.sendJobs(job.Job{Type: "skips", Key: "k"}, job.Job{Type: "later", Key: "k"}, job.Job{Type: "plain", Key: "k"},
 			job.Job{Type: "text", Key: "k"}, job.Job{Type: "t", Key: "k"})
 		r.until("the last job of the key", func() bool { return rs.done() == 1 })
-		if d := r.dead(); len(d) != 1 || d[0].ID != ids[0] || d[0].Attempts != 1 || !strings.Contains(d[0].Error, "never") {
+		if d := r.dead(); len(d) != 2 || d[0].ID != ids[0] || d[0].Attempts != 1 || !strings.Contains(d[0].Error, "never") ||
+			d[1].ID != ids[3] || !strings.Contains(d[1].Error, "not valid JSON") {
 			t.Errorf("dead letters %+v", d)
 		}
 		if d := times[1].Sub(times[0]); d < wait {
@@ -160,7 +161,7 @@ func TestVerdictsOfHandlers(t *testing.T) {
 		if err != nil || st.State != job.Completed || st.Attempts != 2 || string(st.Result) != `{"ok":true}` {
 			t.Errorf("status %+v, %v", st, err)
 		}
-		for id, want := range map[string]int64{ids[2]: 0, ids[1]: 1, ids[3]: 1} {
+		for id, want := range map[string]int64{ids[2]: 0, ids[1]: 1, ids[3]: 0} {
 			if n := r.raw.Exists(r.ctx, r.key("result:"+id)).Val(); n != want {
 				t.Errorf("job %s has %d result records, want %d", id, n, want)
 			}
