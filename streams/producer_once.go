@@ -17,14 +17,14 @@ import (
 func (p *Producer) enqueueOnce(ctx context.Context, j job.Job, partition int) (job.Receipt, error) {
 	e := encode(&j)
 	sum := sha256.Sum256([]byte(e[0] + "\x00" + e[1] + "\x00" + e[2]))
-	print, memory := hex.EncodeToString(sum[:16]), job.IdempotencyTTL.Milliseconds()
+	digest, memory := hex.EncodeToString(sum[:16]), job.IdempotencyTTL.Milliseconds()
 	home := job.PartitionOf(j.IdempotencyKey, p.q.Partitions)
 	if home%p.q.Shards != partition%p.q.Shards {
-		if err := p.reserve(ctx, home, j.IdempotencyKey, print, memory, p.q.Partitions); err != nil {
+		if err := p.reserve(ctx, home, j.IdempotencyKey, digest, memory, p.q.Partitions); err != nil {
 			return job.Receipt{}, err
 		}
 	}
-	v, err := p.once(ctx, &p.s.scripts.enqueueOnce, partition, partition, j.IdempotencyKey, print, memory, e[0], e[1], e[2], "", p.q.Partitions)
+	v, err := p.once(ctx, &p.s.scripts.enqueueOnce, partition, partition, j.IdempotencyKey, digest, memory, e[0], e[1], e[2], "", p.q.Partitions)
 	if err != nil {
 		return job.Receipt{}, err
 	}
