@@ -141,7 +141,7 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 // claimPages asks for a page of each tenure, for messages, and for new jobs of what is open if
 // jobs is true.
 func (s *shard) claimPages(ctx context.Context, tenures []job.Tenure, cursors []string, jobs bool) ([]job.ClaimPage, []error) {
-	parts, each := s.toRead()
+	parts, each, _ := s.toRead()
 	if !jobs {
 		parts = nil
 	}

@@ -47,10 +47,17 @@ type ClaimPage struct {
 }
 
 // ParkedKey is a key with jobs that were set aside, because an earlier one of it holds
-// it up. They are in id order, after every job of the key that is pending.
+// it up, or because it has much to do. They are in id order, after every job of the key that is pending.
 type ParkedKey struct {
 	Key   string
 	First EntryID
+}
+
+// Unpark asks for the first parked jobs of a key: Count at most, 1 at least.
+type Unpark struct {
+	Tenure Tenure
+	Key    string
+	Count  int
 }
 
 // UnparkPage is what came back of the parked jobs of one key.

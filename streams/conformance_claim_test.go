@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -162,6 +163,12 @@ func TestGivenUpPartitionCountsNoCrash(t *testing.T) {
 	})
 }
 
+// unpark brings back at most n parked jobs of a key.
+func unpark(ctx context.Context, r *Reader, t job.Tenure, key string, n int) (job.UnparkPage, error) {
+	pages, errs := r.Unpark(ctx, []job.Unpark{{Tenure: t, Key: key, Count: n}})
+	return pages[0], errs[0]
+}
+
 func park(id job.EntryID, key string) job.Completion {
 	x := done(id)
 	x.Outcome, x.Key = job.Parked, key
@@ -177,7 +184,7 @@ func TestLateCallParksNothing(t *testing.T) {
 		a.read(0)
 		a.member.calls.Store(1)
 		c.expect("the repeated call", a.ack(0, 1, park(ids[1], "k")), "O")
-		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
+		page, err := unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
 		must(c.t, err)
 		c.expect("back", idsOf(page.Entries), ids[1:])
 		a.member.calls.Store(0)
@@ -210,7 +217,7 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		pages := b.claimAll(0, 2, 10)
 		c.expect("parked", pages[0].Parked, []job.ParkedKey{{Key: key, First: ids[2]}})
 		t1 := job.Tenure{Partition: 0, Epoch: 2}
-		page, err := b.readers[0].Unpark(c.ctx, t1, key, 3)
+		page, err := unpark(c.ctx, b.readers[0], t1, key, 3)
 		must(c.t, err)
 		c.expect("first page", idsOf(page.Entries), ids[2:5])
 		c.expect("its record", page.Entries[1].Retry, "1|0|1||e")
@@ -222,14 +229,14 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		if n := c.xlen(0); n < 5-2 {
 			c.t.Fatalf("%d entries left: parked jobs were trimmed away", n)
 		}
-		page, err = b.readers[0].Unpark(c.ctx, t1, key, 10)
+		page, err = unpark(c.ctx, b.readers[0], t1, key, 10)
 		must(c.t, err)
 		c.expect("second page", idsOf(page.Entries), ids[3:6])
 		c.expect("left", page.Left, 0)
 		c.expect("ack", b.ack(0, 2, done(ids[3]), done(ids[4]), done(ids[5])), "OOO")
 		c.expect("nothing is left", c.xlen(0), 0)
 		c.expect("nor of the lists", c.exists(0, "parked:0", "parked:0:"+key), 0)
-		page, err = b.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, key, 10)
+		page, err = unpark(c.ctx, b.readers[0], job.Tenure{Partition: 0, Epoch: 1}, key, 10)
 		must(c.t, err)
 		c.expect("another epoch is fenced", page.Fenced, true)
 	})
@@ -252,7 +259,7 @@ func TestParkedJobsAreNotTrimmed(t *testing.T) {
 			c.expect("ack", a.ack(0, 1, cs...), "OOOOO")
 		}
 		c.expect("ack", a.ack(0, 1, done(old[0])), "O")
-		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
+		page, err := unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
 		must(c.t, err)
 		c.expect("unparked", idsOf(page.Entries), old[1:])
 	})
@@ -265,7 +272,7 @@ func TestTheCallThatParksDoesNotTrimWhatItParked(t *testing.T) {
 		ids := c.add(2, "k")
 		a.read(0)
 		c.expect("end and park", a.ack(0, 1, done(ids[0]), park(ids[1], "k")), "OO")
-		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
+		page, err := unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
 		must(c.t, err)
 		c.expect("unparked", idsOf(page.Entries), ids[1:])
 	})

@@ -143,21 +143,43 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 	return out, errs
 }
 
-// Unpark brings back at most n parked jobs of a key.
-func (r *Reader) Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error) {
+// Unpark brings parked jobs back, in one round trip: what is asked of one tenure in a row is
+// one step. Each answer has its own error; after ErrOutcomeUnknown what was asked for may be
+// pending for the caller: Reset and History.
+func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPage, []error) {
+	var calls []*call
+	for i, a := range asks {
+		if i == 0 || a.Tenure != asks[i-1].Tenure {
+			calls = append(calls, &call{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch)}})
+		}
+		k := calls[len(calls)-1]
+		k.args = append(k.args, a.Key, a.Count)
+	}
 	failpoint.Hit(failpoint.D9)
-	v, err := r.s.run(ctx, r.conn, &r.s.scripts.unpark, r.shard, r.inc, t.Partition, epochText(t.Epoch), key, n)
-	if err != nil {
-		return job.UnparkPage{}, err
+	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.unpark, calls, pipeline{})
+	pages, errs := make([]job.UnparkPage, 0, len(asks)), make([]error, 0, len(asks))
+	for _, k := range calls {
+		answer, asked := list(k.value), (len(k.args)-3)/2
+		fenced := text(at(answer, 0)) == "FENCED"
+		if k.err == nil && !fenced && (len(answer) != 1+asked || slices.ContainsFunc(answer[1:], func(v any) bool { return len(list(v)) != 4 })) {
+			k.err = badAnswer("unpark", k.value)
+		}
+		for i := range asked {
+			page := job.UnparkPage{Fenced: fenced}
+			if k.err == nil && !fenced {
+				page = r.unparkPage(asks[len(pages)].Tenure.Partition, list(answer[1+i]))
+			}
+			pages, errs = append(pages, page), append(errs, k.err)
+		}
 	}
-	l := list(v)
-	if text(at(l, 0)) != "OK" {
-		return job.UnparkPage{Fenced: true}, nil
-	}
-	page := job.UnparkPage{Left: int(number(at(l, 1)))}
-	page.Entries = entriesWithRetries(list(at(l, 2)), list(at(l, 3)), t.Partition, r.q.Partitions)
-	page.First, _ = job.ParseEntryID(text(at(l, 4)))
-	return page, nil
+	return pages, errs
+}
+
+func (r *Reader) unparkPage(p int, v []any) job.UnparkPage {
+	page := job.UnparkPage{Left: int(number(at(v, 0)))}
+	page.Entries = entriesWithRetries(list(at(v, 1)), list(at(v, 2)), p, r.q.Partitions)
+	page.First, _ = job.ParseEntryID(text(at(v, 3)))
+	return page
 }
 
 // snapshotParts bounds how long one page holds the server.

@@ -14,7 +14,7 @@ type Limits struct {
 	ReadBudget int // entries one read may bring at most; of all partitions so many are held, or 32 of each
 	MostBudget int // the same where jobs end fast; less than ReadBudget: the same always
 	HeldBytes  int // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts
-	ParkBeyond int // jobs that may wait behind a blocked key before the rest is parked
+	ParkBeyond int // jobs of a key that may wait in a full window, or behind a blocked key, before the rest is parked
 	IdleLanes  int // lanes that hold nothing and are kept for their keys' next jobs: of a shard, of each partition at least one
 }
 
@@ -32,8 +32,9 @@ type Pool struct {
 	before func(record string) Prior
 	crew   Crew
 
-	fresh  Prior         // of a job without a past
-	ready  fifo[*Tenure] // those with ready items, each once
+	fresh  Prior                // of a job without a past
+	ready  [turns]fifo[*Tenure] // of each kind those with ready items, each once
+	turn   turn                 // whose it is
 	alarms alarms
 	alone  *Item // a suspect that runs alone
 	runs   int   // started and not answered
@@ -50,54 +51,6 @@ func NewPool(limits Limits, before func(record string) Prior, crew Crew) *Pool {
 
 // Runs is how many jobs were started whose end is not answered.
 func (p *Pool) Runs() int { return p.runs }
-
-// Next starts the next job, if one may start now, and nil otherwise. Partitions take
-// turns, so that one with much to do does not keep the others waiting. The alone rule: a
-// suspect runs when nothing else does, and nothing starts beside it. While ends of many bytes
-// wait for their answers none starts that would add more.
-func (p *Pool) Next(now time.Time) *Item {
-	for !p.ready.empty() {
-		if p.choked = p.owed > 0 && p.owed >= p.limits.HeldBytes; p.choked {
-			return nil
-		}
-		t := p.ready.peek()
-		it := t.ready.peek()
-		if p.alone != nil || (it.Prior.Alone && p.runs > 0) {
-			return nil
-		}
-		p.ready.pop()
-		t.ready.pop()
-		if !t.ready.empty() {
-			p.ready.push(t)
-		}
-		if it.state != ready {
-			continue
-		}
-		if !t.gate || t.over {
-			it.state = waiting
-			continue
-		}
-		// A smaller id of the key may have arrived since.
-		if l := it.lane; l != nil {
-			if l.busy != nil || l.queue[0] != it || t.blocked[l.Key] > 0 {
-				it.state = waiting
-				p.dispatch(l, now)
-				continue
-			}
-			if l.queue = l.queue[1:]; len(l.queue) == 0 {
-				l.queue = l.few[:0]
-			}
-			l.busy = it
-		}
-		it.state, it.since = running, now
-		p.began(it)
-		if it.Prior.Alone {
-			p.alone = it
-		}
-		return it
-	}
-	return nil
-}
 
 // began counts a run; ceased ends the count.
 func (p *Pool) began(it *Item) {
@@ -133,13 +86,6 @@ func (p *Pool) ceased(it *Item) {
 	}
 }
 
-// quiet has everybody look again who may start what waits.
-func (p *Pool) quiet() {
-	if !p.ready.empty() {
-		p.crew.Quiet()
-	}
-}
-
 // Entries with small payloads are made in blocks: an item that stays keeps those of its block
 // in memory, which held payloads do not count.
 const (
@@ -147,9 +93,9 @@ const (
 	blockPayload = 1 << 10
 )
 
-// arrive takes entries into a tenure, in id order: claimed and new ones come through the
-// same door. What is held already is left alone.
-func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
+// arrive takes entries into a tenure, in id order: claimed and new ones, and those that come
+// back from being set aside, come through the same door. What is held already is left alone.
+func (p *Pool) arrive(t *Tenure, entries []job.Entry, back bool, now time.Time) {
 	var block []Item // made together; few enough that one that stays does not keep much
 	var known map[job.EntryID]*Item
 	for i := range entries {
@@ -192,14 +138,31 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 			p.offer(it, now)
 			continue
 		}
-		it.lane = t.lane(e.Key)
-		if it.lane.setAside(e.ID, p.limits.ParkBeyond, now) {
+		l := t.lane(e.Key)
+		if it.lane = l; l.empty() {
+			l.served = false
+		}
+		switch {
+		case back:
+			it.back = true
+			t.back++
+		case l.wasBack(e.ID):
+			it.back = true
+			t.back++
+		case l.setAside(e.ID, p.limits.ParkBeyond, now):
 			p.park(it)
 			continue
 		}
-		it.lane.insert(it)
-		p.dispatch(it.lane, now)
+		l.insert(it)
+		p.dispatch(l, now)
 	}
+}
+
+// wasBack reports whether a job may have come back from being set aside under a former owner:
+// it is claimed before those that are set aside still. A few are taken for such.
+func (l *Lane) wasBack(id job.EntryID) bool {
+	t := l.Tenure
+	return t.passes == 0 && l.parked != nil && id.Less(l.parked.first) && len(l.queue) < 2
 }
 
 // dispatch offers the head of a lane, if it may start.
@@ -235,27 +198,6 @@ func (p *Pool) awake(it *Item, now time.Time) {
 	}
 }
 
-// offer puts an item into the ready list, or sets an alarm for it.
-func (p *Pool) offer(it *Item, now time.Time) {
-	t := it.Tenure
-	if !t.gate || t.over {
-		return
-	}
-	if it.Prior.NotBefore.After(now) {
-		heap.Push(&p.alarms, alarm{it.Prior.NotBefore, it})
-		if p.alarms[0].item == it {
-			p.crew.Alarm()
-		}
-		return
-	}
-	it.state = ready
-	if t.ready.empty() {
-		p.ready.push(t)
-	}
-	t.ready.push(it)
-	p.crew.Ready()
-}
-
 // Ring offers the jobs whose backoff is over. It returns when the next one's is; false if
 // there is none.
 func (p *Pool) Ring(now time.Time) (time.Time, bool) {
@@ -287,6 +229,7 @@ func (p *Pool) forget(it *Item) {
 			it.Tenure.parking--
 		}
 		p.bytes -= len(it.Entry.Payload)
+		it.notBack()
 	}
 }
 

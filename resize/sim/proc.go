@@ -30,15 +30,16 @@ type proc struct {
 	acks   *conn
 	beats  *conn
 
-	events  []resize.ParticipantEvent
-	todo    []resize.ParticipantAction
-	again   []resize.ParticipantAction // looks without an answer
-	busy    bool                       // the reader waits for an answer
-	reading *call
-	unsure  bool
-	merging bool // the own pending list is being read: no end may be sent
-	waits   bool // and cannot be, since one is under way
-	gone    int
+	events   []resize.ParticipantEvent
+	todo     []resize.ParticipantAction
+	again    []resize.ParticipantAction // looks without an answer
+	busy     bool                       // the reader waits for an answer
+	unparked bool                       // jobs have come back since it read: it reads before more do
+	reading  *call
+	unsure   bool
+	merging  bool // the own pending list is being read: no end may be sent
+	waits    bool // and cannot be, since one is under way
+	gone     int
 
 	pool     *lanes.Pool
 	lanes    *lanes.Shard
@@ -75,6 +76,7 @@ func (k *proc) start() {
 	}
 	k.events, k.todo, k.again, k.ended, k.flight, k.reports = nil, nil, nil, nil, nil, nil
 	k.busy, k.unsure, k.merging, k.waits, k.expired, k.gone, k.stopping = false, false, false, false, false, 0, 0
+	k.unparked = false
 	k.hold()
 	k.join()
 }
@@ -261,8 +263,9 @@ func (k *proc) turn() {
 	case len(k.again) > 0:
 		k.todo, k.again = k.again, nil
 		k.turn()
-	case k.lanes.UnparkWanted() && k.unpark():
+	case !k.unparked && k.lanes.UnparkWanted() && k.unpark():
 	default:
+		k.unparked = false
 		k.read()
 	}
 }

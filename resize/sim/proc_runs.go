@@ -202,6 +202,6 @@ func (k *proc) settle(flight []ended) {
 		}
 	}
 	for _, t := range tenures {
-		k.lanes.Settled(t, 1)
+		k.lanes.Settled(t, 1, k.e.time())
 	}
 }

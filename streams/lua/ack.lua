@@ -47,6 +47,23 @@ local function park(p, id, key)
   some_parked = true
 end
 
+-- Adds to the list of a key, its ids in order as a rule: then they go to its end together.
+local function park_key(p, key, ids)
+  local index = K .. 'parked:' .. p
+  local list = index .. ':' .. key
+  local last = redis.call('LINDEX', list, -1)
+  for _, id in ipairs(ids) do
+    if last and not below(last, id) then
+      for _, each in ipairs(ids) do park(p, each, key) end
+      return
+    end
+    last = id
+  end
+  redis.call('RPUSH', list, unpack(ids))
+  redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
+  some_parked = true
+end
+
 local function effects(p, id, o, epoch)
   local full = p .. '-' .. id
   if o.outcome == 'C' then
@@ -88,6 +105,32 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   redis.call('XACK', stream, owner, o.id)
   if drainer then inform(p, owner, oe, 'drained', o.id) end
   return drainer and 'D' or 'O'
+end
+
+-- Jobs that the owner sets aside, all of a partition together: at[i] is the place of parks[i]'s letter.
+local function park_all(p, stream, epoch, parks, at, letters)
+  local low, high = parks[1].id, parks[1].id
+  for _, o in ipairs(parks) do
+    if below(o.id, low) then low = o.id elseif below(high, o.id) then high = o.id end
+  end
+  local mine, lists, keys, ids = {}, {}, {}, {}
+  for _, e in ipairs(redis.call('XPENDING', stream, me, low, high, 4000, me)) do mine[e[1]] = true end
+  for i, o in ipairs(parks) do
+    if mine[o.id] then
+      if not lists[o.key] then
+        lists[o.key] = {}
+        keys[#keys + 1] = o.key
+      end
+      local list = lists[o.key]
+      list[#list + 1], ids[#ids + 1], letters[at[i]] = o.id, o.id, 'O'
+    else
+      letters[at[i]] = finish_one(p, stream, me, epoch, me, false, epoch, o)
+    end
+  end
+  for _, key in ipairs(keys) do park_key(p, key, lists[key]) end
+  for first = 1, #ids, 1000 do
+    redis.call('XACK', stream, me, unpack(ids, first, math.min(first + 999, #ids)))
+  end
 end
 
 -- The low-water mark: nothing below it is pending or parked, and everything below it was
@@ -170,11 +213,15 @@ for i = 1, count do
       end
     end
   end
+  local parks, places = {}, {}
   for _ = 1, tonumber(next_arg()) do
     local o = {outcome = next_arg(), id = next_arg(), attempt = next_arg(), key = next_arg(), type = next_arg(),
       data = next_arg(), retry = next_arg()}
     if not owner then
       letters[#letters + 1] = 'G'
+    elseif own and o.outcome == 'P' then
+      letters[#letters + 1] = ''
+      parks[#parks + 1], places[#parks + 1] = o, #letters
     else
       local l = finish_one(p, stream, owner, oe, own and me or me .. '@' .. epoch, not own, epoch, o)
       letters[#letters + 1] = l
@@ -184,6 +231,7 @@ for i = 1, count do
       end
     end
   end
+  if #parks > 0 then park_all(p, stream, epoch, parks, places, letters) end
   if own then
     for first = 1, gone and #gone or 0, 1000 do
       redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
