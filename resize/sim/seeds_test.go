@@ -104,7 +104,7 @@ var foundBy = map[Bug]uint64{
 	BugLostHint:          1233,
 	BugLeaseIgnored:      2,
 	BugReadEarly:         52,
-	BugEpochIgnored:      1629,
+	BugEpochIgnored:      6107,
 	BugFailoverUnnoticed: 267,
 	BugDeafBeats:         24,
 	BugLookLost:          3486,

@@ -44,7 +44,6 @@ local function park(p, id, key)
     end
   end
   redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
-  some_parked = true
 end
 
 -- Adds to the list of a key, its ids in order as a rule: then they go to its end together.
@@ -61,7 +60,6 @@ local function park_key(p, key, ids)
   end
   redis.call('RPUSH', list, unpack(ids))
   redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
-  some_parked = true
 end
 
 local function effects(p, id, o, epoch)
@@ -127,6 +125,7 @@ local function park_all(p, stream, epoch, parks, at, letters)
       letters[at[i]] = finish_one(p, stream, me, epoch, me, false, epoch, o)
     end
   end
+  some_parked = true
   for _, key in ipairs(keys) do park_key(p, key, lists[key]) end
   for first = 1, #ids, 1000 do
     redis.call('XACK', stream, me, unpack(ids, first, math.min(first + 999, #ids)))
