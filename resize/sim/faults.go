@@ -105,7 +105,7 @@ func (f *faults) happen(k fault) {
 		for _, s := range e.stores {
 			s.silence(w.inc)
 		}
-		e.after(&w.node, 40, e.watch(w))
+		e.after(&w.node, 300, e.watch(w)) // longer than a leader waits
 	case killDispatcher:
 		d.life++
 		e.after(&d.node, e.between(50, 1000), d.start)
