@@ -174,7 +174,9 @@ func TestFullMemory(t *testing.T) {
 	failed := done(ids[1])
 	failed.Outcome, failed.Data = job.Failed, "1|0|0||e"
 	c.expect("ack", a.ack(0, 1, kept(ids[0]), failed), "OO")
+	must(t, c.raw.ConfigSet(c.ctx, "maxmemory", "0").Err()) // for what the test itself writes
 	c.record(0, ids[1], "1|0|1|s|")
+	must(t, c.raw.ConfigSet(c.ctx, "maxmemory", "1").Err())
 	must(t, c.raw.Del(c.ctx, c.key(0, "alive:a.1")).Err())
 	c.expect("heartbeat", must1(a.member.Heartbeat(c.ctx))(t)[0].Fenced, false)
 	c.expect("the lease is back", c.exists(0, "alive:a.1"), 1)
