@@ -28,8 +28,8 @@ type foreign struct {
 func eachForeign(t *testing.T, f func(*foreign)) {
 	t.Helper()
 	scripts := regexp.MustCompile("(?s)```lua\n(.*?)```").FindAllStringSubmatch(read(t, "docs/wire.md"), -1)
-	if len(scripts) != 2 {
-		t.Fatalf("docs/wire.md has %d scripts, want 2", len(scripts))
+	if len(scripts) != 3 {
+		t.Fatalf("docs/wire.md has %d scripts, want 3", len(scripts))
 	}
 	redistest.Each(t, func(t *testing.T, url, _ string) {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -43,7 +43,7 @@ func eachForeign(t *testing.T, f func(*foreign)) {
 		defer func() { _ = s.Close() }()
 		_, err = s.CreateQueue(ctx, streams.Queue{Name: "mails"})
 		must(t, err)
-		f(&foreign{t: t, ctx: ctx, c: c, once: scripts[0][1], batch: scripts[1][1], store: s})
+		f(&foreign{t: t, ctx: ctx, c: c, once: scripts[0][1], batch: scripts[2][1], store: s})
 	})
 }
 
