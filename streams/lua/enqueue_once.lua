@@ -13,7 +13,7 @@ if seen then
   if print ~= ARGV[3] then
     return redis.error_reply('CONFLICT idempotency key was used for another job')
   end
-  return {id, 1}
+  if id ~= '-' then return {id, 1} end
 end
 if redis.call('HEXISTS', K .. 'owner', p) == 0 then
   return redis.error_reply('NOQUEUE partition ' .. p .. ' has no record')
