@@ -31,7 +31,7 @@ var refusals = []string{
 	"BUSY ",       // a script runs too long
 	"TRYAGAIN",    // slots are moving
 	"MOVED ",      // another node has the slot, and following it was given up
-	"ASK ",        // the same, while the slot moves
+	"ASK ",        // the slot moves, and nobody follows: see nodes.go
 	"CLUSTERDOWN", // no majority
 	"MASTERDOWN",  // replica without its primary
 	"NOREPLICAS",  // min-replicas-to-write is not met
@@ -57,6 +57,9 @@ func classify(err error) fate {
 		}
 		if strings.HasPrefix(text, "OOM") || strings.Contains(text, "-OOM ") {
 			return fateNotExecuted
+		}
+		if strings.Contains(text, "non local key") {
+			return fateUnknown // a script was stopped half way
 		}
 		return fateExecuted
 	}
@@ -138,6 +141,9 @@ type serverError struct {
 
 func (e *serverError) Error() string {
 	if slices.Contains([]error{job.ErrUnavailable, job.ErrOutcomeUnknown, job.ErrFull}, e.kind) {
+		if moving := movingText(e.err.Error()); moving != "" {
+			return fmt.Sprintf("%s: %v: %s", e.doing, e.kind, moving)
+		}
 		return fmt.Sprintf("%s: %v: %v", e.doing, e.kind, e.err)
 	}
 	return fmt.Sprintf("%s: %v", e.doing, e.err)

@@ -224,9 +224,25 @@ func (p *Producer) send(batches []*outBatch) bool {
 	p.mu.Unlock()
 	if missing {
 		// The queue's records are gone (FLUSHALL, a new server): make them again.
-		return p.recreate(ctx) == nil && healthy
+		err := p.recreate(ctx)
+		if errors.Is(err, job.ErrUnavailable) {
+			p.postpone(out, err)
+		}
+		return err == nil && healthy
 	}
 	return healthy
+}
+
+// postpone has records looked for once more, when they could not be made for now.
+func (p *Producer) postpone(out []*outCall, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failure = err
+	for _, c := range out {
+		for _, b := range c.batches {
+			b.recreated = false
+		}
+	}
 }
 
 // added reads an answer of the script to one batch.

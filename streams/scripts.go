@@ -157,6 +157,11 @@ func (s *Store) text(sc *script) (text, hash string) {
 // run executes a script on one shard. A script the server does not know (restart,
 // failover, SCRIPT FLUSH) was not executed; it is sent whole.
 func (s *Store) run(ctx context.Context, c caller, sc *script, shard string, args ...any) (any, error) {
+	if cluster, ok := c.(*redis.ClusterClient); ok {
+		k := &call{shard: shard, args: args}
+		s.runAtNodes(ctx, cluster, sc, []*call{k})
+		return k.value, k.err
+	}
 	if err := s.detect(ctx); err != nil {
 		return nil, notSent(sc.name, err)
 	}
@@ -186,6 +191,10 @@ type call struct {
 // runAll executes many calls of one script in one round trip. Each call has its own
 // answer; those the server did not know the script for are sent again, whole.
 func (s *Store) runAll(ctx context.Context, c redis.UniversalClient, sc *script, calls []*call) {
+	if cluster, ok := c.(*redis.ClusterClient); ok {
+		s.runAtNodes(ctx, cluster, sc, calls)
+		return
+	}
 	s.pipe(ctx, c.Pipeline, sc, calls, pipeline{})
 }
 

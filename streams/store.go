@@ -199,7 +199,7 @@ func newClient(mode string, uo redis.UniversalOptions) redis.UniversalClient {
 	switch mode {
 	case "cluster":
 		co := uo.Cluster()
-		co.MaxRedirects = 3 // follows MOVED; all that may be sent twice is idempotent or fenced
+		co.MaxRedirects = 3 // of commands on one key; scripts follow nothing: see nodes.go
 		return redis.NewClusterClient(co)
 	case "sentinel":
 		return redis.NewFailoverClient(uo.Failover())
@@ -268,6 +268,9 @@ func (s *Store) CreateQueue(ctx context.Context, want Queue) (Queue, error) {
 	}
 	if want.Journal && !have.Journal {
 		return have, job.Conflict("queue %s exists without a journal: a journal is chosen when a queue is created", q.Name)
+	}
+	if err := s.whole(ctx, have); err != nil {
+		return Queue{}, err
 	}
 	if err = s.createRecords(ctx, have); full && errors.Is(err, job.ErrFull) {
 		err = nil // a dispatcher makes them again, should any be missing

@@ -56,6 +56,9 @@ func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
 	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
 		found, err := risksOf(ctx, c)
 		found = append(found, s.replicaRisk(ctx, c)...)
+		if _, cluster := s.cmd.(*redis.ClusterClient); cluster {
+			found = append(found, slotRisk(ctx, c)...)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		for _, r := range found {

@@ -3,6 +3,7 @@ package archtest
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -18,11 +19,11 @@ import (
 
 // foreign is a producer that knows docs/wire.md and nothing else.
 type foreign struct {
-	t           *testing.T
-	ctx         context.Context
-	c           *redis.Client
-	once, batch string // the scripts of the page
-	store       *streams.Store
+	t                    *testing.T
+	ctx                  context.Context
+	c                    *redis.Client
+	once, reserve, batch string // the scripts of the page
+	store                *streams.Store
 }
 
 func eachForeign(t *testing.T, f func(*foreign)) {
@@ -43,7 +44,7 @@ func eachForeign(t *testing.T, f func(*foreign)) {
 		defer func() { _ = s.Close() }()
 		_, err = s.CreateQueue(ctx, streams.Queue{Name: "mails"})
 		must(t, err)
-		f(&foreign{t: t, ctx: ctx, c: c, once: scripts[0][1], batch: scripts[2][1], store: s})
+		f(&foreign{t: t, ctx: ctx, c: c, once: scripts[0][1], reserve: scripts[1][1], batch: scripts[2][1], store: s})
 	})
 }
 
@@ -89,6 +90,12 @@ func TestScriptOncePerIdempotencyKey(t *testing.T) {
 		}
 		if _, err := f.eval(f.once, keys, 15, fingerprint("echo", "customer-42", "2"), 86_400_000, "echo", "customer-42", "2"); err == nil || !strings.HasPrefix(err.Error(), "CONFLICT") {
 			f.t.Fatalf("another job under the same key: %v", err)
+		}
+		if _, err := f.eval(f.reserve, keys[:1], fingerprint("echo", "customer-42", "2"), 86_400_000); err == nil || !strings.HasPrefix(err.Error(), "CONFLICT") {
+			f.t.Fatalf("another job reserves the key: %v", err)
+		}
+		if _, err := f.eval(f.reserve, keys[:1], same, 86_400_000); err != nil && !errors.Is(err, redis.Nil) {
+			f.t.Fatalf("the same job reserves the key: %v", err)
 		}
 		if n := f.c.XLen(f.ctx, "rm:{mails}:jobs:15").Val(); n != 1 {
 			f.t.Fatalf("%d jobs in the stream, want 1", n)

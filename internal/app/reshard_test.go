@@ -1,0 +1,226 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/internal/redistest"
+	"ringmaster/job"
+	"ringmaster/streams"
+)
+
+// reshard moves slots between the servers of a cluster, in the steps of redis-cli --cluster reshard.
+type reshard struct {
+	r     *rig
+	nodes map[string]*redis.Client // by address
+}
+
+func (m *reshard) id(addr string) string {
+	m.r.t.Helper()
+	id, err := m.nodes[addr].Do(m.r.ctx, "CLUSTER", "MYID").Text()
+	m.must(err)
+	return id
+}
+
+func (m *reshard) must(err error) {
+	m.r.t.Helper()
+	if err != nil {
+		m.r.t.Fatal(err)
+	}
+}
+
+func (m *reshard) set(addr string, slot int64, state, id string) {
+	m.r.t.Helper()
+	m.must(m.nodes[addr].Do(m.r.ctx, "CLUSTER", "SETSLOT", slot, state, id).Err())
+}
+
+// home is who holds the slot of a key, as all servers say.
+func (m *reshard) home(key string) string {
+	m.r.t.Helper()
+	for addr, c := range m.nodes {
+		slot := c.ClusterKeySlot(m.r.ctx, key).Val()
+		ranges, err := c.ClusterSlots(m.r.ctx).Result()
+		m.must(err)
+		for _, x := range ranges {
+			if int64(x.Start) <= slot && slot <= int64(x.End) {
+				return x.Nodes[0].Addr
+			}
+		}
+		m.r.t.Fatalf("%s knows no server of slot %d", addr, slot)
+	}
+	return ""
+}
+
+// move takes the slot of a key to another server; half runs when half of the keys are there.
+func (m *reshard) move(key, to string, half func()) {
+	m.r.t.Helper()
+	from := m.home(key)
+	if from == to {
+		return
+	}
+	slot := m.nodes[from].ClusterKeySlot(m.r.ctx, key).Val()
+	m.set(to, slot, "IMPORTING", m.id(from))
+	m.set(from, slot, "MIGRATING", m.id(to))
+	host, port, err := net.SplitHostPort(to)
+	m.must(err)
+	left := m.nodes[from].ClusterCountKeysInSlot(m.r.ctx, int(slot)).Val() / 2
+	for first := true; ; left-- {
+		keys, err := m.nodes[from].ClusterGetKeysInSlot(m.r.ctx, int(slot), 1).Result()
+		m.must(err)
+		if first && left <= 0 {
+			half()
+			first = false
+		}
+		if len(keys) == 0 {
+			break
+		}
+		m.must(m.nodes[from].Do(m.r.ctx, "MIGRATE", host, port, "", 0, 5000, "KEYS", keys[0]).Err())
+	}
+	for _, addr := range append([]string{to, from}, m.others(from, to)...) {
+		m.set(addr, slot, "NODE", m.id(to))
+	}
+}
+
+func (m *reshard) others(but ...string) (out []string) {
+	for addr := range m.nodes {
+		if !strings.Contains(strings.Join(but, " "), addr) {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// TestASlotMovesUnderLoad: the slots of a queue go round all servers of a cluster while jobs are handed
+// in and run. In the midst of a move nothing is executed anywhere; after it everything goes on.
+func TestASlotMovesUnderLoad(t *testing.T) {
+	for _, shards := range []int{1, 8} {
+		t.Run(itoa(shards), func(t *testing.T) {
+			servers := redistest.Cluster(t)
+			var addrs []string
+			for _, s := range servers[:3] {
+				addrs = append(addrs, s.Addr())
+			}
+			raw := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Protocol: 2})
+			r := newRigOn(t, streams.Options{Addrs: addrs, Mode: "cluster"}, raw, streams.Queue{Name: "c", Partitions: 8, Shards: shards, Journal: true})
+			ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+			defer cancel()
+			r.ctx = ctx
+			m := &reshard{r: r, nodes: map[string]*redis.Client{}}
+			for _, a := range addrs {
+				m.nodes[a] = redis.NewClient(&redis.Options{Addr: a, Protocol: 2})
+				t.Cleanup(func() { _ = m.nodes[a].Close() })
+			}
+			prefix := func(sh int) string {
+				if shards == 1 {
+					return "rm:{c}:"
+				}
+				return "rm:{c/" + itoa(sh) + "}:"
+			}
+			r.lead()
+			r.start(spec{name: "w1", t: quickly})
+			r.start(spec{name: "w2", t: quickly})
+			r.everywhere("w1", "w2")
+			load := r.stream(12)
+			r.until("traffic", func() bool { return load.count() > 100 })
+			ring := r.store.NewRing(r.queue, "test")
+			for sh := range shards {
+				home := m.home(prefix(sh))
+				for i, to := range m.others(home) {
+					if i > 0 && sh > 1 {
+						break // once for most
+					}
+					m.move(prefix(sh), to, func() {
+						if i > 0 || sh > 0 {
+							return
+						}
+						begin := time.Now()
+						r.until("a lease is over, and nothing was executed", func() bool {
+							if _, err := ring.Look(r.ctx); !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), "being moved") {
+								t.Fatalf("look at records half of which are elsewhere: %v", err)
+							}
+							if _, err := r.store.CreateQueue(r.ctx, r.queue); !errors.Is(err, job.ErrUnavailable) {
+								t.Fatalf("records are made in the midst of a move: %v", err)
+							}
+							return time.Since(begin) > 2500*time.Millisecond
+						})
+					})
+				}
+				n := load.count()
+				r.until("traffic after the move", func() bool { return load.count() > n+50 })
+			}
+			load.stop()
+			r.flows(20 * time.Second)
+			r.until("nothing is open", r.open0)
+			ends := r.ends()
+			for _, id := range load.acked {
+				if ends[id] != 1 {
+					t.Errorf("acknowledged job %s ended %d times", id, ends[id])
+				}
+			}
+			for sh := range shards {
+				m.alone(prefix(sh))
+			}
+			t.Logf("%d jobs, %d answers unknown", len(load.acked), load.unknown)
+		})
+	}
+}
+
+// alone holds that the keys of a slot are at one server.
+func (m *reshard) alone(key string) {
+	m.r.t.Helper()
+	home := m.home(key)
+	for addr, c := range m.nodes {
+		slot := c.ClusterKeySlot(m.r.ctx, key).Val()
+		if n := c.ClusterCountKeysInSlot(m.r.ctx, int(slot)).Val(); (n > 0) != (addr == home) {
+			m.r.t.Errorf("%d keys of %s at %s; its slot is at %s", n, key, addr, home)
+		}
+	}
+}
+
+// TestABrokenMoveMakesNoSecondQueue: a move that broke off, and whose servers forgot that it was one, as
+// after the promotion of a replica: what is missing at one server is not made anew.
+func TestABrokenMoveMakesNoSecondQueue(t *testing.T) {
+	servers := redistest.Primaries(t, 2, "rm:{c}:", "rm:{d}:")
+	addrs := []string{servers[0].Addr(), servers[1].Addr()}
+	raw := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Protocol: 2})
+	r := newRigOn(t, streams.Options{Addrs: addrs, Mode: "cluster"}, raw, streams.Queue{Name: "c", Partitions: 4, Shards: 1})
+	m := &reshard{r: r, nodes: map[string]*redis.Client{}}
+	for _, a := range addrs {
+		m.nodes[a] = redis.NewClient(&redis.Options{Addr: a, Protocol: 2})
+		t.Cleanup(func() { _ = m.nodes[a].Close() })
+	}
+	home := m.home("rm:{c}:")
+	to := m.others(home)[0]
+	slot := m.nodes[home].ClusterKeySlot(r.ctx, "rm:{c}:").Val()
+	m.set(to, slot, "IMPORTING", m.id(home))
+	m.set(home, slot, "MIGRATING", m.id(to))
+	host, port, _ := net.SplitHostPort(to)
+	m.must(m.nodes[home].Do(r.ctx, "MIGRATE", host, port, "", 0, 5000, "KEYS", "rm:{c}:ring", "rm:{c}:owner").Err())
+	for _, a := range addrs {
+		m.must(m.nodes[a].Do(r.ctx, "CLUSTER", "SETSLOT", slot, "STABLE").Err())
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, 2*time.Second)
+	defer cancel()
+	_, errs := r.out.Enqueue(ctx, job.Job{Type: "t", Key: "k"})
+	if errs == nil || !errors.Is(errs[0], job.ErrUnavailable) {
+		t.Errorf("a job in half a queue: %v", errs)
+	}
+	if _, err := r.store.CreateQueue(r.ctx, r.queue); !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), "--cluster fix") {
+		t.Errorf("make the queue: %v", err)
+	}
+	if n := m.nodes[home].Exists(r.ctx, "rm:{c}:ring").Val(); n != 0 {
+		t.Error("the records were made anew beside those that moved")
+	}
+	m.move("rm:{c}:", to, func() {})
+	m.alone("rm:{c}:")
+	r.until("it goes on", func() bool {
+		_, errs := r.out.Enqueue(r.ctx, job.Job{Type: "t", Key: "k"})
+		return errs == nil
+	})
+}

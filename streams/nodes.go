@@ -1,0 +1,170 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// While a cluster moves a slot, its keys are at two servers. The old one answers ASK for a key that it
+// has not (any more), and a client that follows it finds at the new one what was moved so far. For a
+// script that is the worst of answers: it would find no records, make them anew, and the queue would be
+// two. A script's one key is a name that never exists, so from the first moment of a move to the last
+// every script is answered ASK, and none is executed at either server, as long as nobody follows. So
+// scripts are sent to the server that holds the slot, on a client of its own, which follows nothing.
+
+// movedTries and movedPause bound how long a call looks for the server that a slot went to.
+const (
+	movedTries = 10
+	movedPause = 50 * time.Millisecond
+)
+
+// runAtNodes sends calls to the servers that hold their shards. Those that a server has no longer are
+// sent again as soon as the cluster's map shows another one: they were not executed.
+func (s *Store) runAtNodes(ctx context.Context, c *redis.ClusterClient, sc *script, calls []*call) {
+	for try := 1; ; try++ {
+		nodes, err := byMaster(ctx, c, calls)
+		if err != nil {
+			for _, k := range calls {
+				k.err = err
+			}
+			return
+		}
+		var all sync.WaitGroup
+		for node, some := range nodes {
+			all.Go(func() { s.pipe(ctx, node.Pipeline, sc, some, pipeline{}) })
+		}
+		all.Wait()
+		s.relocate(ctx, calls)
+		var moved []*call
+		for _, k := range calls {
+			if movedAnswer(k.err) {
+				moved = append(moved, k)
+			}
+		}
+		if calls = moved; len(calls) == 0 || try == movedTries || !rest(ctx, movedPause) {
+			return
+		}
+	}
+}
+
+// movedAnswer reports whether the server said that another has the slot.
+func movedAnswer(err error) bool {
+	var answer *serverError
+	return errors.As(err, &answer) && strings.HasPrefix(answer.err.Error(), "MOVED ")
+}
+
+// rest waits, and reports false if ctx ended first.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func byMaster(ctx context.Context, c *redis.ClusterClient, calls []*call) (map[*redis.Client][]*call, error) {
+	nodes := map[*redis.Client][]*call{}
+	for _, k := range calls {
+		node, err := c.MasterForKey(ctx, k.shard)
+		if err != nil {
+			return nil, notSent("find the server of "+k.shard, err)
+		}
+		nodes[node] = append(nodes[node], k)
+	}
+	return nodes, nil
+}
+
+// movingText says in words that a slot is being moved; empty: the answer is another one.
+func movingText(answer string) string {
+	if ask, ok := strings.CutPrefix(answer, "ASK "); ok {
+		slot, to, _ := strings.Cut(ask, " ")
+		return "slot " + slot + " of the cluster is being moved to " + to + ": nothing is done with it until it is there"
+	}
+	if strings.HasPrefix(answer, "TRYAGAIN") {
+		return "a slot of the cluster is being moved: nothing is done with it until it is there"
+	}
+	return ""
+}
+
+// whole is an ErrUnavailable if a server of the cluster holds keys of a shard whose slot is another's: a
+// move broke off, and what is missing at one server is at the other. Making it anew would make a second
+// queue, and the move could not be ended any more.
+func (s *Store) whole(ctx context.Context, q Queue) error {
+	c, ok := s.cmd.(*redis.ClusterClient)
+	if !ok {
+		return nil
+	}
+	home := make([]string, q.Shards)
+	slots := make([]int64, q.Shards)
+	for sh := range q.Shards {
+		node, err := c.MasterForKey(ctx, s.shard(q, sh))
+		if err != nil {
+			return notSent("find the server of "+s.shard(q, sh), err)
+		}
+		home[sh] = node.Options().Addr
+		slots[sh], err = node.ClusterKeySlot(ctx, s.shard(q, sh)).Result()
+		if err != nil && notPermitted(err.Error()) {
+			return nil // it cannot be looked at
+		}
+		if err != nil {
+			return wrap("ask for the slot of "+s.shard(q, sh), err)
+		}
+	}
+	return c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		p := node.Pipeline()
+		counts := make([]*redis.IntCmd, q.Shards)
+		for sh := range counts {
+			counts[sh] = p.ClusterCountKeysInSlot(ctx, int(slots[sh]))
+		}
+		_, _ = p.Exec(ctx) // each keeps its own error
+		for sh, n := range counts {
+			if err := n.Err(); err != nil && !notPermitted(err.Error()) {
+				return wrap("look for keys of "+s.shard(q, sh), err)
+			}
+			if n.Val() > 0 && node.Options().Addr != home[sh] {
+				c.ReloadState(ctx) // or the slot has just gone there
+				return fmt.Errorf("%w: %d keys of slot %d are at %s, and the slot is at %s: a move of the slot is under way, or broke off (redis-cli --cluster fix ends it)",
+					job.ErrUnavailable, n.Val(), slots[sh], node.Options().Addr, home[sh])
+			}
+		}
+		return nil
+	})
+}
+
+// slotRisk tells of slots that the server gives away or takes in. A server without a cluster has none.
+func slotRisk(ctx context.Context, c *redis.Client) []Risk {
+	nodes, err := c.ClusterNodes(ctx).Result()
+	if err != nil {
+		return nil
+	}
+	var moving []string
+	for line := range strings.Lines(nodes) {
+		f := strings.Fields(line)
+		if len(f) < 9 || !strings.Contains(f[2], "myself") {
+			continue
+		}
+		for _, slots := range f[8:] {
+			if strings.HasPrefix(slots, "[") {
+				slot, _, _ := strings.Cut(slots[1:], "-")
+				moving = append(moving, slot)
+			}
+		}
+	}
+	if len(moving) == 0 {
+		return nil
+	}
+	what := strings.Join(moving[:min(len(moving), 20)], ", ")
+	return []Risk{{Name: "slots", Value: what, What: "slots are being moved (" + what + "): queues, or shards of them, in these slots stand still until that has ended",
+		Remedy: "wait for the reshard to end; if none runs, redis-cli --cluster fix ends it"}}
+}
