@@ -188,10 +188,13 @@ func (s *Store) node(ctx context.Context, shard string) (*redis.Client, error) {
 
 // relocate has a cluster's map read anew if an answer shows that it is old.
 func (s *Store) relocate(ctx context.Context, calls []*call) {
-	c, ok := s.cmd.(*redis.ClusterClient)
-	if !ok {
-		return
+	if c, ok := s.cmd.(*redis.ClusterClient); ok {
+		reload(ctx, c, calls)
 	}
+}
+
+// reload does so for one client: each has a map of its own.
+func reload(ctx context.Context, c *redis.ClusterClient, calls []*call) {
 	for _, k := range calls {
 		if errors.Is(k.err, job.ErrUnavailable) || errors.Is(k.err, job.ErrOutcomeUnknown) {
 			c.ReloadState(ctx)

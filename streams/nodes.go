@@ -42,7 +42,7 @@ func (s *Store) runAtNodes(ctx context.Context, c *redis.ClusterClient, sc *scri
 			all.Go(func() { s.pipe(ctx, node.Pipeline, sc, some, pipeline{}) })
 		}
 		all.Wait()
-		s.relocate(ctx, calls)
+		reload(ctx, c, calls)
 		var moved []*call
 		for _, k := range calls {
 			if movedAnswer(k.err) {

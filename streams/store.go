@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -195,7 +196,9 @@ func universal(o Options) (*redis.UniversalOptions, error) {
 	return uo, nil
 }
 
+// newClient makes one client. go-redis writes to the list of addresses it is given: each has its own.
 func newClient(mode string, uo redis.UniversalOptions) redis.UniversalClient {
+	uo.Addrs = slices.Clone(uo.Addrs)
 	switch mode {
 	case "cluster":
 		co := uo.Cluster()
