@@ -48,9 +48,12 @@ type Inconsistency struct {
 	Check     string // short name of the kind: "owner without group"
 	Queue     string
 	Partition int // -1: it concerns the ring
-	What      string
-	Meaning   string // what follows from it
-	Remedy    string
+	// Partitions are those that Causes put together; nil: Partition alone.
+	Partitions []int
+	Count      int // how many of the kind Causes put together; at least 1
+	What       string
+	Meaning    string // what follows from it
+	Remedy     string
 	// Unattended: nothing is damaged, a dispatcher or a worker that runs would mend it.
 	Unattended bool
 }
@@ -63,8 +66,8 @@ func (x Inconsistency) Damage(led bool) bool {
 
 // The checks. Callers tell some of them apart.
 const (
-	NoWorker          = "no worker" // there are jobs, and nobody to run them
-	NoLeader          = "no leader" // no dispatcher leads the ring
+	NoWorker          = "no live worker" // there are jobs, and nobody to run them
+	NoLeader          = "no leader"      // no dispatcher leads the ring
 	DeadMember        = "dead member"
 	NoRecord          = "no owner record"
 	WrongType         = "wrong type"
@@ -78,25 +81,29 @@ const (
 	UnfinishedPlan    = "unfinished plan"
 )
 
-// Consistency compares owner records, groups, pending lists and liveness.
+// Consistency compares owner records, groups, pending lists and liveness. Where no member
+// lives, partitions wait for the next one whoever their records name: that is told once, as
+// NoWorker, if there are jobs, and not for each partition.
 func Consistency(r RingState) []Inconsistency {
 	c := checker{r: r, members: map[string]MemberState{}}
 	for _, m := range r.Members {
 		c.members[m.Incarnation] = m
 		if m.LeaseLeft < 0 {
 			c.add(DeadMember, -1, "%s is a member and its lease is over", m.Incarnation)
+			continue
 		}
+		c.alive = true
 	}
 	for _, p := range r.Partitions {
 		c.groups(p)
 		c.owner(p)
 		c.pending(p)
 	}
-	if r.Phase != 0 || c.moving > 0 {
+	if c.alive && (r.Phase != 0 || c.moving > 0) {
 		c.add(UnfinishedPlan, -1, "the plan of ring epoch %d is not done: phase %d, %d partitions still to move", r.Epoch, r.Phase, c.moving)
 	}
 	if c.idle > 0 {
-		c.add(NoWorker, -1, "%d partitions have jobs, and the queue has no worker", c.idle)
+		c.add(NoWorker, -1, "no live worker: jobs wait in %d of %d partitions", c.idle, len(c.r.Partitions))
 	}
 	if r.Leader == "" {
 		c.add(NoLeader, -1, "no dispatcher leads the ring")
@@ -107,15 +114,20 @@ func Consistency(r RingState) []Inconsistency {
 type checker struct {
 	r       RingState
 	members map[string]MemberState
+	alive   bool // a member lives
 	moving  int
-	idle    int // partitions with jobs and no worker
+	idle    int // partitions with jobs, where no member lives
 	out     []Inconsistency
 }
 
 func (c *checker) add(check string, partition int, format string, args ...any) {
 	f := facts[check]
-	c.out = append(c.out, Inconsistency{Check: check, Queue: c.r.Queue, Partition: partition, What: fmt.Sprintf(format, args...),
-		Meaning: f.meaning, Remedy: f.remedy, Unattended: !f.damage})
+	remedy := f.remedy
+	if f.led != "" && c.r.Leader != "" {
+		remedy = fmt.Sprintf(f.led, c.r.Leader)
+	}
+	c.out = append(c.out, Inconsistency{Check: check, Queue: c.r.Queue, Partition: partition, Count: 1, What: fmt.Sprintf(format, args...),
+		Meaning: f.meaning, Remedy: remedy, Unattended: !f.damage})
 }
 
 // groups: every job stream has one group, and it is its owner's.
@@ -140,7 +152,7 @@ func (c *checker) groups(p PartitionState) {
 
 func (c *checker) owner(p PartitionState) {
 	switch {
-	case p.Owner == "-" && len(c.members) == 0:
+	case !c.alive:
 		if p.Open {
 			c.idle++
 		}
@@ -153,7 +165,7 @@ func (c *checker) owner(p PartitionState) {
 	}
 	// The last worker that leaves hands its partitions to nobody: the plan stays as it was
 	// until another one comes.
-	if p.Planned != "" && p.Owner != "" && p.Planned != p.Owner && len(c.members) > 0 {
+	if p.Planned != "" && p.Owner != "" && p.Planned != p.Owner {
 		c.moving++
 	}
 }
@@ -164,11 +176,11 @@ func (c *checker) pending(p PartitionState) {
 		switch {
 		case h.Count == 0 || h.Consumer == p.Owner:
 		case h.Reclaim:
-			if p.Owner != "-" {
+			if p.Owner != "-" && c.alive {
 				c.add(NotTakenOver, p.Partition, "partition %d: %d jobs wait to be taken over by %s", p.Partition, h.Count, p.Owner)
 			}
 		case h.Drainer != "":
-			if _, ok := c.members[h.Drainer]; !ok {
+			if _, ok := c.members[h.Drainer]; !ok && c.alive {
 				c.add(PendingUnderDead, p.Partition, "partition %d: %d jobs are held by %s, which is no member", p.Partition, h.Count, h.Drainer)
 			}
 		default:

@@ -27,27 +27,27 @@ type Finding struct {
 	Check     string `json:"check"`     // short name of the kind
 	Queue     string `json:"queue"`     // "": the server
 	Partition *int   `json:"partition"` // null: not one alone
+	Count     int    `json:"count"`     // of how many it tells
 	Finding   string `json:"finding"`
 	Meaning   string `json:"meaning"`
 	Remedy    string `json:"remedy"` // what to do; "" if nothing is
 	Mended    bool   `json:"mended"`
 	Done      string `json:"done"` // what was done to mend it; "" if nothing was
 
-	risk *streams.Risk
+	risk       *streams.Risk
+	partitions []int // all that it concerns
 }
 
 // Open reports that something is wrong still.
 func (f Finding) Open() bool { return f.Severity != SeverityInfo && !f.Mended }
 
+// same reports whether both are of one cause: of a queue each kind is told once, but for keys.
 func (f Finding) same(o Finding) bool {
-	at := func(f Finding) int {
-		if f.Partition == nil {
-			return -1
-		}
-		return *f.Partition
-	}
-	return f.Check == o.Check && f.Queue == o.Queue && at(f) == at(o) && (f.Queue != "" || f.Finding == o.Finding)
+	each := f.Queue == "" || f.Check == blockedKey
+	return f.Check == o.Check && f.Queue == o.Queue && (!each || f.Finding == o.Finding)
 }
+
+const blockedKey = "blocked key"
 
 // DoctorConfig are a doctor's times and limits.
 type DoctorConfig struct {
@@ -72,7 +72,7 @@ func Examine(ctx context.Context, s *streams.Store, cfg DoctorConfig) ([]Finding
 		return nil, err
 	}
 	for _, b := range bad {
-		out = append(out, Finding{Severity: SeverityError, Check: "queue record", Finding: b.Error(),
+		out = append(out, Finding{Severity: SeverityError, Check: "queue record", Count: 1, Finding: b.Error(),
 			Meaning: "nobody serves this queue", Remedy: "somebody wrote this field by hand: correct it or delete it"})
 	}
 	found, err := eachQueue(queues, func(q streams.Queue) ([]Finding, error) { return examine(ctx, s, q.Name, cfg) })
@@ -90,6 +90,9 @@ func Treat(ctx context.Context, s *streams.Store, cfg DoctorConfig, log *slog.Lo
 		if f.risk != nil && f.risk.Want != "" {
 			before[i].Done = set(ctx, s, *f.risk)
 		}
+	}
+	if !slices.ContainsFunc(before, treatable) {
+		return before, nil
 	}
 	byQueue := map[string][]recovery.Inconsistency{}
 	var queues []streams.Queue
@@ -118,6 +121,11 @@ func Treat(ctx context.Context, s *streams.Store, cfg DoctorConfig, log *slog.Lo
 		return nil, err
 	}
 	return compare(before, after, done), nil
+}
+
+// treatable: a doctor can do something about it.
+func treatable(f Finding) bool {
+	return f.Open() && (f.risk != nil && f.risk.Want != "" || f.Queue != "" && mendable(recovery.Inconsistency{Check: f.Check}))
 }
 
 func set(ctx context.Context, s *streams.Store, r streams.Risk) string {
@@ -159,7 +167,7 @@ func tell(f Finding, done []deed) string {
 		switch {
 		case d.Partition < 0:
 			ring = append(ring, d.What)
-		case f.Partition != nil && d.Partition == *f.Partition:
+		case slices.Contains(f.partitions, d.Partition):
 			there = append(there, d.What)
 		}
 	}
@@ -169,8 +177,13 @@ func tell(f Finding, done []deed) string {
 	if len(there) == 0 {
 		return "mended by the dispatcher that leads, or by the worker"
 	}
+	if n := len(there) - mostDeeds; n > 0 {
+		there = append(there[:mostDeeds:mostDeeds], fmt.Sprintf("and %d more", n))
+	}
 	return strings.Join(there, "; ")
 }
+
+const mostDeeds = 3 // that are told of one finding
 
 func server(ctx context.Context, s *streams.Store) ([]Finding, error) {
 	risks, err := s.Risks(ctx)
@@ -179,7 +192,7 @@ func server(ctx context.Context, s *streams.Store) ([]Finding, error) {
 	}
 	var out []Finding
 	for _, r := range risks {
-		f := Finding{Severity: SeverityWarning, Check: r.Name, Finding: r.Name, Meaning: r.What, Remedy: r.Remedy, risk: &r}
+		f := Finding{Severity: SeverityWarning, Check: r.Name, Count: 1, Finding: r.Name, Meaning: r.What, Remedy: r.Remedy, risk: &r}
 		if r.Value != "" {
 			f.Finding = r.Name + " is " + r.Value
 		}
@@ -200,8 +213,8 @@ func examine(ctx context.Context, s *streams.Store, queue string, cfg DoctorConf
 		return nil, err
 	}
 	var out []Finding
-	for _, x := range found {
-		f := Finding{Severity: SeverityWarning, Check: x.Check, Queue: queue, Finding: x.What, Meaning: x.Meaning, Remedy: x.Remedy}
+	for _, x := range recovery.Causes(found) {
+		f := Finding{Severity: SeverityWarning, Check: x.Check, Queue: queue, Count: x.Count, Finding: x.What, Meaning: x.Meaning, Remedy: x.Remedy, partitions: x.Partitions}
 		if x.Partition >= 0 {
 			f.Partition = &x.Partition
 		}
@@ -213,7 +226,7 @@ func examine(ctx context.Context, s *streams.Store, queue string, cfg DoctorConf
 	blocked, err := BlockedKeys(ctx, s, queue, cfg.Blocked)
 	for _, b := range blocked {
 		id, _ := job.ParseID(b.Head)
-		out = append(out, Finding{Severity: SeverityInfo, Check: "blocked key", Queue: queue, Partition: &id.Partition,
+		out = append(out, Finding{Severity: SeverityInfo, Check: blockedKey, Queue: queue, Count: 1, Partition: &id.Partition,
 			Finding: fmt.Sprintf("key %q waits for job %s", b.Key, b.Head), Meaning: b.Why})
 	}
 	return out, err

@@ -178,7 +178,7 @@ func TestDoctorLeavesWhatItCannotMend(t *testing.T) {
 	r.must(r.raw.HSet(r.ctx, "rm:queues", "bad", "{").Err())
 	r.send(r.keysOf(0, 1)[0], 1)
 	found, err := Treat(r.ctx, r.store, quickDoctor(), r.log)
-	if got := fmt.Sprint(checks(found, Finding.Open)); err != nil || got != "[no worker queue record wrong type]" {
+	if got := fmt.Sprint(checks(found, Finding.Open)); err != nil || got != "[no live worker queue record wrong type]" {
 		t.Errorf("%s, %v", got, err)
 	}
 	if got := r.raw.Get(r.ctx, r.key("jobs:1")).Val(); got != "x" {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ringmaster/internal/app"
+	"ringmaster/recovery"
 )
 
 func (s *session) verify() *cobra.Command {
@@ -35,7 +36,7 @@ meanwhile. Exit code 4: the queue keeps no journal.`,
 			return err
 		}
 		damaged := 0
-		for _, f := range found {
+		for _, f := range recovery.Causes(found) {
 			s.note("%s: %s: %s", f.Check, f.What, f.Meaning)
 			if f.Damage(led) {
 				damaged++

@@ -30,7 +30,7 @@ func TestVerify(t *testing.T) {
 	if want := `{"lost":0,"completed_twice":0,"out_of_order":0,"open":3}` + "\n"; got.code != exitDone || got.stdout != want {
 		t.Errorf("at rest, nobody at work: %+v", got)
 	}
-	if !strings.Contains(got.stderr, "no dispatcher leads") || !strings.Contains(got.stderr, "the queue has no worker") {
+	if !strings.Contains(got.stderr, "no dispatcher leads") || !strings.Contains(got.stderr, "no live worker") {
 		t.Errorf("does not say that nobody is at work: %q", got.stderr)
 	}
 
