@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ type Status = job.Status
 // Client hands jobs in and asks about them. Safe for concurrent use.
 type Client struct {
 	store     *streams.Store
+	log       *slog.Logger
 	url       string
 	stop      func() // of the embedded store
 	producers *app.Producers
@@ -66,7 +68,7 @@ type Client struct {
 // 127.0.0.1:6390, which ends with Close and takes all jobs with it;
 // "embedded://127.0.0.1:0" starts it on a free port, which URL tells.
 func NewClient(url string, opts ...ClientOption) (*Client, error) {
-	cfg := configs.DefaultCommon()
+	cfg := clientSettings{Common: configs.DefaultCommon(), log: slog.New(slog.DiscardHandler)}
 	for _, o := range opts {
 		if err := o(&cfg); err != nil {
 			return nil, err
@@ -84,39 +86,59 @@ func NewClient(url string, opts ...ClientOption) (*Client, error) {
 		c.stop, url = e.Close, e.URL()
 	}
 	set(&cfg.Redis, url)
-	s, err := app.Open(cfg, "ringmaster-client")
+	s, err := app.Open(cfg.Common, "ringmaster-client")
 	if err != nil {
 		c.stop()
 		return nil, err
 	}
-	c.url, c.store, c.producers = streams.Redact(cfg.Redis), s, app.NewProducers(s, configs.QueueSpec{})
+	c.log, c.url, c.store, c.producers = cfg.log, streams.Redact(cfg.Redis), s, app.NewProducers(s, configs.QueueSpec{})
 	return c, nil
 }
 
 // ClientOption changes a client.
-type ClientOption func(*configs.Common) error
+type ClientOption func(*clientSettings) error
+
+type clientSettings struct {
+	configs.Common
+	log *slog.Logger
+}
+
+// Logger has the client log what it waits for, when a job that Wait or Call waits for stands still
+// because no dispatcher leads or no worker lives: after 2 s and then every 30 s. Without it the
+// client is silent, and the error at the end of the context says it.
+func Logger(log *slog.Logger) ClientOption {
+	return func(c *clientSettings) error {
+		if log == nil {
+			return job.Invalid("Logger: it is nil")
+		}
+		c.log = log
+		return nil
+	}
+}
 
 // Durable says what a job must have reached before Submit reports it as handed in: "memory"
 // (the default), "fsync", "replicas:N" or "fsync+replicas:N". What has not reached it within
 // wait (0: 1 s) is an ErrUnconfirmed, never a success. A server that cannot confirm it is
 // refused with an ErrInvalid at the first submission.
 func Durable(level string, wait time.Duration) ClientOption {
-	return func(c *configs.Common) error {
-		d, err := job.ParseDurability(level)
-		if err != nil {
-			return fmt.Errorf("durability %q: %w", level, err)
-		}
-		d.Wait = c.Durability.Wait
-		set(&d.Wait, wait)
-		c.Durability = d
-		return nil
+	return func(c *clientSettings) error { return durable(&c.Common, level, wait) }
+}
+
+func durable(c *configs.Common, level string, wait time.Duration) error {
+	d, err := job.ParseDurability(level)
+	if err != nil {
+		return fmt.Errorf("durability %q: %w", level, err)
 	}
+	d.Wait = c.Durability.Wait
+	set(&d.Wait, wait)
+	c.Durability = d
+	return nil
 }
 
 // Mode says what is behind the URL: "standalone" (the default), "sentinel" or "cluster".
 // The URL is then a list with commas; of sentinels the first ends in ?master_name=NAME.
 func Mode(mode string) ClientOption {
-	return func(c *configs.Common) error { c.RedisMode = mode; return nil }
+	return func(c *clientSettings) error { c.RedisMode = mode; return nil }
 }
 
 // embeddedAddr is where the store in memory is to listen, if url asks for one.
@@ -181,17 +203,21 @@ func (c *Client) Status(ctx context.Context, queue, id string) (Status, error) {
 	return c.store.Job(ctx, queue, id)
 }
 
-// Wait waits until the job is completed or dead, or ctx ends; then it answers with the
-// last state it saw and the context's error.
+// Wait waits until the job is completed or dead, or ctx ends; then it answers with the last state
+// it saw, which always has the id, and the context's error. See Logger for what it says meanwhile.
 func (c *Client) Wait(ctx context.Context, queue, id string) (Status, error) {
-	return app.Await(ctx, c.store, queue, id)
+	return app.Await(ctx, c.store, queue, id, c.waits(queue))
+}
+
+func (c *Client) waits(queue string) func(id, why string) {
+	return func(id, why string) { c.log.Warn("job waits", "queue", queue, "job_id", id, "why", why) }
 }
 
 // Call submits a job and waits for its result, which is decoded into result unless that
 // is nil. It gets the one answer whatever is killed meanwhile: while the server does not
 // answer it repeats the submission under the same idempotency key (that of Once, or one
-// of its own), and goes on asking. It ends with ctx, at the latest after an hour. ErrDead
-// if the job will not complete. Panics of the payload's MarshalJSON and of the result's
+// of its own), and goes on asking. It ends with ctx, at the latest after an hour, as Wait does,
+// with the id if the job was handed in. ErrDead if the job will not complete. Panics of the payload's MarshalJSON and of the result's
 // UnmarshalJSON are the caller's.
 func (c *Client) Call(ctx context.Context, queue, jobType string, payload, result any, opts ...Option) (Status, error) {
 	raw, err := json.Marshal(payload)
@@ -202,7 +228,7 @@ func (c *Client) Call(ctx context.Context, queue, jobType string, payload, resul
 	for _, o := range opts {
 		o(&j)
 	}
-	st, err := app.Call(ctx, c.store, queue, j)
+	st, err := app.Call(ctx, c.store, queue, j, c.waits(queue))
 	if err != nil {
 		return st, err
 	}

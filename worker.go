@@ -100,7 +100,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	set(&cfg.Redis, w.URL)
 	set(&cfg.RedisMode, w.Mode)
 	if w.Durability != "" {
-		if err := Durable(w.Durability, w.WaitTimeout)(&cfg.Common); err != nil {
+		if err := durable(&cfg.Common, w.Durability, w.WaitTimeout); err != nil {
 			return fmt.Errorf("worker: %w", err)
 		}
 	}

@@ -162,6 +162,7 @@ func (b *bench) complete(it *lanes.Item) { b.finish(it); b.answer(job.ByOwner) }
 
 // fakeServer answers what a test sets; everything else succeeds with nothing.
 type fakeServer struct {
+	stand   job.Stand
 	mu      sync.Mutex
 	markErr error
 	marks   []string
@@ -189,6 +190,7 @@ func (f *fakeServer) Leaving(context.Context) error                          { r
 func (f *fakeServer) Left(context.Context) error                             { return nil }
 func (f *fakeServer) Heal(context.Context, []int) ([]string, error)          { return nil, nil }
 func (f *fakeServer) History(context.Context, int) ([]job.Entry, error)      { return f.history, nil }
+func (f *fakeServer) Stand(context.Context) (job.Stand, error)               { return f.stand, nil }
 func (f *fakeServer) Report(context.Context, int, uint64, int, string) error { return nil }
 
 func (f *fakeServer) Poke(context.Context, int) error {

@@ -160,6 +160,7 @@ type Member interface {
 	Mark(ctx context.Context, t job.Tenure, id job.EntryID, runs int, apart time.Duration) error
 	Deaths(ctx context.Context, partition int) ([]time.Time, error)
 	Heal(ctx context.Context, parts []int) ([]string, error)
+	Stand(ctx context.Context) (job.Stand, error)
 }
 
 // Store makes what an incarnation needs, once Prepare has succeeded.

@@ -131,6 +131,7 @@ func (n *session) live(ctx context.Context, stop <-chan struct{}) error {
 		others.Go(func() { s.runAcker(acks) })
 		others.Go(func() { s.runPoker(acks) })
 	}
+	others.Go(func() { n.awaitReady(intake) })
 	others.Go(func() {
 		if err := n.beat(acks); err != nil {
 			errs <- err

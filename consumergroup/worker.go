@@ -89,7 +89,7 @@ func (w *Worker) sessions(ctx, leave context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.deps.Log.Info("ready", "incarnation", n.inc, "concurrency", w.cfg.Concurrency)
+		w.deps.Log.Info("joined", "incarnation", n.inc)
 		if w.deps.Ready != nil {
 			w.deps.Ready(n.inc)
 		}

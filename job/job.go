@@ -188,6 +188,7 @@ type Status struct {
 	Error      string          `json:"error"`
 	EnqueuedAt *time.Time      `json:"enqueued_at"`
 	FinishedAt *time.Time      `json:"finished_at"`
+	Why        string          `json:"why,omitempty"` // it stands still: nobody who lives owns its partition, for this reason
 }
 
 // Receipt is the answer to an accepted job. IDs of jobs that were handed in together may share

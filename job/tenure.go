@@ -124,3 +124,12 @@ type MemberInfo struct {
 	Slots       int    `json:"slots"`    // jobs it runs at a time
 	DrainMs     int64  `json:"drain_ms"` // how long its running jobs may take to end after a move
 }
+
+// Stand is how far a ring is with a member: who leads it, whether a plan counts the member in, and
+// what of that plan is to be done still.
+type Stand struct {
+	Leader  string // dispatcher, "" if none leads
+	Planned bool
+	Phase   int // 0: at rest
+	Moves   int // partitions that are not at their planned owner
+}

@@ -20,14 +20,14 @@ type RingView struct {
 type RingMember struct {
 	Name        string `json:"name"`
 	Incarnation string `json:"incarnation"`
-	State       string `json:"state"` // up, leaving, or unknown for an unreadable record
+	State       string `json:"state"` // up, leaving, silent when its lease is over, or unknown for an unreadable record
 	Weight      int    `json:"weight"`
 }
 
 // PartitionView is one partition of a ring.
 type PartitionView struct {
 	Partition int    `json:"partition"`
-	Owner     string `json:"owner"` // incarnation, "-" if nobody owns it
+	Owner     string `json:"owner"` // incarnation of a member, "-" if nobody owns it
 	Epoch     uint64 `json:"epoch"`
 	Pending   int    `json:"pending"`  // jobs handed out and not ended, those of drainers included
 	Draining  int    `json:"draining"` // of these, jobs that former owners still finish
@@ -45,8 +45,8 @@ type QueueView struct {
 	Phase      int       `json:"phase"`
 	Mode       string    `json:"mode"`
 	Leader     string    `json:"leader"`
-	Members    int       `json:"members"`
-	Owned      int       `json:"owned"`    // partitions that have an owner
+	Members    int       `json:"members"`  // workers that live
+	Owned      int       `json:"owned"`    // partitions whose owner is a worker that lives
 	Waiting    int       `json:"waiting"`  // not handed out yet; see QueueView of package streams for its precision
 	Pending    int       `json:"pending"`  // handed out, not ended; those that wait for a retry included
 	Draining   int       `json:"draining"` // of the pending, those that former owners still finish
@@ -60,7 +60,7 @@ type WorkerView struct {
 	Name         string  `json:"name"`
 	Incarnation  string  `json:"incarnation"`
 	Queue        string  `json:"queue"`
-	State        string  `json:"state"` // up, leaving, or unknown for an unreadable record
+	State        string  `json:"state"` // up, leaving, silent when its lease is over, or unknown for an unreadable record
 	Host         string  `json:"host"`
 	PID          int     `json:"pid"`
 	Slots        int     `json:"slots"` // jobs it runs at a time

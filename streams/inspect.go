@@ -25,66 +25,72 @@ const maxRequeues = 16
 // is open. ErrNotFound: no such queue, or no job has that id yet. ErrUnknownJob, and the state
 // job.Unknown: what became of it was lost with a former server's last writes.
 func (s *Store) Job(ctx context.Context, queue, id string) (job.Status, error) {
-	st, err := s.job(ctx, queue, id)
+	st, owner, err := s.job(ctx, queue, id)
 	if err == nil {
 		err = s.putBehind(ctx, &st)
+	}
+	if err == nil {
+		st.Why, err = s.whyWaiting(ctx, st, owner)
 	}
 	return st, err
 }
 
-// job is Job, except that it takes for running whatever is handed out.
-func (s *Store) job(ctx context.Context, queue, id string) (job.Status, error) {
+// job is Job, except that it takes for running whatever a live worker was handed, and does not say why.
+func (s *Store) job(ctx context.Context, queue, id string) (job.Status, ownerSeen, error) {
+	var owner ownerSeen
 	q, err := s.queueForRead(ctx, queue)
 	if err != nil {
-		return job.Status{}, err
+		return job.Status{}, owner, err
 	}
 	jid, err := job.ParseID(id)
 	if err != nil {
-		return job.Status{}, err
+		return job.Status{}, owner, err
 	}
 	for range maxRequeues {
-		st, next, err := s.jobState(ctx, q, jid)
+		st, owner, next, err := s.jobState(ctx, q, jid)
 		if err != nil || next == nil {
-			return st, err
+			return st, owner, err
 		}
 		jid = *next
 	}
-	return job.Status{}, job.NotFound("no job %s in queue %s: its record points round in a circle", id, queue)
+	return job.Status{}, owner, job.NotFound("no job %s in queue %s: its record points round in a circle", id, queue)
 }
 
 // jobState reads one job, or the id it was requeued under.
-func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, *job.ID, error) {
+func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, ownerSeen, *job.ID, error) {
+	var owner ownerSeen
 	missing := job.NotFound("no job %s in queue %s", id, q.Name)
 	if id.Partition >= q.Partitions {
-		return job.Status{}, nil, missing
+		return job.Status{}, owner, nil, missing
 	}
 	v, err := s.run(ctx, s.cmd, &s.scripts.state, s.shardOf(q, id.Partition), id.Partition, id.Entry.String())
 	if err != nil {
-		return job.Status{}, nil, err
+		return job.Status{}, owner, nil, err
 	}
 	if v == nil {
 		// Nothing there at all: the queue may have been deleted since it was looked up.
 		s.forget(q.Name)
 		if _, err := s.LookupQueue(ctx, q.Name); err != nil {
-			return job.Status{}, nil, err
+			return job.Status{}, owner, nil, err
 		}
-		return job.Status{}, nil, missing
+		return job.Status{}, owner, nil, missing
 	}
+	owner = ownerSeen{text(at(list(v), 0)), standing(text(at(list(v), 10)))}
 	f := readFacts(list(v), q, id)
 	st := job.Status{ID: id.String(), Queue: q.Name, Partition: id.Partition, Type: f.entry.Type, Key: f.entry.Key}
 	enqueued := id.Entry.Time()
 	st.EnqueuedAt = &enqueued
 	if next := f.requeued(id); next != nil {
-		return job.Status{}, next, nil
+		return job.Status{}, owner, next, nil
 	}
 	if !f.judge(&st, q, id.Entry) {
-		return job.Status{}, nil, missing
+		return job.Status{}, owner, nil, missing
 	}
 	if st.State == job.Unknown {
 		st.Error = "the server was restored or replaced after this id was given, and does not have it: nobody knows whether the job has run"
-		return st, nil, job.UnknownJob("job %s in queue %s is unknown: %s; submit it again under its idempotency key", id, q.Name, st.Error)
+		return st, owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s; submit it again under its idempotency key", id, q.Name, st.Error)
 	}
-	return st, nil, nil
+	return st, owner, nil, nil
 }
 
 // facts are what the state script found.
@@ -261,7 +267,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 	var last job.Status
 	known := false
 	for pause := pollPause; ; pause = min(pause*3/2, pollLimit) {
-		st, err := s.job(patience, queue, id)
+		st, _, err := s.job(patience, queue, id)
 		switch {
 		case err == nil && st.State.Terminal():
 			if st.Type == "" { // nothing is kept of a job without a result; what was seen is still true
@@ -270,7 +276,9 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 			return st, nil
 		case err == nil:
 			last, known = st, true
-		case ctx.Err() != nil || !IsUnreachable(err):
+		case ctx.Err() != nil:
+			return last, errors.Join(ctx.Err(), err)
+		case !IsUnreachable(err):
 			return st, err
 		}
 		next := time.NewTimer(pause)

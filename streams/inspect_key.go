@@ -31,6 +31,7 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 	v := job.KeyView{Queue: q.Name, Key: key, Partition: p, Owner: "-"}
 	var head keyRow
 	var now time.Time
+	var owner ownerSeen
 	from := "-"
 	for n := 0; ; n++ {
 		if n == keyPages {
@@ -45,8 +46,8 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 		if inc, epoch, ok := ownerRecord(text(at(l, 0))); ok {
 			v.Owner, v.Epoch = inc, epoch
 		}
-		now = serverTime(at(l, 2))
-		for i := 3; i+5 < len(l); i += 6 {
+		now, owner = serverTime(at(l, 2)), ownerSeen{v.Owner, standing(text(at(l, 3)))}
+		for i := keyHead; i+5 < len(l); i += 6 {
 			row, ok := readKeyRow(l[i:i+6], p)
 			switch {
 			case !ok:
@@ -60,9 +61,19 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 			break
 		}
 	}
+	if owner.standing == noMember {
+		v.Owner = "-"
+	}
+	if v.Head != nil && v.Head.State != job.Running && owner.standing != lives {
+		v.Why, err = s.whyUnowned(ctx, q, p, owner)
+		return v, err
+	}
 	v.Why = head.why(v, now)
 	return v, nil
 }
+
+// keyHead is how many elements come before the rows of a page.
+const keyHead = 4
 
 // behindPage is how many entries a look for the head of a key takes: it is among those held.
 const behindPage = 32
@@ -84,8 +95,8 @@ func (s *Store) putBehind(ctx context.Context, st *job.Status) error {
 			return err
 		}
 		l := list(reply)
-		if len(l) > 3 {
-			if head, ok := readKeyRow(l[3:], st.Partition); ok && head.id.String() != st.ID {
+		if len(l) > keyHead {
+			if head, ok := readKeyRow(l[keyHead:], st.Partition); ok && head.id.String() != st.ID {
 				st.State, st.Attempts = job.Waiting, 0
 			}
 			return nil
@@ -149,8 +160,6 @@ func (r keyRow) why(v job.KeyView, now time.Time) string {
 		return "no open job of this key"
 	case permit:
 		return fmt.Sprintf("%s, a former owner of partition %d, still finishes it; %s goes on after it", former, v.Partition, v.Owner)
-	case v.Owner == "-":
-		return fmt.Sprintf("nobody owns partition %d: start a worker for queue %s, or look whether a dispatcher leads", v.Partition, v.Queue)
 	case r.consumer == reclaim:
 		return fmt.Sprintf("it comes from a former owner; %s takes it over next", v.Owner)
 	case r.consumer != "" && r.retry.attempts > 0 && r.retry.notBefore.After(now):

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,10 +31,18 @@ func (s *Store) RingView(ctx context.Context, queue string) (job.RingView, error
 	for _, m := range rec.Members {
 		v.Members = append(v.Members, job.RingMember{Name: m.Name, Incarnation: m.Incarnation, State: m.State, Weight: m.Weight})
 	}
+	members := map[string]bool{}
+	for _, m := range rec.Members {
+		members[m.Incarnation] = true
+	}
 	v.Partitions = make([]job.PartitionView, q.Partitions)
 	for p := range v.Partitions {
 		o, c := rec.Owners[p], counts[p]
-		v.Partitions[p] = job.PartitionView{Partition: p, Owner: o.Incarnation, Epoch: o.Epoch, Pending: c.pending, Draining: c.draining}
+		owner := o.Incarnation
+		if !members[owner] {
+			owner = "-"
+		}
+		v.Partitions[p] = job.PartitionView{Partition: p, Owner: owner, Epoch: o.Epoch, Pending: c.pending, Draining: c.draining}
 	}
 	return v, nil
 }
@@ -46,12 +53,15 @@ func (s *Store) records(ctx context.Context, q Queue) (Records, string, error) {
 	if err != nil {
 		return Records{}, "", err
 	}
-	leader, err := s.admin.HGet(ctx, s.shard(q, 0)+"leader", "dispatcher").Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return Records{}, "", wrap("ask who leads", err)
+	leader, err := s.leader(ctx, q)
+	if err != nil {
+		return Records{}, "", err
 	}
 	for i := range rec.Members {
-		mendMember(&rec.Members[i].MemberInfo)
+		m := &rec.Members[i]
+		if mendMember(&m.MemberInfo); m.State == "up" && m.LeaseLeft < 0 {
+			m.State = "silent"
+		}
 	}
 	slices.SortFunc(rec.Members, func(a, b MemberRecord) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Incarnation, b.Incarnation))
@@ -130,9 +140,16 @@ func (s *Store) queueView(ctx context.Context, q Queue) (job.QueueView, error) {
 		return job.QueueView{}, err
 	}
 	v := job.QueueView{Queue: q.Name, Partitions: q.Partitions, Shards: q.Shards, Journal: q.Journal, Created: q.Created,
-		Epoch: rec.Epoch, Phase: rec.Phase, Mode: rec.Mode, Leader: leader, Members: len(rec.Members)}
+		Epoch: rec.Epoch, Phase: rec.Phase, Mode: rec.Mode, Leader: leader}
+	living := map[string]bool{}
+	for _, m := range rec.Members {
+		if m.LeaseLeft > 0 {
+			v.Members++
+			living[m.Incarnation] = true
+		}
+	}
 	for p, c := range counts {
-		if rec.Owners[p].Incarnation != "-" {
+		if living[rec.Owners[p].Incarnation] {
 			v.Owned++
 		}
 		v.Waiting += c.waiting

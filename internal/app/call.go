@@ -21,8 +21,8 @@ const callLimit = time.Hour
 // answer: it submits under an idempotency key (its own if the job has none), repeats
 // while the server does not answer or the outcome is unknown, and polls. Where a server lost
 // the job with its last writes, it submits it again under the same key. It blocks until the job
-// is completed or dead, or ctx ends.
-func Call(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Status, error) {
+// is completed or dead, or ctx ends. tell is that of Await.
+func Call(ctx context.Context, s *streams.Store, queue string, j job.Job, tell func(id, why string)) (job.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	if j.IdempotencyKey == "" {
@@ -36,7 +36,7 @@ func Call(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.S
 		return job.Status{}, err
 	}
 	for {
-		st, err := Await(ctx, s, queue, receipt.ID)
+		st, err := Await(ctx, s, queue, receipt.ID, tell)
 		lost := errors.Is(err, job.ErrUnknownJob)
 		if err != nil && !lost || err == nil && (recorded(st) || receipt.Duplicate) {
 			return st, err
@@ -87,25 +87,64 @@ func once(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.R
 	return receipts[0], nil
 }
 
+// When whoever waits for a job is told that it stands still: soon, and then rarely.
+const (
+	firstWord = 2 * time.Second
+	nextWord  = 30 * time.Second
+)
+
 // Await polls until a job is completed or dead, or ctx ends. While the server does not
-// answer it goes on. On the end of ctx it returns the last state seen and the cause.
-func Await(ctx context.Context, s *streams.Store, queue, id string) (job.Status, error) {
-	var last job.Status
+// answer it goes on. On the end of ctx it returns the last state seen, which has the id even
+// where none was, and the cause with what the job waits for. While nobody who lives owns the
+// job's partition, it calls tell, if that is not nil, after 2 s and then every 30 s.
+func Await(ctx context.Context, s *streams.Store, queue, id string, tell func(id, why string)) (job.Status, error) {
+	last := job.Status{ID: id, Queue: queue}
 	var b backoff
+	why := ""
+	word := time.Now().Add(firstWord)
 	for {
-		st, err := s.WaitJob(ctx, queue, id, 10*time.Second)
-		if err == nil {
-			b, last = backoff{}, st
-			if st.State.Terminal() {
-				return st, nil
-			}
-		} else if !passing(err) {
+		st, err := s.WaitJob(ctx, queue, id, max(min(time.Until(word), 10*time.Second), 0))
+		if st.ID != "" {
+			last = st
+		}
+		switch {
+		case err == nil && st.State.Terminal():
+			return st, nil
+		case err == nil:
+			b = backoff{}
+		case ctx.Err() == nil && !passing(err):
 			return last, err
 		}
+		if ctx.Err() == nil && !time.Now().Before(word) {
+			word = time.Now().Add(nextWord)
+			if why = standsStill(ctx, s, queue, id, err); why != "" && tell != nil {
+				tell(id, why)
+			}
+		}
 		if ctx.Err() != nil || (err != nil && !b.wait(ctx)) {
-			return last, fmt.Errorf("wait for job %s: %w", id, context.Cause(ctx))
+			return last, stopped(ctx, id, why)
 		}
 	}
+}
+
+// standsStill is why a job stands still, by what the last look at it came to.
+func standsStill(ctx context.Context, s *streams.Store, queue, id string, err error) string {
+	if err == nil {
+		call, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		var st job.Status
+		if st, err = s.Job(call, queue, id); err == nil {
+			return st.Why
+		}
+	}
+	return err.Error()
+}
+
+func stopped(ctx context.Context, id, why string) error {
+	if why != "" {
+		return fmt.Errorf("wait for job %s, which stands still (%s): %w", id, why, context.Cause(ctx))
+	}
+	return fmt.Errorf("wait for job %s: %w", id, context.Cause(ctx))
 }
 
 // passing reports whether to wait may help.

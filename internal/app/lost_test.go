@@ -168,7 +168,7 @@ func TestCallIsNotToldOfAJobThatNeverRan(t *testing.T) {
 	r.must(r.raw.ConfigSet(r.ctx, "appendfsync", "no").Err())
 	ended := make(chan error, 1)
 	go func() {
-		st, err := Call(r.ctx, r.open(""), r.queue.Name, job.Job{Type: "t", Key: "b", Payload: json.RawMessage(called)})
+		st, err := Call(r.ctx, r.open(""), r.queue.Name, job.Job{Type: "t", Key: "b", Payload: json.RawMessage(called)}, nil)
 		if err == nil && st.State != job.Completed {
 			err = fmt.Errorf("state %s", st.State)
 		}

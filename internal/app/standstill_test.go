@@ -1,11 +1,16 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"ringmaster/internal/redistest"
 	"ringmaster/job"
@@ -92,5 +97,120 @@ func TestNobodyLivesAndNobodyLeads(t *testing.T) {
 	}
 	if want := "[no live worker no leader dead member]"; err != nil || fmt.Sprint(got) != want {
 		t.Errorf("%v, want %s: %+v, %v", got, want, found, err)
+	}
+}
+
+func TestADeadWorkerOwnsAndRunsNothingInAnyView(t *testing.T) {
+	r, id := lastKilled(t)
+	const why = "queue q has no live worker: start one"
+	st, err := r.store.Job(r.ctx, "q", id)
+	if err != nil || st.State != job.Waiting || !strings.Contains(st.Why, why) {
+		t.Errorf("job: %+v, %v", st, err)
+	}
+	k, err := r.store.Key(r.ctx, "q", "k")
+	if err != nil || k.Owner != "-" || k.Head == nil || k.Head.State != job.Waiting || !strings.Contains(k.Why, why) {
+		t.Errorf("key: %+v, %v", k, err)
+	}
+	q, err := r.store.QueueView(r.ctx, "q")
+	if err != nil || q.Owned != 0 || q.Members != 0 {
+		t.Errorf("queue: %+v, %v", q, err)
+	}
+	ring, err := r.store.RingView(r.ctx, "q")
+	if err != nil || len(ring.Partitions) != 64 || ring.Partitions[7].Owner != "-" {
+		t.Errorf("ring: %+v, %v", ring, err)
+	}
+}
+
+// lines gives the lines that a logger writes.
+func lines(t *testing.T) (*slog.Logger, func(part string) string) {
+	out, in := io.Pipe()
+	got := make(chan string, 1000)
+	go func() { // ends with the pipe
+		defer close(got)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			got <- s.Text()
+		}
+	}()
+	t.Cleanup(func() { _ = in.Close() })
+	return slog.New(slog.NewTextHandler(in, nil)), func(part string) string {
+		t.Helper()
+		limit := time.NewTimer(30 * time.Second)
+		defer limit.Stop()
+		for {
+			select {
+			case line := <-got:
+				if strings.Contains(line, part) {
+					return line
+				}
+			case <-limit.C:
+				t.Fatalf("waited in vain for a line with %q", part)
+			}
+		}
+	}
+}
+
+func TestAWorkerSaysWhatItWaitsForAndIsReadyWhenItOwnsItsShare(t *testing.T) {
+	log, await := lines(t)
+	r := newRig(t, redistest.Mini(t).URL(), streams.Queue{Partitions: 8})
+	quiet := r.log
+	r.log = log
+	w := r.start(spec{name: "w", t: held})
+	if line := await(`msg="not ready"`); !strings.Contains(line, "partitions=0") || !strings.Contains(line, "no dispatcher leads the ring of this queue: start one") {
+		t.Error(line)
+	}
+	r.log = quiet
+	r.lead()
+	if line := await("msg=ready"); !strings.Contains(line, "partitions=8") || !strings.Contains(line, "incarnation=w.") {
+		t.Error(line)
+	}
+	w.kill()
+	<-w.ended
+}
+
+func TestWhoeverWaitsForAJobIsToldThatNobodyLeads(t *testing.T) {
+	r := newRig(t, redistest.Mini(t).URL(), streams.Queue{Partitions: 8})
+	id := r.send("k", 1)[0]
+	told := make(chan string, 10)
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { // the test waits for its end
+		_, err := Await(ctx, r.store, "q", id, func(_, why string) { told <- why })
+		ended <- err
+	}()
+	const want = "queue q has no live worker, and no dispatcher leads its ring: start both"
+	if why := receive(r, told, "a word of what is waited for"); !strings.Contains(why, want) {
+		t.Errorf("told %q", why)
+	}
+	cancel()
+	if err := receive(r, ended, "the end of the wait"); !strings.Contains(err.Error(), want) || !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAWaitWithAShortDeadlineAnswersTheLastStateAndTheID(t *testing.T) {
+	r := newRig(t, redistest.Mini(t).URL(), streams.Queue{Partitions: 2})
+	r.lead()
+	r.start(spec{name: "w", t: held})
+	r.settled("w")
+	id := r.send("k", 1)[0]
+	r.until("the job runs", func() bool {
+		st, err := r.store.Job(r.ctx, "q", id)
+		return err == nil && st.State == job.Running
+	})
+	ctx, cancel := context.WithTimeout(r.ctx, 300*time.Millisecond)
+	defer cancel()
+	st, err := Await(ctx, r.store, "q", id, nil)
+	if !errors.Is(err, context.DeadlineExceeded) || st.ID != id || st.State != job.Running {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if st, err = Await(ctx, r.store, "q", id, nil); !errors.Is(err, context.DeadlineExceeded) || st.ID != id {
+		t.Errorf("that was over before it began: %+v, %v", st, err)
+	}
+	ctx, cancel = context.WithTimeout(r.ctx, 300*time.Millisecond)
+	defer cancel()
+	st, err = Call(ctx, r.store, "q", job.Job{Type: "t", Key: "other", Payload: json.RawMessage(`1`)}, nil)
+	if !errors.Is(err, context.DeadlineExceeded) || st.ID == "" || st.State != job.Running {
+		t.Errorf("call: %+v, %v", st, err)
 	}
 }

@@ -11,9 +11,14 @@ import (
 	"ringmaster/streams"
 )
 
-// waitSlice is how long one call waits for a job, so that Ctrl-C is answered soon even
-// where the server is not.
-const waitSlice = time.Minute
+// patience is how long the server may be silent while a job is waited for.
+const patience = time.Minute
+
+// When whoever waits for a job is told that it stands still: soon, and then rarely.
+const (
+	firstWord = 2 * time.Second
+	nextWord  = 30 * time.Second
+)
 
 func (s *session) jobGet() *cobra.Command {
 	return &cobra.Command{
@@ -39,7 +44,7 @@ func (s *session) jobWait() *cobra.Command {
 			return usage("--timeout %s is negative", timeout)
 		}
 		return s.connected(func(ctx context.Context, c *connection, args []string) error {
-			status, err := waitJob(ctx, c.Store, args[0], args[1], timeout)
+			status, err := s.waitJob(ctx, c.Store, args[0], args[1], timeout)
 			if err != nil && !errors.Is(err, job.ErrUnknownJob) {
 				return err
 			}
@@ -55,24 +60,51 @@ func (s *session) jobWait() *cobra.Command {
 	return cmd
 }
 
-// waitJob waits for a job's end, for at most timeout if that is not 0.
-func waitJob(ctx context.Context, store *streams.Store, queue, id string, timeout time.Duration) (job.Status, error) {
-	deadline := time.Now().Add(timeout)
-	for {
-		slice := waitSlice
+// waitJob waits for a job's end, for at most timeout if that is not 0. It says on stderr what
+// a job waits for that stands still.
+func (s *session) waitJob(ctx context.Context, store *streams.Store, queue, id string, timeout time.Duration) (job.Status, error) {
+	deadline, heard := time.Now().Add(timeout), time.Now()
+	last := job.Status{ID: id, Queue: queue}
+	for slice := firstWord; ; slice = nextWord {
 		if timeout > 0 {
 			slice = min(slice, max(0, time.Until(deadline)))
 		}
 		status, err := store.WaitJob(ctx, queue, id, slice)
+		silent := err != nil && streams.IsUnreachable(err) && time.Since(heard) < patience
+		over := timeout > 0 && !time.Now().Before(deadline)
 		switch {
-		case err != nil:
-			return status, err
 		case ctx.Err() != nil:
 			return status, context.Cause(ctx)
-		case ended(status.State), timeout > 0 && !time.Now().Before(deadline):
+		case err != nil && (!silent || over):
+			return status, err
+		case err == nil && ended(status.State):
 			return status, nil
+		case err == nil && over:
+			if now, err := store.Job(ctx, queue, id); err == nil {
+				status = now // it says why, too
+			}
+			return status, nil
+		case err == nil:
+			last, heard = status, time.Now()
+		}
+		if why := standsStill(ctx, store, last, err); why != "" {
+			s.note("job %s waits: %s", id, why)
 		}
 	}
+}
+
+// standsStill is what a job waits for that cannot go on by itself; "" if nothing is known of.
+func standsStill(ctx context.Context, store *streams.Store, last job.Status, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	call, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	status, err := store.Job(call, last.Queue, last.ID)
+	if err != nil {
+		return "" // the next look tells
+	}
+	return status.Why
 }
 
 // ended reports whether a job's state is final.
@@ -84,6 +116,9 @@ func (p printer) status(s job.Status) error {
 			{"id", s.ID}, {"queue", s.Queue}, {"type", s.Type}, {"key", dash(s.Key)}, {"partition", number(s.Partition)},
 			{"state", string(s.State)}, {"attempts", number(s.Attempts)}, {"result", dash(string(s.Result))},
 			{"error", dash(s.Error)}, {"enqueued", when(s.EnqueuedAt)}, {"finished", when(s.FinishedAt)},
+		}
+		if s.Why != "" {
+			rows = append(rows, []string{"why", s.Why})
 		}
 		return rows
 	})

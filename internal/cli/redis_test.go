@@ -113,7 +113,7 @@ func TestShapesOfJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	status := ringctl("", "job", "get", "q", r.ID, "-o", "json").stdout
-	wantKeys(t, status, "id queue type key partition state attempts result error enqueued_at finished_at")
+	wantKeys(t, status, "id queue type key partition state attempts result error enqueued_at finished_at why") // nobody owns its partition
 	if !strings.Contains(status, `"state":"waiting"`) || !strings.Contains(status, `"result":null`) {
 		t.Errorf("status %s", status)
 	}

@@ -74,7 +74,7 @@ is taken as a JSON string. The queue is created at first use.`,
 			if err != nil {
 				return err
 			}
-			sub := &submission{connection: c, stderr: s.env.Stderr, queue: q.Name, wait: f.wait, producer: c.NewProducer(q)}
+			sub := &submission{connection: c, session: s, stderr: s.env.Stderr, queue: q.Name, wait: f.wait, producer: c.NewProducer(q)}
 			defer sub.producer.Close()
 			if single {
 				return sub.one(ctx, one)
@@ -108,6 +108,7 @@ func isTerminal(f any) bool {
 // submission is one run of submit.
 type submission struct {
 	*connection
+	session  *session
 	stderr   io.Writer
 	queue    string
 	wait     bool
@@ -197,7 +198,7 @@ func (s *submission) goesOn(receipts []job.Receipt) {
 }
 
 func (s *submission) await(ctx context.Context, r job.Receipt) error {
-	status, err := waitJob(ctx, s.Store, s.queue, r.ID, 0)
+	status, err := s.session.waitJob(ctx, s.Store, s.queue, r.ID, 0)
 	if err != nil && !errors.Is(err, job.ErrUnknownJob) {
 		return err
 	}

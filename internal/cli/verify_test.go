@@ -72,7 +72,7 @@ func TestDoctor(t *testing.T) {
 	ctx := context.Background()
 
 	got := ringctl("", "doctor", "-o", "json")
-	wantKeys(t, strings.TrimSuffix(strings.TrimPrefix(got.stdout, "["), "]\n")+"\n", "severity check queue partition finding meaning remedy mended done")
+	wantKeys(t, strings.TrimSuffix(strings.TrimPrefix(got.stdout, "["), "]\n")+"\n", "severity check queue partition count finding meaning remedy mended done")
 	if got.code != exitFailure || !strings.Contains(got.stdout, `"severity":"warning","check":"appendonly","queue":"","partition":null`) {
 		t.Errorf("without an append-only file: %+v", got)
 	}

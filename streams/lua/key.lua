@@ -2,17 +2,18 @@
 -- uses: protocol try
 -- KEYS[1] prefix of the shard
 -- ARGV[1] partition, ARGV[2] key, ARGV[3] where to begin ('-' first), ARGV[4] entries to look at
--- Returns {owner record or '', where to go on or '' at the end, time {s, us}, id, type, consumer it is pending for or '',
+-- Returns {owner record or '', where to go on or '' at the end, time {s, us}, standing of the owner, id, type, consumer it is pending for or '',
 -- 1 if handed out, 1 if parked, retry record or '', ...}
 local p, key = ARGV[1], ARGV[2]
 local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
-local group, last = group_of(stream, string.match(record, '^(%S+) %d+$'))
+local inc = string.match(record, '^(%S+) %d+$')
+local group, last = group_of(stream, inc)
 local parked_list = K .. 'parked:' .. p .. ':' .. key
 
 local page = try('XRANGE', stream, ARGV[3], '+', 'COUNT', ARGV[4]) or {}
 local on = ''
 if #page > 0 and #page == tonumber(ARGV[4]) then on = '(' .. page[#page][1] end
-local out = {record, on, redis.call('TIME')}
+local out = {record, on, redis.call('TIME'), standing(inc)}
 for _, e in ipairs(page) do
   local id, mine, kind = e[1], false, ''
   for i = 1, #e[2], 2 do

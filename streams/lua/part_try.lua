@@ -34,9 +34,17 @@ local function group_of(stream, inc)
   return name, last, top, true, added
 end
 
--- Whom an entry is pending for, or ''.
+-- How an incarnation stands: 'alive', 'silent' (a member whose lease is over), or '' for no member.
+local function standing(inc)
+  if not inc or inc == '-' or not member(inc) then return '' end
+  return redis.call('EXISTS', K .. 'alive:' .. inc) == 1 and 'alive' or 'silent'
+end
+
+-- Whom an entry is pending for, or ''; '!' where the holder does not live: the next owner takes it over.
 local function held_by(stream, group, id)
   local held = group and try('XPENDING', stream, group, id, id, 1)
-  if held and held[1] then return held[1][2] end
-  return ''
+  if not held or not held[1] then return '' end
+  local consumer = held[1][2]
+  if standing(string.match(consumer, '^(.-)@%d+$') or consumer) ~= 'alive' then return '!' end
+  return consumer
 end

@@ -1,0 +1,88 @@
+package consumergroup
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"ringmaster/job"
+)
+
+// When a worker says that it waits for its partitions: soon, and then rarely.
+const (
+	firstWord = 2 * time.Second
+	nextWord  = 30 * time.Second
+)
+
+// awaitReady says "ready" once the incarnation owns what the plan gives it, and until then, after
+// 2 s and every 30 s, why it does not. It ends with ctx, or when the worker leaves.
+func (n *session) awaitReady(ctx context.Context) {
+	began := time.Now()
+	word := began.Add(firstWord)
+	for pause := 20 * time.Millisecond; sleep(ctx, pause) && !n.leaving(); pause = min(pause*3/2, 500*time.Millisecond) {
+		call, cancel := context.WithTimeout(ctx, n.w.cfg.LeaseTTL)
+		st, err := n.member.Stand(call)
+		cancel()
+		owned := n.owned()
+		why, none := "", ""
+		switch {
+		case err != nil:
+			why = "the server does not answer: " + err.Error()
+		default:
+			why = notReady(st, owned, time.Since(began))
+		}
+		if why == "" {
+			if owned == 0 {
+				none = "the plan gives it none: it stands by"
+			}
+			n.say(slog.LevelInfo, "ready", owned, none)
+			return
+		}
+		if !time.Now().Before(word) && ctx.Err() == nil {
+			n.say(slog.LevelWarn, "not ready", owned, why)
+			word = time.Now().Add(nextWord)
+		}
+	}
+}
+
+func (n *session) say(level slog.Level, what string, owned int, why string) {
+	args := []any{"incarnation", n.inc, "partitions", owned, "concurrency", n.w.cfg.Concurrency}
+	if why != "" {
+		args = append(args, "why", why)
+	}
+	n.w.deps.Log.Log(context.Background(), level, what, args...)
+}
+
+// notReady is why a worker does not own what it should; "" if it does. One that a leader leaves
+// without partitions for as long as a plan takes is not to have any.
+func notReady(st job.Stand, owned int, waited time.Duration) string {
+	switch {
+	case st.Moves > 0 || st.Phase != 0:
+		return fmt.Sprintf("a resize is under way: %d partitions have still to move", st.Moves)
+	case st.Planned && owned > 0:
+		return ""
+	case st.Leader == "":
+		return "no dispatcher leads the ring of this queue: start one"
+	case waited < firstWord:
+		return "dispatcher " + st.Leader + " has not planned yet"
+	}
+	return ""
+}
+
+// owned is how many partitions the incarnation holds.
+func (n *session) owned() int {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	owned := 0
+	for _, s := range n.shards {
+		owned += len(s.lanes.Tenures())
+	}
+	return owned
+}
+
+func (n *session) leaving() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.stopping.IsZero()
+}
