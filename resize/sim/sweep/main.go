@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -26,7 +27,7 @@ func main() {
 	workers := flag.Int("p", runtime.GOMAXPROCS(0), "schedules at a time")
 	flag.Parse()
 	debug.SetGCPercent(400) // many small worlds, each soon forgotten
-	s := sweep{first: *first, end: *first + *seeds, trace: *trace, stop: *stop, faults: map[string]int{}}
+	s := sweep{first: *first, end: *first + *seeds, trace: *trace, stop: *stop, faults: map[string]int{}, out: os.Stdout, schedule: sim.Run}
 	for _, b := range append(sim.Bugs(), sim.NoBug) {
 		if b.String() == *bug {
 			s.bug, s.known = b, true
@@ -47,6 +48,8 @@ type sweep struct {
 	stop       bool
 	bug        sim.Bug
 	known      bool
+	out        io.Writer
+	schedule   func(sim.Options) sim.Result // runs one: sim.Run
 
 	next       atomic.Uint64
 	mu         sync.Mutex
@@ -73,7 +76,7 @@ func (s *sweep) run(workers int) bool {
 	all.Wait()
 	took := cpuTime(began)
 	if s.done > 1 {
-		fmt.Printf("%d steps a schedule; faults: %v\n", s.steps/s.done, s.faults)
+		_, _ = fmt.Fprintf(s.out, "%d steps a schedule; faults: %v\n", s.steps/s.done, s.faults)
 	}
 	line, err := json.Marshal(struct {
 		First      uint64 `json:"first"`
@@ -85,26 +88,26 @@ func (s *sweep) run(workers int) bool {
 		fmt.Fprintln(os.Stderr, err)
 		return false
 	}
-	fmt.Println(string(line))
+	_, _ = fmt.Fprintln(s.out, string(line))
 	return s.violations == 0
 }
 
-// simulate is sim.Run; a panic in it is an error of its seed, so that the others are run
-// and the last line is printed.
-func simulate(o sim.Options) (r sim.Result) {
+// simulate runs one schedule; a panic in it is an error of its seed, so that the others are
+// run and the last line is printed.
+func (s *sweep) simulate(o sim.Options) (r sim.Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return sim.Run(o)
+	return s.schedule(o)
 }
 
 func (s *sweep) one(seed uint64) bool {
 	o := sim.Options{Seed: seed, Bug: s.bug, Trace: s.trace}
-	r := simulate(o)
+	r := s.simulate(o)
 	if r.Err == nil && seed%100 == 0 {
-		if again := simulate(o); again.Hash != r.Hash {
+		if again := s.simulate(o); again.Hash != r.Hash {
 			r.Err = fmt.Errorf("the same seed gave two different logs")
 		}
 	}
@@ -116,15 +119,15 @@ func (s *sweep) one(seed uint64) bool {
 		s.faults[name] += n
 	}
 	if s.trace {
-		fmt.Print(r.Trace)
+		_, _ = fmt.Fprint(s.out, r.Trace)
 	}
 	if r.Err == nil {
 		return true
 	}
 	s.violations++
-	fmt.Printf("seed %d: %v\n", seed, r.Err)
+	_, _ = fmt.Fprintf(s.out, "seed %d: %v\n", seed, r.Err)
 	if s.violations == 1 && s.bug == sim.NoBug {
-		fmt.Printf("  replay: make sim FIRST=%d SEEDS=1 TRACE=1\n  keep:   a line in resize/sim/testdata/seeds\n", seed)
+		_, _ = fmt.Fprintf(s.out, "  replay: make sim FIRST=%d SEEDS=1 TRACE=1\n  keep:   a line in resize/sim/testdata/seeds\n", seed)
 	}
 	return false
 }
