@@ -83,27 +83,36 @@ func (s *Store) setting(ctx context.Context, name string) string {
 	return m[name]
 }
 
+// confirmation is the question whether the server has confirmed all that a pipeline wrote.
+type confirmation struct{ write, answer *redis.Cmd }
+
 // confirm adds to a pipeline what has the server confirm all that the pipeline wrote. nil:
 // every answer confirms itself. A write goes before the question: a server may count only
-// its own connection's writes, and a repeated call may write nothing. Where memory is full
-// that write is refused, which does no harm.
-func (s *Store) confirm(ctx context.Context, p redis.Pipeliner, shard string) *redis.Cmd {
+// its own connection's writes, and a repeated call may write nothing.
+func (s *Store) confirm(ctx context.Context, p redis.Pipeliner, shard string) *confirmation {
 	d := s.opts.Durability
+	var question []any
 	switch s.how.v.Load() {
 	case confirmByWait:
-		p.Incr(ctx, confirmKey(shard))
-		return p.Do(ctx, "WAIT", d.Replicas, d.Wait.Milliseconds())
+		question = []any{"WAIT", d.Replicas, d.Wait.Milliseconds()}
 	case confirmByWaitAOF:
-		p.Incr(ctx, confirmKey(shard))
-		return p.Do(ctx, "WAITAOF", 1, d.Replicas, d.Wait.Milliseconds())
+		question = []any{"WAITAOF", 1, d.Replicas, d.Wait.Milliseconds()}
+	default:
+		return nil
 	}
-	return nil
+	// Whole, not by its hash: the pipeline has no second round for it.
+	text, _ := s.text(&s.scripts.confirm)
+	write := p.Eval(ctx, text, []string{shard})
+	return &confirmation{write: write, answer: p.Do(ctx, question...)}
 }
 
 // unconfirmed is an ErrUnconfirmed if the answer to confirm says less than was asked for.
-func (s *Store) unconfirmed(doing string, cmd *redis.Cmd) error {
+func (s *Store) unconfirmed(doing string, c *confirmation) error {
 	d := s.opts.Durability
-	v, err := cmd.Result()
+	v, err := c.answer.Result()
+	if err == nil {
+		err = c.write.Err() // then the answer is about earlier writes
+	}
 	if err != nil {
 		return &serverError{kind: job.ErrUnconfirmed, doing: doing, err: err}
 	}

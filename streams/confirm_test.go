@@ -89,6 +89,7 @@ func TestUnconfirmedIsUnknown(t *testing.T) {
 		return c.raw.Incr(c.ctx, "probe").Err() == nil && c.raw.Wait(c.ctx, 1, 100*time.Millisecond).Val() == 1
 	})
 	replica.Freeze()
+	before := c.xlen(part)
 	for range 3 {
 		for _, j := range []job.Job{one, {Type: "t", Key: "k"}} {
 			if _, errs := p.Enqueue(c.ctx, j); errs == nil || !errors.Is(errs[0], job.ErrUnconfirmed) || !errors.Is(errs[0], job.ErrOutcomeUnknown) {
@@ -96,6 +97,8 @@ func TestUnconfirmedIsUnknown(t *testing.T) {
 			}
 		}
 	}
+	// Unknown, and there: one by its idempotency key, and each of the others by itself.
+	c.expect("added", c.xlen(part)-before, 4)
 	end := []job.PartitionAcks{{Partition: part, Epoch: 1, Completions: []job.Completion{done(ids[0])}}}
 	for range 2 {
 		if _, err := a.member.Ack(c.ctx, 0, end); !errors.Is(err, job.ErrUnconfirmed) {
@@ -113,6 +116,49 @@ func TestUnconfirmedIsUnknown(t *testing.T) {
 	if got, err := a.member.Ack(c.ctx, 0, end); err != nil || got[0][0] != job.ByOwner {
 		t.Errorf("ack repeated: %c, %v", got, err)
 	}
+}
+
+// TestARepeatOnAnotherConnectionIsUnconfirmed: a repeat writes nothing, so on a connection of its own the
+// server has nothing to wait for, and some servers answer at once. So the question comes after a write,
+// also where memory is full.
+func TestARepeatOnAnotherConnectionIsUnconfirmed(t *testing.T) {
+	c, replica := replicated(t, Queue{})
+	first := c.durable(c.url, "replicas:1", 100*time.Millisecond)
+	a := c.give(c.joinVia(first, "a.1"))
+	ids := c.add(1, "k")
+	a.read(0)
+	one := job.Job{Type: "t", Key: "k", IdempotencyKey: "once"}
+	end := []job.PartitionAcks{{Partition: 0, Epoch: 1, Completions: []job.Completion{done(ids[0])}}}
+	replica.Freeze()
+	enqueue := func(s *Store) error {
+		p := s.NewProducer(c.q)
+		defer p.Close()
+		if _, errs := p.Enqueue(c.ctx, one); errs != nil {
+			return errs[0]
+		}
+		return nil
+	}
+	ack := func(s *Store) error {
+		m := s.NewMember(c.q, job.MemberInfo{Incarnation: "a.1", Name: "a.1"}, time.Minute)
+		_, err := m.Ack(c.ctx, 0, end)
+		return err
+	}
+	for i, memory := range []string{"0", "0", "1"} {
+		must(t, c.raw.ConfigSet(c.ctx, "maxmemory", memory).Err())
+		for name, call := range map[string]func(*Store) error{"enqueue": enqueue, "ack": ack} {
+			before, _ := c.raw.Get(c.ctx, c.key(0, "confirm")).Int()
+			if err := call(c.durable(c.url, "replicas:1", 100*time.Millisecond)); !errors.Is(err, job.ErrUnconfirmed) {
+				t.Errorf("%s, %d times before, with a memory of %s: %v", name, i, memory, err)
+			}
+			if after, _ := c.raw.Get(c.ctx, c.key(0, "confirm")).Int(); after <= before {
+				t.Errorf("%s, %d times before, with a memory of %s: no write before the question", name, i, memory)
+			}
+		}
+	}
+	replica.Thaw()
+	must(t, c.raw.ConfigSet(c.ctx, "maxmemory", "0").Err())
+	c.until("the repeats are confirmed", func() bool { return enqueue(first) == nil && ack(first) == nil })
+	c.expect("entries", c.xlen(0), 1)
 }
 
 // TestAClaimIsConfirmedBeforeItsUse: a change of owner that the replica does not have is

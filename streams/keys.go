@@ -55,7 +55,6 @@ func (k keyspace) shard(queue string, shards, s int) string {
 func jobsKey(shard string, p int) string    { return shard + "jobs:" + strconv.Itoa(p) }
 func inboxKey(shard, inc string) string     { return shard + "control:" + inc }
 func controlKey(shard string) string        { return shard + "control" }
-func confirmKey(shard string) string        { return shard + "confirm" }
 func aliveKey(shard, inc string) string     { return shard + "alive:" + inc }
 func deadKey(shard string, p int) string    { return shard + "dead:" + strconv.Itoa(p) }
 func retryKey(shard string, p int) string   { return shard + "retry:" + strconv.Itoa(p) }

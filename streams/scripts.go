@@ -35,7 +35,7 @@ type scripts struct {
 	join, heartbeat, leave, snapshot, report                                 script
 	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
 	requeue, discard, state, counts, key, request, audit, ids, held, reclaim script
-	renew                                                                    script
+	renew, confirm                                                           script
 
 	names map[string]string // by hash
 }
@@ -55,7 +55,7 @@ func loadScripts() (*scripts, error) {
 		"revoke": &s.revoke, "permits": &s.permits, "repair": &s.repair, "advance": &s.advance,
 		"requeue": &s.requeue, "discard": &s.discard, "state": &s.state, "counts": &s.counts, "key": &s.key,
 		"request": &s.request, "audit": &s.audit, "ids": &s.ids, "held": &s.held, "reclaim": &s.reclaim,
-		"renew": &s.renew,
+		"renew": &s.renew, "confirm": &s.confirm,
 	} {
 		text, err := scriptText(name)
 		if err != nil {
@@ -223,7 +223,7 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *scrip
 		}
 		cmds[i] = p.EvalSha(ctx, hash, []string{k.shard}, k.args...)
 	}
-	var confirmed *redis.Cmd
+	var confirmed *confirmation
 	if how.confirm {
 		confirmed = s.confirm(ctx, p, calls[0].shard)
 	}

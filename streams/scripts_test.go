@@ -243,6 +243,7 @@ func exercise(c *crew) {
 		must(c.t, b.member.Report(c.ctx, sh, e, 2, `{"epoch":"`+epochText(e)+`"}`))
 	}
 	must(c.t, c.ring.Advance(c.ctx, c.term, must1(c.ring.Look(c.ctx))(c.t)))
+	must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.confirm, c.s.shard(c.q, 0)))(c.t)
 	must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.request, c.s.shard(c.q, 0), "r1", "key", ""))(c.t)
 	must(c.t, a.member.Leaving(c.ctx))
 	must(c.t, a.member.Left(c.ctx))
