@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"ringmaster/job"
 	"ringmaster/recovery"
 )
@@ -238,6 +240,37 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		page, err = b.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, key, 10)
 		must(c.t, err)
 		c.expect("another epoch is fenced", page.Fenced, true)
+	})
+}
+
+// A part of a key's parked jobs comes back: the index tells of the first that stays, so that the next
+// owner finds it and what lies before it is trimmed, and of nothing once all are back.
+func TestTheIndexOfParkedJobsFollowsThem(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a, b := c.give(c.join("a.1")), c.join("b.1")
+		var ids []job.EntryID
+		for ms := uint64(1000); ms <= 4000; ms += 1000 {
+			ids = append(ids, job.EntryID{Ms: ms})
+			must(c.t, c.raw.XAdd(c.ctx, &redis.XAddArgs{Stream: c.stream(0), ID: ids[len(ids)-1].String(), Values: []any{"type", "t", "key", "k"}}).Err())
+		}
+		index := func() any { return c.raw.ZRangeWithScores(c.ctx, c.key(0, "parked:0"), 0, -1).Val() }
+		a.read(0)
+		c.expect("park", a.ack(0, 1, park(ids[1], "k"), park(ids[2], "k")), "OO")
+		c.expect("ack", a.ack(0, 1, done(ids[0]), done(ids[3])), "OO")
+		c.expect("index", index(), []redis.Z{{Score: 2000, Member: "k"}})
+		page := must1(a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 1))(c.t)
+		c.expect("unparked", idsOf(page.Entries), ids[1:2])
+		c.expect("index, with one left", index(), []redis.Z{{Score: 3000, Member: "k"}})
+		a.handTo(b, 0, 1)
+		pages := b.claimAll(0, 2, 10)
+		c.expect("parked, as the next owner finds it", pages[0].Parked, []job.ParkedKey{{Key: "k", First: ids[2]}})
+		c.expect("ack", b.ack(0, 2, done(ids[1])), "O")
+		c.expect("entries from the first parked one on", c.xlen(0), 2)
+		page = must1(b.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 2}, "k", 1))(c.t)
+		c.expect("unparked", idsOf(page.Entries), ids[2:3])
+		c.expect("index, with none left", index(), []redis.Z{})
+		c.expect("ack", b.ack(0, 2, done(ids[2])), "O")
+		c.expect("entries", c.xlen(0), 0)
 	})
 }
 

@@ -141,6 +141,52 @@ func TestGivenUpBatchIsNeverAdded(t *testing.T) {
 	})
 }
 
+// A batch was executed, its answer was lost and nobody waits for it any more: the next one is not taken
+// for its repeat, which would be answered with the ids of the first and never added.
+func TestTheNextBatchIsNotTakenForAFailedOne(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		s, proxy := c.proxied()
+		p := s.NewProducer(c.q)
+		defer p.Close()
+		seen := map[string]bool{}
+		add := func() {
+			receipts, errs := p.Enqueue(c.ctx, job.Job{Type: "t", Key: "k"})
+			if errs != nil {
+				c.t.Fatal(errs)
+			}
+			if seen[receipts[0].ID] {
+				c.t.Errorf("%s was answered to two jobs", receipts[0].ID)
+			}
+			seen[receipts[0].ID] = true
+		}
+		add()
+		rule := proxy.LoseReply(c.sha(&c.s.scripts.enqueue), 1)
+		proxy.Refuse(true) // no repeat gets through
+		ctx, cancel := context.WithCancel(c.ctx)
+		defer cancel()
+		ended := make(chan []error, 1)
+		go func() {
+			_, errs := p.Enqueue(ctx, job.Job{Type: "t", Key: "k"})
+			ended <- errs
+		}()
+		<-rule.Executed()
+		c.until("the attempt has failed", func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			b := p.lanes[0].retry
+			return b != nil && b.sent && !b.inFlight
+		})
+		cancel()
+		if errs := <-ended; errs == nil || !errors.Is(errs[0], job.ErrOutcomeUnknown) {
+			c.t.Fatalf("the caller was told %v", errs)
+		}
+		proxy.Refuse(false)
+		add()
+		add()
+		c.expect("entries", c.xlen(0), 4)
+	})
+}
+
 func TestIdempotencyKey(t *testing.T) {
 	eachCrew(t, Queue{}, func(c *crew) {
 		p := c.s.NewProducer(c.q)
