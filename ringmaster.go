@@ -118,7 +118,8 @@ func Logger(log *slog.Logger) ClientOption {
 
 // Durable says what a job must have reached before Submit reports it as handed in: "memory"
 // (the default), "fsync", "replicas:N" or "fsync+replicas:N". What has not reached it within
-// wait (0: 1 s) is an ErrUnconfirmed, never a success. A server that cannot confirm it is
+// wait (0: 1 s, or 3 s where the server's file is synced once a second) is an
+// ErrUnconfirmed, never a success. A server that cannot confirm it is
 // refused with an ErrInvalid at the first submission.
 func Durable(level string, wait time.Duration) ClientOption {
 	return func(c *clientSettings) error { return durable(&c.Common, level, wait) }

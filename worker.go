@@ -41,7 +41,7 @@ type Worker struct {
 	BackoffMax     time.Duration // 10 min
 	MaxResultBytes int           // of a handler's result; at most 64 MiB; 1 MiB
 	Durability     string        // what an end must have reached before its key goes on, see Durable; "memory"
-	WaitTimeout    time.Duration // how long a batch of ends waits for that at a time; 1 s
+	WaitTimeout    time.Duration // how long a batch of ends waits for that at a time; as the server needs, see Durable
 	Mode           string        // what is behind URL, see Mode; "standalone"
 	Logger         *slog.Logger  // nil: silent; a line over which it panics goes to stderr instead
 

@@ -100,12 +100,11 @@ func BuiltinTypes() []string { return []string{"echo", "fail", "sleep"} }
 // DefaultCommon is a Redis on this machine.
 func DefaultCommon() Common {
 	return Common{
-		Redis:      "redis://127.0.0.1:6379",
-		RedisMode:  "standalone",
-		Namespace:  "rm",
-		Durability: job.Durability{Wait: time.Second}, // a replica that needs longer is not well
-		LogLevel:   "info",
-		LogFormat:  "text",
+		Redis:     "redis://127.0.0.1:6379",
+		RedisMode: "standalone",
+		Namespace: "rm",
+		LogLevel:  "info",
+		LogFormat: "text",
 	}
 }
 

@@ -27,7 +27,7 @@ func (c *Common) fields() []field {
 		secretText("redis_password", &c.RedisPassword),
 		name("namespace", "first part of every key in Redis", &c.Namespace, false),
 		durability("durability", "what a write must have reached before it is reported as done", &c.Durability),
-		duration("wait_timeout", "how long a batch of writes may wait for its durability; then its outcome is unknown", &c.Durability.Wait, 10*time.Millisecond, time.Minute),
+		waitTimeout(&c.Durability.Wait),
 		boolean("strict", "refuse a server whose settings put jobs at risk, instead of a warning", &c.Strict),
 		choice("log_level", "least level that is logged", &c.LogLevel, "debug", "info", "warn", "error"),
 		choice("log_format", "form of the log on stderr", &c.LogFormat, "text", "json"),
@@ -43,6 +43,20 @@ func durability(key, help string, p *job.Durability) field {
 			}
 			return err
 		}}
+}
+
+// waitTimeout takes 0 as well: as long as the server's settings make it take.
+func waitTimeout(p *time.Duration) field {
+	f := duration("wait_timeout", "how long a batch of writes may wait for its durability, then its outcome is unknown; 0: 1s, or 3s where the server's file is synced once a second", p, 10*time.Millisecond, time.Minute)
+	within := f.set
+	f.set = func(given []string) error {
+		if given[0] == "0" || given[0] == "0s" {
+			*p = 0
+			return nil
+		}
+		return within(given)
+	}
+	return f
 }
 
 func (q *QueueSpec) fields() []field {

@@ -18,6 +18,7 @@ type Durability struct {
 	// Replicas have received it. A replica that was behind is never counted.
 	Replicas int
 	// Wait is how long a batch of writes may wait for that; then their outcome is unknown.
+	// 0: as long as the server's settings make it take, see streams.Store.CheckDurability.
 	Wait time.Duration
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -18,8 +19,27 @@ import (
 // one wrote last, which may be long confirmed. In a script or a transaction they do not
 // wait at all (redis.io, "WAIT").
 
-// confirming is how the server is asked to confirm.
-type confirming struct{ v atomic.Int32 }
+// confirming is how the server is asked to confirm, and for how long.
+type confirming struct {
+	v    atomic.Int32
+	wait atomic.Int64 // a time.Duration; written before v
+}
+
+// How long a batch may wait where nobody has set it. A replica that needs longer than a second
+// is not well. A file that is synced once a second takes up to one even where all is well, and
+// the server puts that off by up to two where its disk is slow (redis.conf, "appendfsync").
+const (
+	waitForReplicas = time.Second
+	waitForFile     = 3 * time.Second
+)
+
+// longestWait is the longest that is waited at a durability where nobody has set it.
+func longestWait(d job.Durability) time.Duration {
+	if d.Fsync {
+		return waitForFile
+	}
+	return waitForReplicas
+}
 
 const (
 	confirmUnknown int32 = iota
@@ -36,7 +56,10 @@ func (e *NotDurable) Error() string { return "durability " + e.Durability + ": "
 func (e *NotDurable) Unwrap() error { return job.ErrInvalid }
 
 // CheckDurability asks the server once whether it can confirm at the store's durability,
-// and how. A *NotDurable says that it cannot; nothing weaker is ever used in its place.
+// and how. A *NotDurable says that it cannot; nothing weaker is ever used in its place. Where
+// the durability says nothing of the wait, the server's settings do: 1 s, or 3 s where a file
+// is synced once a second, or may be: the settings of replicas are not looked at, and a server
+// need not tell its own.
 func (s *Store) CheckDurability(ctx context.Context) error {
 	d := s.opts.Durability
 	if d.Memory() || s.how.v.Load() != confirmUnknown {
@@ -49,7 +72,7 @@ func (s *Store) CheckDurability(ctx context.Context) error {
 		return &NotDurable{d.String(), "the store in memory has neither disk nor replicas"}
 	}
 	if !d.Fsync {
-		s.how.v.Store(confirmByWait)
+		s.confirmBy(confirmByWait, waitForReplicas)
 		return nil
 	}
 	on, always := s.setting(ctx, "appendonly"), s.setting(ctx, "appendfsync") == "always"
@@ -57,13 +80,17 @@ func (s *Store) CheckDurability(ctx context.Context) error {
 		return &NotDurable{d.String(), "appendonly is no at the server: set it to yes"}
 	}
 	if d.Replicas == 0 && on == "yes" && always {
-		s.how.v.Store(confirmByReply)
+		s.confirmBy(confirmByReply, waitForReplicas)
 		return nil
 	}
 	err := s.cmd.Do(ctx, "WAITAOF", 0, 0, 1).Err()
 	switch {
 	case err == nil:
-		s.how.v.Store(confirmByWaitAOF)
+		if d.Replicas == 0 && always {
+			s.confirmBy(confirmByWaitAOF, waitForReplicas)
+		} else {
+			s.confirmBy(confirmByWaitAOF, waitForFile)
+		}
 		return nil
 	case !executed(err) && !redis.HasErrorPrefix(err, "NOPERM"):
 		return wrap("check durability", err)
@@ -73,6 +100,18 @@ func (s *Store) CheckDurability(ctx context.Context) error {
 		return &NotDurable{d.String(), "the server has no WAITAOF (Redis 7.2), or does not allow it: set appendfsync to always"}
 	}
 }
+
+// confirmBy notes how the server confirms, and how long it may take where nobody has set it.
+func (s *Store) confirmBy(how int32, wait time.Duration) {
+	if set := s.opts.Durability.Wait; set > 0 {
+		wait = max(set, time.Millisecond) // to the server 0 is for ever
+	}
+	s.how.wait.Store(int64(wait))
+	s.how.v.Store(how)
+}
+
+// waitFor is how long a batch of writes may wait to be confirmed. Known once CheckDurability was answered.
+func (s *Store) waitFor() time.Duration { return time.Duration(s.how.wait.Load()) }
 
 // setting is a setting of the server; "" if it does not tell.
 func (s *Store) setting(ctx context.Context, name string) string {
@@ -94,9 +133,9 @@ func (s *Store) confirm(ctx context.Context, p redis.Pipeliner, shard string) *c
 	var question []any
 	switch s.how.v.Load() {
 	case confirmByWait:
-		question = []any{"WAIT", d.Replicas, d.Wait.Milliseconds()}
+		question = []any{"WAIT", d.Replicas, s.waitFor().Milliseconds()}
 	case confirmByWaitAOF:
-		question = []any{"WAITAOF", 1, d.Replicas, d.Wait.Milliseconds()}
+		question = []any{"WAITAOF", 1, d.Replicas, s.waitFor().Milliseconds()}
 	default:
 		return nil
 	}
@@ -123,11 +162,11 @@ func (s *Store) unconfirmed(doing string, c *confirmation) error {
 	case []any:
 		local, replicas = int(number(at(v, 0))), int(number(at(v, 1)))
 		if local < 1 {
-			return fmt.Errorf("%s: the server's own disk has it not within %v: %w", doing, d.Wait, job.ErrUnconfirmed)
+			return fmt.Errorf("%s: the server's own disk has it not within %v: %w", doing, s.waitFor(), job.ErrUnconfirmed)
 		}
 	}
 	if replicas < d.Replicas {
-		return fmt.Errorf("%s: %d of %d replicas have it within %v: %w", doing, replicas, d.Replicas, d.Wait, job.ErrUnconfirmed)
+		return fmt.Errorf("%s: %d of %d replicas have it within %v: %w", doing, replicas, d.Replicas, s.waitFor(), job.ErrUnconfirmed)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,4 +257,58 @@ func TestWaitAOFAnswers(t *testing.T) {
 			t.Errorf("%q: %v, want %q", x.answer, errs, x.want)
 		}
 	}
+}
+
+// TestTheWaitFollowsTheServer: where nobody has set it, the server is asked for as long as its settings
+// make it take. The server's own CONFIG tells; WAITAOF is answered by the proxy, which looks at the
+// question, unless the server has it: then every submission is confirmed in that time.
+func TestTheWaitFollowsTheServer(t *testing.T) {
+	everysec := redistest.Real(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	always := redistest.Real(t, "--appendonly", "yes", "--appendfsync", "always")
+	c := newCrew(t, everysec.URL(), "real", Queue{Partitions: 16})
+	must(t, c.raw.ACLSetUser(c.ctx, "mute", "on", ">secret", "~*", "&*", "+@all", "-config").Err())
+	for _, x := range []struct {
+		name, server, user, level string
+		set                       time.Duration
+		asked                     string // of the server, in ms
+	}{
+		{"once a second", everysec.Addr(), "", "fsync", 0, "3000"},
+		{"set", everysec.Addr(), "", "fsync", 700 * time.Millisecond, "700"},
+		{"a server that does not tell", everysec.Addr(), "mute:secret@", "fsync", 0, "3000"},
+		{"replicas do not tell", always.Addr(), "", "fsync+replicas:1", 0, "3000"},
+	} {
+		proxy := faultproxy.New(t, x.server)
+		proxy.Answer("WAITAOF", "*2\r\n:0\r\n:0\r\n", 1) // the probe
+		s := c.durable("redis://"+x.user+proxy.Addr(), x.level, x.set)
+		q := must1(s.CreateQueue(c.ctx, Queue{Name: "q"}))(t)
+		must(t, s.CheckDurability(c.ctx))
+		question := fmt.Sprintf("\r\n$%d\r\n%s\r\n", len(x.asked), x.asked)
+		proxy.Answer(question, "*2\r\n:1\r\n:1\r\n", 2)
+		p := s.NewProducer(q)
+		_, errs := p.Enqueue(c.ctx, job.Job{Type: "t", IdempotencyKey: "once"})
+		p.Close()
+		if errs != nil {
+			t.Errorf("%s: not asked for %s ms: %v", x.name, x.asked, errs)
+		}
+	}
+	for set, want := range map[time.Duration]time.Duration{0: waitForReplicas, time.Microsecond: time.Millisecond} {
+		// To the server 0 ms are for ever.
+		if s := c.durable(always.URL(), "fsync", set); s.CheckDurability(c.ctx) != nil || s.waitFor() != want {
+			t.Errorf("at every write, set to %v: %v", set, s.waitFor())
+		}
+	}
+	if c.raw.Do(c.ctx, "WAITAOF", 0, 0, 1).Err() != nil {
+		return // before 7.2
+	}
+	p := c.durable(everysec.URL(), "fsync", 0).NewProducer(c.q)
+	defer p.Close()
+	var all sync.WaitGroup
+	for i := range 32 {
+		all.Go(func() {
+			if _, errs := p.Enqueue(c.ctx, job.Job{Type: "t", Key: fmt.Sprint(i), IdempotencyKey: fmt.Sprint(i)}); errs != nil {
+				t.Errorf("job %d: %v", i, errs)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -86,10 +86,7 @@ func Open(o Options) (*Store, error) {
 		o.Timeout = 3 * time.Second
 	}
 	if !o.Durability.Memory() {
-		if o.Durability.Wait <= 0 {
-			o.Durability.Wait = time.Second
-		}
-		o.Timeout = max(o.Timeout, o.Durability.Wait+2*time.Second)
+		o.Timeout = max(o.Timeout, max(o.Durability.Wait, longestWait(o.Durability))+2*time.Second)
 	}
 	sc, err := loadScripts()
 	if err != nil {
