@@ -19,6 +19,7 @@ func (it *Item) tell(cause error) {
 func (p *Pool) Finished(it *Item, c job.Completion) {
 	it.state = ending
 	it.Run = nil
+	p.returned(it)
 	p.together(it)
 	it.Tenure.Shard.end(it, c)
 }
@@ -111,6 +112,7 @@ func (p *Pool) free(it *Item, now time.Time) {
 // lane.
 func (p *Pool) PutBack(it *Item, now time.Time) {
 	t := it.Tenure
+	p.returned(it)
 	if t.over {
 		p.giveBack(it)
 		return
@@ -148,6 +150,9 @@ func (p *Pool) abandon(t *Tenure, cancel bool) {
 	for _, it := range slices.Clone(t.items) {
 		switch {
 		case it.state == running, it.state == ending:
+			if it.state == running {
+				p.outlives(it)
+			}
 			if cancel {
 				it.tell(job.ErrLost)
 			}

@@ -35,11 +35,12 @@ type Pool struct {
 	fresh  Prior         // of a job without a past
 	ready  fifo[*Tenure] // those with ready items, each once
 	alarms alarms
-	apart  apart // suspects that are held apart
-	runs   int   // started and not answered
-	bytes  int   // of payloads held
-	owed   int   // bytes of ends that are not answered
-	choked bool  // no job was started because of them
+	apart  apart  // suspects that are held apart
+	former former // runs of ended tenures
+	runs   int    // started and not answered
+	bytes  int    // of payloads held
+	owed   int    // bytes of ends that are not answered
+	choked bool   // no job was started because of them
 	pace   pace
 }
 
@@ -54,8 +55,10 @@ func (p *Pool) Runs() int { return p.runs }
 // Next starts the next job, if one may start now, and nil otherwise. Partitions take
 // turns, so that one with much to do does not keep the others waiting. A suspect that is to
 // be held apart has the worker for itself for a while; see apart. While ends of many bytes
-// wait for their answers none starts that would add more.
+// wait for their answers none starts that would add more. None starts beside itself or another
+// of its key; see former.
 func (p *Pool) Next(now time.Time) *Item {
+	p.offerBehind(now)
 	waits := !p.ready.empty() || !p.apart.ready.empty()
 	if p.choked = waits && p.owed > 0 && p.owed >= p.limits.HeldBytes; p.choked {
 		return nil
@@ -85,7 +88,7 @@ func (p *Pool) take(it *Item, now time.Time) bool {
 	if it.state != ready {
 		return false
 	}
-	if !t.gate || t.over {
+	if !t.gate || t.over || p.behind(it) {
 		it.state = waiting
 		return false
 	}

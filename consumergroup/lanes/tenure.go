@@ -95,6 +95,7 @@ type Item struct {
 	held   bool // it is among its tenure's items
 	flight bool // its end was sent and is not answered
 	again  bool // it was delivered once more meanwhile: the end may have come before
+	behind bool // it waits for a run of a former tenure
 	permit bool // a release named it as running: its entry may be under this incarnation's permit
 }
 

@@ -220,6 +220,8 @@ func (r *rig) commands() map[string]int {
 	return out
 }
 
+// The evicted worker joins anew only when its job was run elsewhere: it would wait for the run
+// that it knows of.
 func TestALateEndOfAnEvictedIncarnationIsRefused(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, url, _ string) {
 		r := newRig(t, url, streams.Queue{Partitions: 1, Journal: true})
@@ -227,7 +229,7 @@ func TestALateEndOfAnEvictedIncarnationIsRefused(t *testing.T) {
 		calls, open := make(chan int, 10), make(chan struct{})
 		var mu sync.Mutex
 		n := 0
-		p := r.start(spec{name: "w", t: func(context.Context, job.Delivery) (json.RawMessage, error) {
+		handler := func(context.Context, job.Delivery) (json.RawMessage, error) {
 			mu.Lock()
 			n++
 			me := n
@@ -237,16 +239,25 @@ func TestALateEndOfAnEvictedIncarnationIsRefused(t *testing.T) {
 				<-open // deaf to its context
 			}
 			return json.RawMessage(fmt.Sprint(me)), nil
+		}
+		joins, rejoin := 0, make(chan struct{})
+		p := r.start(spec{name: "w1", t: handler, newID: func() string {
+			if joins++; joins > 1 {
+				<-rejoin
+			}
+			return itoa(joins)
 		}})
 		first := receive(r, p.ready, "the join")
 		ids := r.send("k", 1)
 		receive(r, calls, "the first run")
+		second := receive(r, r.start(spec{name: "w2", t: handler}).ready, "the other's join")
 		r.evict(first)
-		second := receive(r, p.ready, "the worker joins again")
 		if got := receive(r, calls, "the second run"); got != 2 {
 			t.Fatalf("call %d", got)
 		}
 		r.until("nothing pending", func() bool { return r.pending(0) == 0 })
+		close(rejoin)
+		receive(r, p.ready, "the worker joins again")
 		close(open)
 		p.stop()
 		if err := p.wait(); err != nil {

@@ -75,6 +75,9 @@ func (a *audit) started(e *engine, k *limb, it *lanes.Item) {
 		e.fail("%s starts %d/%d behind a closed gate", k.inc, part, n)
 	}
 	for _, other := range k.runs() {
+		if other != it && other.Runs() && other.Tenure.Partition == part && (other.Entry.ID == it.Entry.ID || other.Entry.Key == it.Entry.Key) {
+			e.fail("%s starts %d/%d of key %s beside its own run of %d", k.inc, part, n, it.Entry.Key, numberOf(other))
+		}
 		if w, is := other.Run.(*attempt); is && other != it && other.Runs() && w.apart && e.now-w.began < other.Prior.Apart.Milliseconds() {
 			e.fail("%s starts %d/%d beside %d, a suspect that is held apart", k.inc, part, n, numberOf(other))
 		}
