@@ -181,7 +181,7 @@ func (f *fakeServer) Along() (job.ReadBatch, error)                  { return jo
 func (f *fakeServer) Close() error                                   { return nil }
 func (f *fakeServer) AckControl(context.Context, []string) error     { return nil }
 func (f *fakeServer) Snapshot(context.Context) (job.Snapshot, error) { return job.Snapshot{}, nil }
-func (f *fakeServer) Watch(context.Context) (func(), error)          { return func() {}, nil }
+func (f *fakeServer) Watch(context.Context, func()) (func(), error)  { return func() {}, nil }
 func (f *fakeServer) Join(context.Context) ([]job.Joined, error) {
 	return []job.Joined{{Partitions: 1}}, nil
 }

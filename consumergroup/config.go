@@ -149,7 +149,8 @@ type Reader interface {
 
 // Member is one incarnation's membership. See streams.Member. Safe for concurrent use.
 type Member interface {
-	Watch(ctx context.Context) (stop func(), err error)
+	// Watch calls lost, from other goroutines, when the server may have missed this worker.
+	Watch(ctx context.Context, lost func()) (stop func(), err error)
 	Join(ctx context.Context) ([]job.Joined, error)
 	Heartbeat(ctx context.Context) ([]job.Beat, error)
 	Leaving(ctx context.Context) error

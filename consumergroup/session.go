@@ -20,6 +20,7 @@ type session struct {
 	shards []*shard
 	work   context.Context // of handlers; ends when the incarnation is lost or the drain is over
 	end    context.CancelCauseFunc
+	soon   chan struct{} // capacity 1: a heartbeat is wanted at once
 
 	mu       sync.Mutex
 	stopping time.Time // when leaving began; zero: not
@@ -52,7 +53,7 @@ func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
 	info := job.MemberInfo{Incarnation: inc, State: "up", Weight: 1, Name: w.cfg.Name, Host: w.cfg.Host, PID: w.cfg.PID, Slots: w.cfg.Concurrency, DrainMs: w.cfg.DrainTimeout.Milliseconds()}
 	pause, told := 20*time.Millisecond, false
 	for {
-		n := &session{w: w, inc: inc}
+		n := &session{w: w, inc: inc, soon: make(chan struct{}, 1)}
 		unwatch, err := n.join(ctx, info)
 		if err == nil {
 			if told {
@@ -89,7 +90,7 @@ func (n *session) join(ctx context.Context, info job.MemberInfo) (func(), error)
 		return nil, err
 	}
 	n.member = w.deps.Store.Member(info, w.cfg.LeaseTTL)
-	unwatch, err := n.member.Watch(ctx)
+	unwatch, err := n.member.Watch(ctx, n.beatSoon)
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +191,11 @@ func (n *session) beat(ctx context.Context) error {
 	defer ticker.Stop()
 	expired := false
 	for {
+		// What was wanted before is answered by this one.
+		select {
+		case <-n.soon:
+		default:
+		}
 		// The lease counts from before the heartbeat was sent: the server's count can only
 		// begin later.
 		sent := time.Now()
@@ -213,11 +219,23 @@ func (n *session) beat(ctx context.Context) error {
 				s.post(resize.LeaseExpired{})
 			}
 		}
+		if err != nil && !sleep(ctx, w.cfg.Heartbeat/10) { // a proxy may accept and reset at once
+			return nil
+		}
 		select {
 		case <-ticker.C:
+		case <-n.soon:
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// beatSoon has a heartbeat sent at once: somebody may think that this worker is dead.
+func (n *session) beatSoon() {
+	select {
+	case n.soon <- struct{}{}:
+	default:
 	}
 }
 

@@ -207,8 +207,12 @@ func (s *shard) messages(ctx context.Context, entries []job.ControlEntry) error 
 	var events []resize.ParticipantEvent
 	for i, e := range entries {
 		ids[i] = e.ID
-		if e.Fields["type"] == "drain" {
+		switch e.Fields["type"] {
+		case "drain":
 			s.session.drain()
+			continue
+		case "beat":
+			s.session.beatSoon()
 			continue
 		}
 		m, err := resize.Decode(e.Fields)

@@ -12,8 +12,8 @@ type Evidence int
 
 // The kinds of evidence.
 const (
-	// Connection: nobody is subscribed to the member's own channel. A killed process
-	// shows it at once.
+	// Connection: nobody is subscribed to the member's own channel, and since then it has
+	// not beaten either. A killed process shows it at once.
 	Connection Evidence = iota + 1
 	// Lease: the member's lease has run out. A process that hangs or is cut off shows
 	// it after one LeaseTTL, even though its connection may still stand.
@@ -39,15 +39,19 @@ type Config struct {
 	// Misses is how many probes in a row must find a member unsubscribed. One may be
 	// a reconnect caught in the act.
 	Misses int
+	// Crowd is how long members have to show themselves that lost their connections
+	// together: they may have a path in common, which is being restarted.
+	Crowd time.Duration
 	// MassFraction is the part of all members above which missing together is taken
 	// for a fault between them and the server rather than that many deaths.
 	MassFraction float64
 }
 
 // Default is LeaseTTL 3 s (six heartbeats of 500 ms; longer than the usual stall of a
-// server that forks or waits for its disk), Misses 2, MassFraction 0.5.
+// server that forks or waits for its disk), Misses 2, Crowd 1 s (two heartbeats),
+// MassFraction 0.5.
 func Default() Config {
-	return Config{LeaseTTL: 3 * time.Second, Misses: 2, MassFraction: 0.5}
+	return Config{LeaseTTL: 3 * time.Second, Misses: 2, Crowd: time.Second, MassFraction: 0.5}
 }
 
 // Validate returns every problem of c, joined, or nil.
@@ -58,6 +62,9 @@ func (c Config) Validate() error {
 	}
 	if c.Misses < 1 {
 		errs = append(errs, fmt.Errorf("misses %d: want at least 1", c.Misses))
+	}
+	if c.Crowd < 0 {
+		errs = append(errs, fmt.Errorf("crowd %v: want 0 or more", c.Crowd))
 	}
 	if !(c.MassFraction > 0 && c.MassFraction <= 1) {
 		errs = append(errs, fmt.Errorf("mass fraction %v: want more than 0, at most 1", c.MassFraction))
@@ -82,6 +89,12 @@ type Seen struct {
 	Incarnation string
 	// Subscribed: somebody listens on the member's own channel. Nil: not asked this time.
 	Subscribed *bool
+	// Beat names the member's last heartbeat, and is another after each; it is told with
+	// Subscribed, at the same moment, where that is false. Empty: it has none.
+	Beat string
+	// Reach is how long the member itself takes to connect, measured by it; told likewise.
+	// 0: not known.
+	Reach time.Duration
 	// LeaseLeft is what is left of the lease; 0 or less: it is gone. It counts only
 	// if LeaseKnown; otherwise the lease was not asked for this time.
 	LeaseLeft  time.Duration
@@ -94,6 +107,7 @@ type Seen struct {
 type Verdict struct {
 	Incarnation string
 	Evidence    Evidence
+	Beat        string    // Connection: its last heartbeat then; a later one would be proof that it lives
 	Since       time.Time // Now of the look that first missed it
 }
 
@@ -126,17 +140,42 @@ type track struct {
 	subscribed bool // has been subscribed at least once
 	misses     int  // probes in a row without a subscription
 	missSince  time.Time
+	lost       bool   // its subscription is gone, and beat was its last heartbeat then
+	beat       string // as first seen without a subscription
+	beats      bool   // and has beaten since: it lives, and its lease alone can say otherwise
+	reach      time.Duration
+	crowd      bool // others were missed together with it
 	leaseGone  bool
 	leaseSince time.Time
 	held       bool // was missing when the mass guard closed: it has waited its hold
 	judged     bool // a verdict was given
 }
 
-func (t *track) missing() bool { return t.misses > 0 || t.leaseGone }
+func (t *track) missing() bool { return t.unheard() || t.leaseGone }
+
+// unheard: the subscription is gone, and nothing else was heard of it either.
+func (t *track) unheard() bool { return t.misses > 0 && !t.beats }
 
 // clear forgets all evidence against the member, not the member.
 func (t *track) clear() {
-	t.misses, t.leaseGone, t.held, t.judged = 0, false, false, false
+	t.found()
+	t.leaseGone, t.held, t.judged = false, false, false
+}
+
+// found ends the suspicion that a lost subscription is.
+func (t *track) found() { t.misses, t.lost, t.beats, t.crowd = 0, false, false, false }
+
+// reconnects is in how many of its reaches a member that lost all connections must have
+// shown itself again: the first half is for the loss to be noticed and a common delay.
+const reconnects = 2
+
+// patience is how long the member may be missed before it is dead.
+func (t *track) patience(c Config) time.Duration {
+	d := min(reconnects*t.reach, c.LeaseTTL)
+	if t.crowd {
+		d = max(d, c.Crowd)
+	}
+	return d
 }
 
 // NewDetector returns a Detector that knows no members. Config must be valid.
@@ -180,10 +219,14 @@ func (d *Detector) clear() {
 // o.Members. Looks are 25-50 ms apart in practice; they may skip the probe or the lease
 // of any member.
 //
-//   - Connection: a member that has been subscribed before, or is known for longer than
-//     one LeaseTTL, is dead after Misses probes in a row without a subscription. A
-//     member that has only just joined may not be subscribed yet. Any probe that finds
-//     it again clears the suspicion, so a flapping connection is not a death.
+//   - Connection: a lost subscription is a reason to look. A member that has been
+//     subscribed before, or is known for longer than one LeaseTTL, is dead after Misses
+//     probes in a row without a subscription and without a heartbeat in between, and
+//     not before it could have connected anew: twice its Reach. A member that has only
+//     just joined may not be subscribed yet. Any probe that finds it again clears the
+//     suspicion, so a flapping connection is not a death. A heartbeat since the loss is
+//     proof that the process lives: until it is subscribed again only its lease tells.
+//   - Crowd: at least two that are missed so together have Crowd at least.
 //   - Lease: a member whose lease is gone is dead at once; the TTL was the waiting.
 //   - Mass guard: if at least two members and more than MassFraction of all are newly
 //     missing, every verdict is held for one LeaseTTL. Then those still missing since
@@ -252,10 +295,17 @@ func (d *Detector) update(o Observation) {
 		t.subscribed = t.subscribed || d.inherit
 		t.see(m, o.Now, d.cfg.LeaseTTL)
 	}
-	for inc := range d.members {
-		if !listed[inc] {
+	var unheard []*track
+	for inc, t := range d.members {
+		switch {
+		case !listed[inc]:
 			delete(d.members, inc)
+		case t.unheard() && !t.judged:
+			unheard = append(unheard, t)
 		}
+	}
+	for _, t := range unheard {
+		t.crowd = t.crowd || len(unheard) > 1
 	}
 }
 
@@ -263,8 +313,14 @@ func (t *track) see(m Seen, now time.Time, ttl time.Duration) {
 	switch {
 	case m.Subscribed == nil:
 	case *m.Subscribed:
-		t.subscribed, t.misses = true, 0
+		t.subscribed = true
+		t.found()
 	case t.subscribed || now.Sub(t.firstSeen) > ttl:
+		if !t.lost {
+			t.lost, t.beat = true, m.Beat
+		}
+		t.beats = t.beats || m.Beat != t.beat
+		t.reach = m.Reach
 		if t.misses == 0 {
 			t.missSince = now
 		}
@@ -311,10 +367,11 @@ func (d *Detector) judge(o Observation, waiting map[string]bool) []Verdict {
 			continue
 		}
 		switch {
-		case m.Subscribed != nil && !*m.Subscribed && t.misses >= d.cfg.Misses:
-			dead = append(dead, Verdict{m.Incarnation, Connection, t.missSince})
+		case m.Subscribed != nil && !*m.Subscribed && t.unheard() && t.misses >= d.cfg.Misses &&
+			o.Now.Sub(t.missSince) >= t.patience(d.cfg):
+			dead = append(dead, Verdict{m.Incarnation, Connection, t.beat, t.missSince})
 		case m.LeaseKnown && t.leaseGone && !o.Now.Before(d.leaseGrace):
-			dead = append(dead, Verdict{m.Incarnation, Lease, t.leaseSince})
+			dead = append(dead, Verdict{m.Incarnation, Lease, "", t.leaseSince})
 		default:
 			continue
 		}

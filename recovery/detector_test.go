@@ -20,15 +20,18 @@ type ground struct {
 	names  []string
 	unsub  map[string]bool // not subscribed
 	gone   map[string]bool // lease gone
-	mute   bool            // probe not made
-	nolook bool            // lease not asked for
+	beats  map[string]int
+	reach  map[string]time.Duration
+	mute   bool // probe not made
+	nolook bool // lease not asked for
 }
 
 func newGround(t *testing.T, names ...string) *ground {
 	t.Helper()
 	start := time.Unix(1_000_000, 0)
 	g := &ground{t: t, d: NewDetector(Default()), now: start, wall: start.Add(time.Hour), server: "run-1",
-		names: names, unsub: map[string]bool{}, gone: map[string]bool{}}
+		names: names, unsub: map[string]bool{}, gone: map[string]bool{},
+		beats: map[string]int{}, reach: map[string]time.Duration{}}
 	g.quiet(2)
 	return g
 }
@@ -46,7 +49,9 @@ func (g *ground) lookAfter(d time.Duration) string {
 		}
 		if !g.mute {
 			sub := !g.unsub[n]
-			s.Subscribed = &sub
+			if s.Subscribed = &sub; !sub {
+				s.Beat, s.Reach = fmt.Sprint(g.beats[n]), g.reach[n]
+			}
 		}
 		o.Members = append(o.Members, s)
 	}
@@ -110,12 +115,12 @@ func TestVerdictTellsSince(t *testing.T) {
 	var got []Verdict
 	for i := range 5 {
 		sub := i < 1
-		got = d.Observe(Observation{Now: start.Add(time.Duration(i) * tick), Members: []Seen{{Incarnation: "a", Subscribed: &sub}}})
+		got = d.Observe(Observation{Now: start.Add(time.Duration(i) * tick), Members: []Seen{{Incarnation: "a", Subscribed: &sub, Beat: "7"}}})
 		if i < 3 && len(got) != 0 {
 			t.Fatalf("look %d: verdict %v before three misses", i, got)
 		}
 	}
-	want := []Verdict{{"a", Connection, start.Add(tick)}}
+	want := []Verdict{{"a", Connection, "7", start.Add(tick)}}
 	if !slices.Equal(got, want) {
 		t.Errorf("verdicts %v, want %v", got, want)
 	}
@@ -215,8 +220,14 @@ func TestMassGuardAtItsBoundary(t *testing.T) {
 			g := newGround(t, names...)
 			g.kill(names[:c.killed]...)
 			g.quiet(1)
-			if held := g.look() == ""; held != c.held {
-				t.Errorf("held %v, want %v", held, c.held)
+			first := g.now
+			for g.look() == "" {
+				if g.now.Sub(first) > 2*ttl() {
+					t.Fatal("no verdict")
+				}
+			}
+			if held := g.now.Sub(first) >= ttl(); held != c.held {
+				t.Errorf("held %v, want %v", g.now.Sub(first), c.held)
 			}
 		})
 	}
@@ -284,10 +295,11 @@ func TestConfigValidate(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{0, 2, 0.5}, "lease ttl"},
-		{Config{time.Second, 0, 0.5}, "misses"},
-		{Config{time.Second, 1, 0}, "mass fraction"},
-		{Config{time.Second, 1, 1.5}, "mass fraction"},
+		{Config{0, 2, 0, 0.5}, "lease ttl"},
+		{Config{time.Second, 0, 0, 0.5}, "misses"},
+		{Config{time.Second, 1, -1, 0.5}, "crowd"},
+		{Config{time.Second, 1, 0, 0}, "mass fraction"},
+		{Config{time.Second, 1, 0, 1.5}, "mass fraction"},
 	} {
 		if err := c.cfg.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want a complaint about %s", c.cfg, err, c.want)

@@ -29,10 +29,10 @@ type Coordinator struct {
 	void     bool // this coordinator itself changed something after it was asked for
 	lastRead int64
 
-	emitted   map[string]int64    // action -> when, so that none is repeated in a hot loop
-	unsettled bool                // the records call for something, done or not
-	dead      map[string]Evidence // verdicts not acted on yet
-	waits     map[wait]int64      // what is waited for -> since when
+	emitted   map[string]int64      // action -> when, so that none is repeated in a hot loop
+	unsettled bool                  // the records call for something, done or not
+	dead      map[string]WorkerDied // verdicts not acted on yet
+	waits     map[wait]int64        // what is waited for -> since when
 	quiet     debounce
 	flaps     flaps
 }
@@ -76,7 +76,7 @@ func (c *Coordinator) Step(ev CoordinatorEvent) ([]CoordinatorAction, error) {
 		return c.askRecords(nil), nil
 	case WorkerDied:
 		c.tick(ev.Now)
-		c.dead[ev.Incarnation] = ev.Evidence
+		c.dead[ev.Incarnation] = ev
 		return c.decide(), nil
 	case Refused:
 		c.tick(ev.Now)
@@ -95,7 +95,7 @@ func (c *Coordinator) Step(ev CoordinatorEvent) ([]CoordinatorAction, error) {
 // reset forgets everything: timers restart with every lease.
 func (c *Coordinator) reset() {
 	*c = Coordinator{
-		cfg: c.cfg, emitted: map[string]int64{}, dead: map[string]Evidence{}, waits: map[wait]int64{},
+		cfg: c.cfg, emitted: map[string]int64{}, dead: map[string]WorkerDied{}, waits: map[wait]int64{},
 		flaps: flaps{joins: map[string][]int64{}},
 	}
 }
@@ -227,7 +227,7 @@ func (c *Coordinator) decideRest(add func(CoordinatorAction)) {
 func (c *Coordinator) evictDead(add func(CoordinatorAction)) {
 	for _, inc := range slices.Sorted(maps.Keys(c.dead)) {
 		if _, member := c.index.members[inc]; member {
-			add(EvictWorker{Incarnation: inc, Evidence: c.dead[inc], Partition: -1})
+			add(EvictWorker{Incarnation: inc, Evidence: c.dead[inc].Evidence, Partition: -1, Beat: c.dead[inc].Beat})
 		}
 		delete(c.dead, inc)
 	}

@@ -113,6 +113,7 @@ type WorkerDied struct {
 	Now         int64
 	Incarnation string
 	Evidence    Evidence
+	Beat        string // connection: its last heartbeat when it was lost
 }
 
 // Ticked: time has passed. Expected every 25 to 100 ms.
@@ -154,7 +155,7 @@ type CoordinatorAction interface {
 type ReadRecords struct{}
 
 // EvictWorker removes an incarnation from the ring, if the evidence still holds.
-// Partition and Epoch go with EvidenceDeaf (the partition's epoch). With EvidenceSilent
+// Beat goes with EvidenceConnection, Partition and Epoch with EvidenceDeaf (the partition's epoch). With EvidenceSilent
 // Partition is -1, Shard the one without a reply, Epoch its ring epoch and Phase the phase
 // that it waits in.
 type EvictWorker struct {
@@ -164,6 +165,7 @@ type EvictWorker struct {
 	Shard       int
 	Epoch       uint64
 	Phase       Phase
+	Beat        string
 }
 
 // WritePlan makes Targets the plan of ring epoch BaseEpoch+1, if the ring epoch is

@@ -54,7 +54,7 @@ type Evidence string
 
 const (
 	EvidenceTTL        Evidence = "ttl"        // its liveness key expired
-	EvidenceConnection Evidence = "connection" // its liveness channel has no subscriber
+	EvidenceConnection Evidence = "connection" // its liveness channel has no subscriber, and it has not beaten since
 	EvidenceDeaf       Evidence = "deaf"       // it did not release a partition in time, and still owns it at that epoch
 	EvidenceSilent     Evidence = "silent"     // it has not replied to a phase of the ring barrier in time
 )

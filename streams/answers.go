@@ -69,7 +69,7 @@ func forms() map[string]form {
 		"revoke": word("STALE", "GONE", "REVOKED"), "permits": rows(0), "repair": either(word("STALE"), rows(0)),
 		"advance": filled, "state": either(nothing, rows(10)), "counts": rows(0), "key": rows(4),
 		"request": word("NOQUEUE", "WITHDRAWN", "BUSY", "ASKED", "NOWORKER"), "audit": rows(0), "ids": rows(0),
-		"held": rows(0), "reclaim": count, "renew": rows(2), "confirm": count,
+		"held": rows(0), "reclaim": count, "renew": rows(2), "confirm": count, "doubt": rows(0),
 	}
 }
 

@@ -63,10 +63,10 @@ func TestEvictionLooksOnceMore(t *testing.T) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")
 		evict := func(evidence string, part int, epoch uint64, phase int) bool {
 			c.t.Helper()
-			return must1(c.ring.Evict(c.ctx, c.term, "a.1", evidence, part, 0, epoch, phase))(c.t)
+			return must1(c.ring.Evict(c.ctx, c.term, "a.1", evidence, part, 0, epoch, phase, c.raw.HGet(c.ctx, c.key(0, "beats"), "a.1").Val()))(c.t)
 		}
-		stop := must1(a.member.Watch(c.ctx))(c.t)
-		c.expect("subscribed", must1(c.ring.Subscribed(c.ctx, []string{"a.1", "b.1"}))(c.t), []bool{true, false})
+		stop := must1(a.member.Watch(c.ctx, func() {}))(c.t)
+		c.expect("subscribed", subscribed(c, "a.1", "b.1"), []bool{true, false})
 		c.expect("lease holds", evict("ttl", 0, 0, 0), false)
 		c.expect("connection stands", evict("connection", 0, 0, 0), false)
 		c.expect("it owns the partition at another epoch", evict("deaf", 0, 2, 0), false)
@@ -87,7 +87,7 @@ func TestEvictionLooksOnceMore(t *testing.T) {
 		}
 		again("silent", evict("silent", 0, e, 2))
 		again("deaf", evict("deaf", 0, 1, 0))
-		for c.ctx.Err() == nil && must1(c.ring.Subscribed(c.ctx, []string{"a.1"}))(c.t)[0] {
+		for c.ctx.Err() == nil && subscribed(c, "a.1")[0] {
 			continue // until the server has seen the connection end
 		}
 		again("connection", evict("connection", 0, 0, 0))
@@ -95,7 +95,7 @@ func TestEvictionLooksOnceMore(t *testing.T) {
 		again("ttl", evict("ttl", 0, 0, 0))
 		again("decided", evict("decided", 0, 0, 0))
 		c.evict(b)
-		c.expect("one that is gone", must1(c.ring.Evict(c.ctx, c.term, "b.1", "ttl", 0, 0, 0, 0))(c.t), true)
+		c.expect("one that is gone", must1(c.ring.Evict(c.ctx, c.term, "b.1", "ttl", 0, 0, 0, 0, ""))(c.t), true)
 	})
 }
 
@@ -178,9 +178,9 @@ func TestWatchEnds(t *testing.T) {
 	eachCrew(t, Queue{}, func(c *crew) {
 		a := c.join("a.1")
 		ctx, cancel := context.WithCancel(c.ctx)
-		stop := must1(a.member.Watch(ctx))(c.t)
+		stop := must1(a.member.Watch(ctx, func() {}))(c.t)
 		cancel() // the caller's context is for subscribing alone
-		c.expect("subscribed", must1(c.ring.Subscribed(c.ctx, []string{"a.1"}))(c.t), []bool{true})
+		c.expect("subscribed", subscribed(c, "a.1"), []bool{true})
 		stop()
 	})
 }

@@ -73,7 +73,7 @@ func TestStealConflicts(t *testing.T) {
 		if err := c.plan("key", d.inc); !errors.Is(err, ErrNotLeader) {
 			c.t.Errorf("old leader's plan: %v", err)
 		}
-		if _, err := c.ring.Evict(c.ctx, c.term, d.inc, "decided", 0, 0, 0, 0); !errors.Is(err, ErrNotLeader) {
+		if _, err := c.ring.Evict(c.ctx, c.term, d.inc, "decided", 0, 0, 0, 0, ""); !errors.Is(err, ErrNotLeader) {
 			c.t.Errorf("old leader's eviction: %v", err)
 		}
 		if err := c.ring.Advance(c.ctx, c.term, must1(c.ring.Look(c.ctx))(c.t)); !errors.Is(err, ErrNotLeader) {

@@ -130,7 +130,7 @@ func (c *crew) give(h *hand) *hand {
 // evict removes a worker as dead, without looking at evidence.
 func (c *crew) evict(h *hand) {
 	c.t.Helper()
-	gone, err := c.ring.Evict(c.ctx, c.term, h.inc, "dead", 0, 0, 0, 0)
+	gone, err := c.ring.Evict(c.ctx, c.term, h.inc, "dead", 0, 0, 0, 0, "")
 	must(c.t, err)
 	if !gone {
 		c.t.Fatalf("%s was not evicted", h.inc)

@@ -114,13 +114,13 @@ func TestMemberOfSomeShardsOnly(t *testing.T) {
 		if err := c.steal(1, a.inc, 1, b.inc); !errors.Is(err, ErrMoved) {
 			c.t.Errorf("steal from who is a member there: %v", err)
 		}
-		c.expect("evict with a lease", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0))(c.t), false)
+		c.expect("evict with a lease", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0, ""))(c.t), false)
 		must(c.t, c.raw.Del(c.ctx, second+"alive:a.1").Err())
 		look = must1(c.ring.Look(c.ctx))(c.t)
 		if len(look.Members) != 2 || look.Members[1].Incarnation != "a.1" || look.Members[1].State != "gone" || look.Members[1].LeaseLeft > 0 {
 			c.t.Fatalf("members %+v", look.Members)
 		}
-		c.expect("evict", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0))(c.t), true)
+		c.expect("evict", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0, ""))(c.t), true)
 		must(c.t, c.steal(1, a.inc, 1, b.inc))
 		c.expect("members", len(must1(c.ring.Look(c.ctx))(c.t).Members), 1)
 	})
@@ -150,7 +150,7 @@ func TestEvictionGoesThroughAllShards(t *testing.T) {
 	eachCrew(t, Queue{Partitions: 3, Shards: 3}, func(c *crew) {
 		a := c.give(c.join("a.1"))
 		must(c.t, c.raw.Del(c.ctx, c.s.shard(c.q, 0)+"alive:a.1").Err())
-		c.expect("evicted", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0))(c.t), true)
+		c.expect("evicted", must1(c.ring.Evict(c.ctx, c.term, a.inc, "ttl", 0, 0, 0, 0, ""))(c.t), true)
 		for sh := range 3 {
 			c.expect("members", c.raw.HLen(c.ctx, c.s.shard(c.q, sh)+"members").Val(), 0)
 		}
@@ -159,7 +159,7 @@ func TestEvictionGoesThroughAllShards(t *testing.T) {
 		for p := range 3 {
 			must(c.t, c.steal(p, a.inc, 1, b.inc))
 		}
-		c.expect("deaf in another shard than the first", must1(c.ring.Evict(c.ctx, c.term, b.inc, "deaf", 1, 0, 2, 0))(c.t), true)
+		c.expect("deaf in another shard than the first", must1(c.ring.Evict(c.ctx, c.term, b.inc, "deaf", 1, 0, 2, 0, ""))(c.t), true)
 	})
 }
 
@@ -187,8 +187,8 @@ func TestRingBarrierOfTwoShards(t *testing.T) {
 		report(b, 0, 1)
 		report(a, 1, 1)
 		phases(1, 1)
-		c.expect("evict for a reply that is there", must1(c.ring.Evict(c.ctx, c.term, b.inc, "silent", -1, 0, e, 1))(c.t), false)
-		c.expect("evict for one that is missing", must1(c.ring.Evict(c.ctx, c.term, b.inc, "silent", -1, 1, e, 1))(c.t), true)
+		c.expect("evict for a reply that is there", must1(c.ring.Evict(c.ctx, c.term, b.inc, "silent", -1, 0, e, 1, ""))(c.t), false)
+		c.expect("evict for one that is missing", must1(c.ring.Evict(c.ctx, c.term, b.inc, "silent", -1, 1, e, 1, ""))(c.t), true)
 		for sh := range 2 {
 			c.expect("members", c.raw.HLen(c.ctx, c.s.shard(c.q, sh)+"members").Val(), 1)
 		}

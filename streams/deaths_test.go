@@ -15,7 +15,7 @@ func TestOnlyTheDeadCountACrash(t *testing.T) {
 			if evidence == "ttl" {
 				must(c.t, c.raw.Del(c.ctx, c.key(0, "alive:"+h.inc)).Err())
 			}
-			if !must1(c.ring.Evict(c.ctx, c.term, h.inc, evidence, 0, 0, 1, 0))(c.t) {
+			if !must1(c.ring.Evict(c.ctx, c.term, h.inc, evidence, 0, 0, 1, 0, lastBeat(c, h.inc)))(c.t) {
 				c.t.Fatalf("not evicted for %s", evidence)
 			}
 		}

@@ -71,7 +71,7 @@ func TestJobOfAFormerOwner(t *testing.T) {
 	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
 		id := sc.enqueue(job.Job{Type: "a", Key: "k"})
 		sc.read(id)
-		_, err := sc.ring.Evict(sc.ctx, sc.term, sc.inc, "decided", 0, 0, 0, 0)
+		_, err := sc.ring.Evict(sc.ctx, sc.term, sc.inc, "decided", 0, 0, 0, 0, "")
 		must(sc.t, err)
 		m := sc.s.NewMember(sc.q, job.MemberInfo{Incarnation: "v.1", Name: "v"}, time.Minute)
 		_, err = m.Join(sc.ctx)

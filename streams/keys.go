@@ -22,6 +22,7 @@ const DefaultNamespace = "rm"
 //	<shard>members          hash    join, leave, evict      for ever
 //	<shard>change           hash    flip, revoke, ack       a field per member
 //	<shard>calls            hash    ack                     a field per member that parked or failed
+//	<shard>beats            hash    join, heartbeat         a field per member
 //	<shard>leader           hash    lead                    leader lease
 //	<shard>control          stream  plan, flip, join...     bounded (about 10,000)
 //	<shard>control:<w>      stream  plan, flip, ack...      bounded (about 1,000), expires

@@ -158,18 +158,18 @@ func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) []erro
 }
 
 // Evict removes a worker from the members if the evidence still holds, and reports
-// whether it is gone now. Evidence is ttl, connection, deaf (with the partition and epoch that it
+// whether it is gone now. Evidence is ttl, connection (with the beat of its Sign), deaf (with the partition and epoch that it
 // should have given up), silent (with the shard, and the ring epoch and phase it has not replied
 // to there) or decided or dead, which are not looked at again. Of ttl, connection and dead it has died, if it
 // was up: its jobs count a crash. Once it is gone in one shard it goes in all, that of the
 // evidence first: no other knows the partition, or the reply.
-func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, part, shard int, epoch uint64, phase int) (bool, error) {
+func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, part, shard int, epoch uint64, phase int, beat string) (bool, error) {
 	died := evidence == "ttl" || evidence == "connection" || evidence == "dead"
 	if evidence == "deaf" {
 		shard = part % r.q.Shards
 	}
 	for _, sh := range append([]int{shard}, others(r.q.Shards, shard)...) {
-		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.evict, r.s.shard(r.q, sh), epochText(term), inc, evidence, part, epochText(epoch), phase)
+		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.evict, r.s.shard(r.q, sh), epochText(term), inc, evidence, part, epochText(epoch), phase, beat)
 		if err != nil {
 			return false, err
 		}
@@ -202,31 +202,6 @@ func others(n, but int) []int {
 // for leases that the server's clock, set back, has made longer.
 func (r *Ring) Shorten(ctx context.Context, inc string, ttl time.Duration) error {
 	return wrap("shorten lease", r.s.cmd.PExpire(ctx, aliveKey(r.s.shard(r.q, 0), inc), ttl).Err())
-}
-
-// Subscribed asks, in one call, which members hold their liveness channel. Parallel to incs.
-func (r *Ring) Subscribed(ctx context.Context, incs []string) ([]bool, error) {
-	channels := make([]string, len(incs))
-	for i, inc := range incs {
-		channels[i] = aliveKey(r.s.shard(r.q, 0), inc)
-	}
-	node, err := r.s.node(ctx, r.s.shard(r.q, 0)) // a cluster's nodes count their own subscribers
-	if err != nil {
-		return nil, notSent("ask for subscriptions", err)
-	}
-	n, err := node.PubSubNumSub(ctx, channels...).Result()
-	if err != nil {
-		return nil, wrap("ask for subscriptions", err)
-	}
-	out := make([]bool, len(incs))
-	for i, c := range channels {
-		subscribers, told := n[c]
-		if !told {
-			return nil, badAnswer("ask for subscriptions", n)
-		}
-		out[i] = subscribers > 0
-	}
-	return out, nil
 }
 
 // HeldPermit is a permit as the leader finds it.

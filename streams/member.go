@@ -25,6 +25,8 @@ type Member struct {
 	ttl  time.Duration
 
 	calls atomic.Uint64 // of Ack that must not be executed late
+	live  atomic.Pointer[liveLink]
+	beats atomic.Uint64 // sent
 }
 
 // NewMember prepares membership; nothing is written before Join. ttl is the lease.
@@ -35,40 +37,6 @@ func (s *Store) NewMember(q Queue, info job.MemberInfo, ttl time.Duration) *Memb
 
 func (m *Member) inboxTTL() int64 { return max(10*m.ttl, time.Minute).Milliseconds() }
 
-// Watch keeps a subscription to the incarnation's liveness channel, by which leaders see
-// within milliseconds that a process is gone. It returns when the server has confirmed
-// the subscription; stop ends it and waits for its goroutine. Subscribe before Join: a member that was never seen
-// subscribed would be judged by its lease alone.
-func (m *Member) Watch(ctx context.Context) (stop func(), err error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	channels := make([]string, m.q.Shards)
-	for sh := range m.q.Shards {
-		channels[sh] = aliveKey(m.s.shard(m.q, sh), m.info.Incarnation)
-	}
-	sub := m.s.cmd.Subscribe(ctx, channels...)
-	for range channels {
-		if _, err := sub.ReceiveTimeout(ctx, m.s.opts.Timeout); err != nil {
-			_ = sub.Close()
-			cancel()
-			return nil, wrap("subscribe to liveness channel", err)
-		}
-	}
-	// go-redis pings and reconnects as long as the channel is read; nobody ever publishes.
-	done := make(chan struct{})
-	messages := sub.Channel(redis.WithChannelHealthCheckInterval(m.ttl / 2))
-	go func() {
-		defer close(done)
-		for range messages {
-			continue
-		}
-	}()
-	return func() {
-		cancel()
-		_ = sub.Close()
-		<-done
-	}, nil
-}
-
 // Join makes the incarnation a member of every shard, the first one last, so that a
 // leader that sees it there can give it partitions anywhere.
 func (m *Member) Join(ctx context.Context) ([]job.Joined, error) {
@@ -76,9 +44,9 @@ func (m *Member) Join(ctx context.Context) ([]job.Joined, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode member: %w", err)
 	}
-	out := make([]job.Joined, m.q.Shards)
+	out, name := make([]job.Joined, m.q.Shards), m.nextBeat()
 	for sh := m.q.Shards - 1; sh >= 0; sh-- {
-		v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.join, m.s.shard(m.q, sh), m.info.Incarnation, raw, m.ttl.Milliseconds(), m.alive(), m.inboxTTL())
+		v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.join, m.s.shard(m.q, sh), m.info.Incarnation, raw, m.ttl.Milliseconds(), m.alive(), m.inboxTTL(), name)
 		if err != nil {
 			return nil, err
 		}
@@ -102,25 +70,6 @@ func (m *Member) alive() string {
 		return "{}"
 	}
 	return string(raw)
-}
-
-// Heartbeat renews the lease in every shard; Fenced in any answer means the incarnation
-// was evicted.
-func (m *Member) Heartbeat(ctx context.Context) ([]job.Beat, error) {
-	calls := make([]*call, m.q.Shards)
-	for sh := range calls {
-		calls[sh] = &call{shard: m.s.shard(m.q, sh), args: []any{m.info.Incarnation, m.ttl.Milliseconds(), m.inboxTTL(), m.alive()}}
-	}
-	failpoint.Hit(failpoint.W12)
-	m.s.runAll(ctx, m.s.cmd, &m.s.scripts.heartbeat, calls)
-	out := make([]job.Beat, len(calls))
-	for sh, k := range calls {
-		if k.err != nil {
-			return nil, k.err
-		}
-		out[sh] = beat(list(k.value))
-	}
-	return out, nil
 }
 
 // Leaving tells the leader to plan without this worker. It stays a member until Left.

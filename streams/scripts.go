@@ -35,7 +35,7 @@ type scripts struct {
 	join, heartbeat, leave, snapshot, report                                 script
 	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
 	requeue, discard, state, counts, key, request, audit, ids, held, reclaim script
-	renew, confirm                                                           script
+	renew, confirm, doubt                                                    script
 
 	names map[string]string // by hash
 }
@@ -55,7 +55,7 @@ func loadScripts() (*scripts, error) {
 		"revoke": &s.revoke, "permits": &s.permits, "repair": &s.repair, "advance": &s.advance,
 		"requeue": &s.requeue, "discard": &s.discard, "state": &s.state, "counts": &s.counts, "key": &s.key,
 		"request": &s.request, "audit": &s.audit, "ids": &s.ids, "held": &s.held, "reclaim": &s.reclaim,
-		"renew": &s.renew, "confirm": &s.confirm,
+		"renew": &s.renew, "confirm": &s.confirm, "doubt": &s.doubt,
 	} {
 		text, err := scriptText(name)
 		if err != nil {

@@ -232,6 +232,7 @@ func exercise(c *crew) {
 	}
 	must1(c.s.QueueView(c.ctx, "q"))(c.t)
 	must1(c.s.Sightings(c.ctx, "q"))(c.t)
+	signs(c, true, "a.1", "b.1")
 	must1(c.s.HeldKeys(c.ctx, "q", 10))(c.t)
 	for p := range 3 {
 		must(c.t, c.s.OpenJobs(c.ctx, "q", p, job.EntryID{Ms: 1 << 60}, func([]OpenJob) {}))
@@ -248,9 +249,9 @@ func exercise(c *crew) {
 	must(c.t, a.member.Leaving(c.ctx))
 	must(c.t, a.member.Left(c.ctx))
 	for _, evidence := range []string{"ttl", "deaf", "silent", "connection"} {
-		must1(c.ring.Evict(c.ctx, c.term, "b.1", evidence, 0, 0, 2, 2))(c.t)
+		must1(c.ring.Evict(c.ctx, c.term, "b.1", evidence, 0, 0, 2, 2, ""))(c.t)
 	}
-	must1(c.ring.Evict(c.ctx, c.term, "b.1", "decided", 0, 0, 0, 0))(c.t)
+	must1(c.ring.Evict(c.ctx, c.term, "b.1", "decided", 0, 0, 0, 0, ""))(c.t)
 	must(c.t, c.ring.Resign(c.ctx))
 	if _, _, err := c.ring.Lead(c.ctx, time.Minute); err != nil {
 		c.t.Fatal(err)

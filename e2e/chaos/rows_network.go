@@ -14,7 +14,7 @@ func networkRows() []Row {
 		{Number: 52, Name: "worker hears nothing, for two leases", Expect: "as 50; it does not send heartbeats without end", Run: cutOff((*network).Deaf, 2*leaseTTL)},
 		{Number: 53, Name: "leader cut off", Expect: "another leads within a lease and 1 s; back, it stands by", Run: leaderCutOff},
 	}
-	return append(rows, proxyRows()...)
+	return append(append(rows, proxyRows()...), pathRows()...)
 }
 
 // cutOffWorker is a worker with a network of its own, which owns partitions.

@@ -18,7 +18,9 @@ import (
 // Sighting is what one look found of one member.
 type Sighting struct {
 	Incarnation string
-	Subscribed  *bool // nil: not asked this time
+	Subscribed  *bool         // nil: not asked this time
+	Beat        string        // where it is not subscribed: names its last heartbeat
+	Reach       time.Duration // likewise: how long it takes to connect, as it has measured
 	LeaseLeft   time.Duration
 	LeaseKnown  bool
 }
@@ -35,6 +37,7 @@ type Look struct {
 type Death struct {
 	Incarnation string
 	Evidence    resize.Evidence
+	Beat        string // connection: its last heartbeat when it was lost
 }
 
 // Detector decides who is dead. It belongs to the runner's goroutine.
@@ -56,8 +59,9 @@ type Store interface {
 	Lead(ctx context.Context, lease time.Duration) (term uint64, err error)
 	Resign(ctx context.Context) error
 	Look(ctx context.Context) (Look, error)
-	// Subscribed asks which members hold their liveness channel; parallel to incs.
-	Subscribed(ctx context.Context, incs []string) ([]bool, error)
+	// Signs asks which members hold their liveness channel, and for a sign of life of those
+	// that do not.
+	Signs(ctx context.Context, incs []string) ([]Sighting, error)
 	Evict(ctx context.Context, term uint64, a resize.EvictWorker) error
 	WritePlan(ctx context.Context, term uint64, a resize.WritePlan) error
 	// Steal flips partitions; the errors are parallel to the actions.
@@ -221,22 +225,22 @@ func (r *Runner) probe(ctx context.Context) {
 	now := time.Now()
 	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	there, err := r.store.Subscribed(call, r.members)
+	seen, err := r.store.Signs(call, r.members)
 	if err != nil {
 		r.log.Debug("could not look for connections", "error", err)
 		return
-	}
-	seen := make([]Sighting, len(r.members))
-	for i, inc := range r.members {
-		seen[i] = Sighting{Incarnation: inc, Subscribed: &there[i]}
 	}
 	r.deaths(ctx, r.detector.Observe(now, r.serverID, time.Time{}, seen))
 }
 
 func (r *Runner) deaths(ctx context.Context, dead []Death) {
 	for _, d := range dead {
-		r.step(ctx, resize.WorkerDied{Now: r.now(), Incarnation: d.Incarnation, Evidence: d.Evidence})
+		r.step(ctx, r.died(d))
 	}
+}
+
+func (r *Runner) died(d Death) resize.WorkerDied {
+	return resize.WorkerDied{Now: r.now(), Incarnation: d.Incarnation, Evidence: d.Evidence, Beat: d.Beat}
 }
 
 func (r *Runner) repair(ctx context.Context) {
@@ -369,7 +373,7 @@ func (r *Runner) look(ctx context.Context) []resize.CoordinatorEvent {
 	}
 	events := []resize.CoordinatorEvent{resize.RecordsRead{Now: r.now(), Records: l.Records}}
 	for _, d := range r.detector.Observe(now, l.ServerID, l.ServerTime, l.Members) {
-		events = append(events, resize.WorkerDied{Now: r.now(), Incarnation: d.Incarnation, Evidence: d.Evidence})
+		events = append(events, r.died(d))
 	}
 	return events
 }

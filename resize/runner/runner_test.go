@@ -65,12 +65,13 @@ func (f *fake) Look(context.Context) (Look, error) {
 	return l, nil
 }
 
-func (f *fake) Subscribed(_ context.Context, incs []string) ([]bool, error) {
+func (f *fake) Signs(_ context.Context, incs []string) ([]Sighting, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make([]bool, len(incs))
+	out := make([]Sighting, len(incs))
 	for i, inc := range incs {
-		out[i] = f.there[inc]
+		there := f.there[inc]
+		out[i] = Sighting{Incarnation: inc, Subscribed: &there}
 	}
 	return out, nil
 }
@@ -149,7 +150,7 @@ func (d *twice) Observe(_ time.Time, _ string, _ time.Time, members []Sighting) 
 			d.misses[m.Incarnation] = 0
 		}
 		if d.misses[m.Incarnation] >= 2 {
-			dead = append(dead, Death{m.Incarnation, resize.EvidenceConnection})
+			dead = append(dead, Death{m.Incarnation, resize.EvidenceConnection, m.Beat})
 		}
 	}
 	return dead

@@ -127,10 +127,11 @@ func (d *chief) probe() {
 	now := d.clock()
 	members := d.members
 	there := make([]bool, len(members))
+	beats := make([]string, len(members))
 	d.probing = true
 	e.send(&call{from: &d.node, conn: d.conn, what: "probe", exec: func() {
 		for i, inc := range members {
-			there[i] = e.stores[0].watched[inc]
+			there[i], beats[i] = e.stores[0].watched[inc], e.stores[0].lastBeat(inc)
 		}
 	}, done: func(answered bool) {
 		d.probing = false
@@ -139,7 +140,7 @@ func (d *chief) probe() {
 		}
 		seen := make([]recovery.Seen, len(members))
 		for i, inc := range members {
-			seen[i] = recovery.Seen{Incarnation: inc, Subscribed: &there[i]}
+			seen[i] = recovery.Seen{Incarnation: inc, Subscribed: &there[i], Beat: beats[i]}
 		}
 		d.observe(recovery.Observation{Now: now, Members: seen})
 	}})
@@ -151,7 +152,7 @@ func (d *chief) observe(o recovery.Observation) {
 		if v.Evidence == recovery.Connection {
 			evidence = resize.EvidenceConnection
 		}
-		d.event(resize.WorkerDied{Now: d.e.now, Incarnation: v.Incarnation, Evidence: evidence})
+		d.event(resize.WorkerDied{Now: d.e.now, Incarnation: v.Incarnation, Evidence: evidence, Beat: v.Beat})
 	}
 }
 

@@ -124,7 +124,7 @@ func (w *World) dispatcherCommand(d *dispatcher, f []string) error {
 	case "answer":
 		times(f, 2, d.answer)
 	case "died":
-		d.step(resize.WorkerDied{Now: w.now, Incarnation: f[2], Evidence: resize.Evidence(f[3])})
+		d.step(resize.WorkerDied{Now: w.now, Incarnation: f[2], Evidence: resize.Evidence(f[3]), Beat: w.store.lastBeat(f[2])})
 	case "state":
 		w.log("%s", d.c)
 	default:

@@ -195,6 +195,7 @@ func (g *diffGen) steal() op {
 func (g *diffGen) evict() op {
 	o := op{verb: "evict", term: g.term(), inc: g.who(), evidence: g.one([]string{"ttl", "connection", "deaf", "silent"})}
 	_, o.p, o.epoch = g.tenure()
+	o.flag = g.rnd.IntN(3) == 0 // connection: it has beaten since it was lost
 	if o.evidence == "silent" { // of a leader that has read the records
 		o.epoch, o.phase = g.m.s.epoch, int(g.m.s.phase)
 		if o.phase == 0 {

@@ -104,8 +104,12 @@ func (m *modelSide) evict(o op) string {
 		return "STALE"
 	}
 	evidence := map[string]resize.Evidence{"ttl": resize.EvidenceTTL, "connection": resize.EvidenceConnection, "deaf": resize.EvidenceDeaf, "silent": resize.EvidenceSilent}[o.evidence]
+	beat := m.s.lastBeat(o.inc)
+	if o.flag {
+		beat = "another"
+	}
 	gone := m.s.members[o.inc] == nil // then it is as good as evicted
-	word := m.s.evict(o.term, resize.EvictWorker{Incarnation: o.inc, Evidence: evidence, Partition: o.p, Epoch: o.epoch, Phase: resize.Phase(o.phase)})
+	word := m.s.evict(o.term, resize.EvictWorker{Incarnation: o.inc, Evidence: evidence, Partition: o.p, Epoch: o.epoch, Phase: resize.Phase(o.phase), Beat: beat})
 	return fmt.Sprint("gone ", gone || word == "ok")
 }
 

@@ -163,7 +163,11 @@ func (x *serverSide) do(o op) string {
 	case "steal":
 		return x.word(x.ring.StealAll(x.ctx, o.term, []streams.Steal{{Partition: o.p, From: o.inc, Epoch: o.epoch, To: o.to}})[0])
 	case "evict":
-		gone, err := x.ring.Evict(x.ctx, o.term, o.inc, o.evidence, o.p, 0, o.epoch, o.phase)
+		beat := "another"
+		if !o.flag {
+			beat = x.raw.HGet(x.ctx, "rm:{q}:beats", o.inc).Val()
+		}
+		gone, err := x.ring.Evict(x.ctx, o.term, o.inc, o.evidence, o.p, 0, o.epoch, o.phase, beat)
 		if err != nil {
 			return x.word(err)
 		}

@@ -105,6 +105,7 @@ func (f *faults) happen(k fault) {
 		for _, s := range e.stores {
 			s.silence(w.inc)
 		}
+		e.after(&w.node, 300, e.watch(w)) // longer than a leader waits
 	case killDispatcher:
 		d.life++
 		e.after(&d.node, e.between(50, 1000), d.start)
@@ -173,14 +174,19 @@ func (e *engine) unwatch() {
 		if k.inc == "" {
 			continue
 		}
-		inc := k.inc
-		e.after(&k.node, max(1, e.down-e.now+e.between(5, 60)), func() {
-			for _, s := range e.stores {
-				if k.inc == inc && s.members[inc] != nil {
-					s.watched[inc] = true
-				}
+		e.after(&k.node, max(1, e.down-e.now+e.between(5, 60)), e.watch(k))
+	}
+}
+
+// watch has a worker's present incarnation subscribe anew, if it is there still.
+func (e *engine) watch(k *proc) func() {
+	inc := k.inc
+	return func() {
+		for _, s := range e.stores {
+			if k.inc == inc && s.members[inc] != nil {
+				s.watched[inc] = true
 			}
-		})
+		}
 	}
 }
 

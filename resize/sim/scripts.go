@@ -3,6 +3,7 @@ package sim
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"ringmaster/resize"
 )
@@ -17,6 +18,7 @@ func (s *store) join(inc string, weight int) (resize.RingState, bool) {
 		return resize.RingState{}, false
 	}
 	s.used[inc], s.watched[inc], s.lease[inc] = true, true, s.now+leaseTTL
+	s.beats[inc] = 1
 	s.members[inc] = &resize.MemberRecord{Incarnation: inc, Weight: weight}
 	s.news++
 	return s.ringState(inc), true
@@ -35,6 +37,7 @@ func (s *store) remove(inc string) {
 	delete(s.inbox, inc)
 	delete(s.change, inc)
 	delete(s.lease, inc)
+	delete(s.beats, inc)
 }
 
 // left is the end of a leave.
@@ -51,9 +54,13 @@ func (s *store) beat(inc string) (resize.RingState, bool) {
 		delete(s.died, inc) // it was taken for dead, and is not
 		return resize.RingState{}, false
 	}
-	s.lease[inc], s.watched[inc] = s.now+leaseTTL, true
+	s.lease[inc] = s.now + leaseTTL
+	s.beats[inc]++
 	return s.ringState(inc), true
 }
+
+// lastBeat names a member's last heartbeat.
+func (s *store) lastBeat(inc string) string { return strconv.Itoa(s.beats[inc]) }
 
 // lead takes or renews the leadership. The term is 0 when somebody else leads.
 func (s *store) lead(name string, lease int64) uint64 {
@@ -259,7 +266,7 @@ func (s *store) evict(term uint64, a resize.EvictWorker) string {
 		}
 	case evidenceDecided:
 	case resize.EvidenceConnection:
-		if s.watched[a.Incarnation] {
+		if s.watched[a.Incarnation] || a.Beat != s.lastBeat(a.Incarnation) {
 			return "CONFLICT"
 		}
 	default:

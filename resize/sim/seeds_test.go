@@ -94,7 +94,7 @@ var foundBy = map[Bug]uint64{
 	BugTrimDrainers:      21,
 	BugTrimUnread:        20,
 	BugEnqueueTwice:      10,
-	BugRefusedFrees:      1229,
+	BugRefusedFrees:      10743,
 	BugUnansweredFrees:   8,
 	BugStalePermits:      94,
 	BugMergeInFlight:     1215,

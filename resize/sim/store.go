@@ -91,6 +91,7 @@ type store struct {
 	lease          map[string]int64        // end of each liveness key, by the store's clock
 	died           map[string]bool         // evicted though they had not begun to leave, and have not beaten since
 	watched        map[string]bool         // liveness channels that have their subscriber
+	beats          map[string]int          // number of each member's last heartbeat
 	leader         string
 	leading        int64 // end of the leader's lease, by the store's clock
 	now            int64 // the store's clock
@@ -111,7 +112,7 @@ func newStore(partitions int) *store {
 	s := &store{
 		shards: 1, members: map[string]*resize.MemberRecord{}, moves: map[int]bool{}, change: map[string]uint64{},
 		inbox: map[string][]resize.Message{}, replies: map[string]resize.Phase{},
-		lease: map[string]int64{}, watched: map[string]bool{}, died: map[string]bool{}, used: map[string]bool{}, memory: map[memoryOf]batch{}, calls: map[string]int{},
+		lease: map[string]int64{}, watched: map[string]bool{}, died: map[string]bool{}, beats: map[string]int{}, used: map[string]bool{}, memory: map[memoryOf]batch{}, calls: map[string]int{},
 	}
 	for range partitions {
 		s.parts = append(s.parts, &partition{owner: resize.Owner{Incarnation: "-"}, plan: "-"})
@@ -143,7 +144,7 @@ func (s *store) clone() *store {
 		c.inbox[inc] = slices.Clone(box)
 	}
 	c.moves, c.change, c.replies = maps.Clone(s.moves), maps.Clone(s.change), maps.Clone(s.replies)
-	c.lease, c.watched, c.died = maps.Clone(s.lease), maps.Clone(s.watched), maps.Clone(s.died)
+	c.lease, c.watched, c.beats, c.died = maps.Clone(s.lease), maps.Clone(s.watched), maps.Clone(s.beats), maps.Clone(s.died)
 	c.used, c.memory, c.calls = maps.Clone(s.used), maps.Clone(s.memory), maps.Clone(s.calls)
 	return &c
 }

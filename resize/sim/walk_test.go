@@ -139,6 +139,7 @@ func (k *walker) stepWorker(w *worker) {
 		k.end(w)
 	case n < 88:
 		k.store.beat(w.inc)
+		k.store.watched[w.inc] = true
 		k.beat(w)
 	default:
 		k.disturb(w, part)
@@ -176,7 +177,7 @@ func (k *walker) disturb(w *worker, part int) {
 		if k.rng.IntN(3) == 0 {
 			k.crash(w)
 		}
-		k.dispatcher().step(resize.WorkerDied{Now: k.now, Incarnation: w.inc, Evidence: resize.EvidenceConnection})
+		k.dispatcher().step(resize.WorkerDied{Now: k.now, Incarnation: w.inc, Evidence: resize.EvidenceConnection, Beat: k.store.lastBeat(w.inc)})
 	case 6:
 		k.store.silence(w.inc) // it only looks dead
 		k.dispatcher().step(resize.WorkerDied{Now: k.now, Incarnation: w.inc, Evidence: resize.EvidenceTTL})
@@ -235,6 +236,7 @@ func (k *walker) healRound() {
 		if w := k.workers[inc]; w != nil {
 			clear(w.faults)
 			k.store.beat(inc)
+			k.store.watched[inc] = true
 			w.step(resize.LeaseRenewed{})
 			k.beat(w)
 		}

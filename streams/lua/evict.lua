@@ -3,7 +3,8 @@
 -- KEYS[1] prefix of the shard
 -- ARGV[1] term, ARGV[2] incarnation, ARGV[3] evidence: ttl | connection | deaf | silent | decided | dead
 -- ARGV[4], ARGV[5] deaf: a partition and epoch it should have given up; ARGV[5], ARGV[6] silent: the ring
--- epoch and the phase it has not replied to
+-- epoch and the phase it has not replied to; ARGV[7] connection: its last beat when its channel was
+-- found without a subscriber. A later one is proof that it lives.
 -- decided, dead: nothing is looked at. Of ttl, connection and dead a worker that was up has died.
 -- Returns 'EVICTED' | 'GONE' | 'ALIVE' | 'STALE'. Its inbox goes too, which wakes its
 -- blocked read: the worker learns at once that it is fenced.
@@ -13,6 +14,7 @@ if not member(inc) then return 'GONE' end
 local alive = K .. 'alive:' .. inc
 if evidence == 'ttl' and redis.call('PTTL', alive) > 0 then return 'ALIVE' end
 if evidence == 'connection' and redis.call('PUBSUB', 'NUMSUB', alive)[2] ~= 0 then return 'ALIVE' end
+if evidence == 'connection' and (redis.call('HGET', K .. 'beats', inc) or '') ~= ARGV[7] then return 'ALIVE' end
 if evidence == 'deaf' then
   local o, e = owner_of(ARGV[4])
   if o ~= inc or e ~= ARGV[5] then return 'ALIVE' end
@@ -25,6 +27,7 @@ if up(inc) and (evidence == 'ttl' or evidence == 'connection' or evidence == 'de
 redis.call('HDEL', K .. 'members', inc)
 redis.call('HDEL', K .. 'change', inc)
 redis.call('HDEL', K .. 'calls', inc)
+redis.call('HDEL', K .. 'beats', inc)
 redis.call('DEL', alive, K .. 'control:' .. inc)
 announce('evict', inc, '0', '{"evidence":"' .. evidence .. '"}')
 return 'EVICTED'

@@ -12,6 +12,7 @@ else
   redis.call('HDEL', K .. 'members', inc)
   redis.call('HDEL', K .. 'change', inc)
   redis.call('HDEL', K .. 'calls', inc)
+  redis.call('HDEL', K .. 'beats', inc)
   redis.call('DEL', K .. 'alive:' .. inc, K .. 'control:' .. inc)
   announce('leave', inc, '0', '{"state":"left"}')
   advance()

@@ -1,0 +1,48 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"ringmaster/recovery"
+	"ringmaster/resize"
+	"ringmaster/resize/runner"
+)
+
+// Signs asks whoever is not subscribed for a heartbeat, once for each loss.
+func (r *ringStore) Signs(ctx context.Context, incs []string) ([]runner.Sighting, error) {
+	signs, err := r.ring.Signs(ctx, incs, func(inc string) bool { return !r.asked[inc] })
+	if err != nil {
+		return nil, err
+	}
+	clear(r.asked)
+	out := make([]runner.Sighting, len(incs))
+	for i, s := range signs {
+		out[i] = runner.Sighting{Incarnation: incs[i], Subscribed: &signs[i].Subscribed, Beat: s.Beat, Reach: s.Reach}
+		if !s.Subscribed {
+			r.asked[incs[i]] = true
+		}
+	}
+	return out, nil
+}
+
+// detector is package recovery's, in the runner's words.
+type detector struct{ d *recovery.Detector }
+
+func (x detector) LeaderChanged(now time.Time) { x.d.LeaderChanged(now) }
+
+func (x detector) Observe(now time.Time, serverID string, serverTime time.Time, members []runner.Sighting) []runner.Death {
+	o := recovery.Observation{Now: now, ServerID: serverID, ServerTime: serverTime}
+	for _, m := range members {
+		o.Members = append(o.Members, recovery.Seen(m))
+	}
+	var out []runner.Death
+	for _, v := range x.d.Observe(o) {
+		evidence := resize.EvidenceTTL
+		if v.Evidence == recovery.Connection {
+			evidence = resize.EvidenceConnection
+		}
+		out = append(out, runner.Death{Incarnation: v.Incarnation, Evidence: evidence, Beat: v.Beat})
+	}
+	return out
+}
