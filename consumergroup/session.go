@@ -190,6 +190,7 @@ func (n *session) beat(ctx context.Context) error {
 	ticker := time.NewTicker(w.cfg.Heartbeat)
 	defer ticker.Stop()
 	expired := false
+	again := time.Duration(0) // the pause after a heartbeat that failed
 	for {
 		// What was wanted before is answered by this one.
 		select {
@@ -219,8 +220,14 @@ func (n *session) beat(ctx context.Context) error {
 				s.post(resize.LeaseExpired{})
 			}
 		}
-		if err != nil && !sleep(ctx, w.cfg.Heartbeat/10) { // a proxy may accept and reset at once
-			return nil
+		if err == nil {
+			again = 0
+		} else {
+			again = min(max(2*again, w.cfg.Heartbeat/10), w.cfg.Heartbeat)
+			if !sleep(ctx, again) {
+				return nil
+			}
+			continue // a leader waits for a sign of life
 		}
 		select {
 		case <-ticker.C:

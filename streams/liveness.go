@@ -194,7 +194,7 @@ func (m *Member) keepSubscribed(ctx context.Context, l *liveLink, sub *redis.Pub
 	for {
 		m.listen(ctx, sub)
 		_ = sub.Close()
-		for pause := resumePause; ; pause = min(2*pause, resumeLimit) {
+		for pause := resumePause; ; pause = min(2*pause, againLimit) {
 			if ctx.Err() != nil {
 				return
 			}
@@ -295,6 +295,10 @@ func (m *Member) beat(ctx context.Context, c redis.UniversalClient) ([]job.Beat,
 }
 
 const (
+	// againLimit is the longest pause before a member subscribes again: well within the second
+	// that a leader gives to workers that lost their connections together.
+	againLimit = 250 * time.Millisecond
+
 	tripsKept = 7
 	dialsKept = 3
 	// liveConns is not how many connections there are, which is one besides the subscription:
