@@ -190,7 +190,7 @@ func (h *handler) live(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // readyTimeout: a probe wants a quick answer.
-const readyTimeout = 2 * time.Second
+const readyTimeout = time.Second
 
 func (h *handler) ready(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)

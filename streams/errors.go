@@ -140,6 +140,9 @@ type serverError struct {
 }
 
 func (e *serverError) Error() string {
+	if state, _ := stateOf(e.err); state != "" {
+		return fmt.Sprintf("%s: %s: %v", e.doing, state, e.err)
+	}
 	if slices.Contains([]error{job.ErrUnavailable, job.ErrOutcomeUnknown, job.ErrFull}, e.kind) {
 		if moving := movingText(e.err.Error()); moving != "" {
 			return fmt.Sprintf("%s: %v: %s", e.doing, e.kind, moving)

@@ -2,7 +2,6 @@ package streams
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -13,7 +12,7 @@ import (
 )
 
 // errReplica: the connection leads to a server that is no primary (any more).
-var errReplica = errors.New("READONLY the server is a replica")
+var errReplica = answerError("READONLY the server is a replica")
 
 // asker is a connection, or a client of one server.
 type asker interface {

@@ -39,6 +39,7 @@ const DefaultNamespace = "rm"
 //	<shard>idem:<key>       string  enqueue_once, reserve   24 h
 //	<shard>gaps             hash    renew, create, repair   32 pairs of ids per partition
 //	<shard>confirm          string  before WAIT, WAITAOF    for ever
+//	<ns>:confirm            string  Writable                for ever
 //
 // <shard> is "<ns>:{<queue>}:" for a queue of one shard, "<ns>:{<queue>/<s>}:" else.
 type keyspace struct{ namespace string }

@@ -43,8 +43,9 @@ type outBatch struct {
 	seq       uint64
 	jobs      []*outJob
 	inFlight  bool
-	sent      bool // an attempt may have been executed: the content is fixed
-	recreated bool // the queue's records were made again because of it
+	sent      bool      // an attempt may have been executed: the content is fixed
+	recreated bool      // the queue's records were made again because of it
+	refused   time.Time // since when the server has refused it for a lasting reason; zero: it has not
 }
 
 // perhapsAdded reports whether the job may be in the stream, now or later.
@@ -286,7 +287,7 @@ func (p *Producer) settle(b *outBatch, err error, answer string) bool {
 		}
 	case errors.Is(err, job.ErrUnavailable):
 		p.failure = err
-		if b.wanted() && p.ctx.Err() == nil {
+		if b.wanted() && p.ctx.Err() == nil && !b.refusedForLong(err, time.Now()) {
 			return false
 		}
 	}
@@ -299,6 +300,19 @@ func (p *Producer) settle(b *outBatch, err error, answer string) bool {
 		j.req.finish(j.index, job.Receipt{}, err)
 	}
 	return true
+}
+
+// refusedForLong reports whether the server, in a state that does not pass by itself, has refused a
+// batch that it surely does not have: whoever handed it in is told the state, and not a timeout.
+func (b *outBatch) refusedForLong(err error, now time.Time) bool {
+	if _, lasting := stateOf(err); !lasting || b.sent {
+		b.refused = time.Time{}
+		return false
+	}
+	if b.refused.IsZero() {
+		b.refused = now
+	}
+	return now.Sub(b.refused) >= lastingRefusal
 }
 
 // wanted reports whether anybody still waits for the batch. One that is given up can

@@ -22,6 +22,7 @@ type Risk struct {
 	Remedy string
 	Grave  bool   // accepted jobs can be lost in normal operation, or nothing works
 	Want   string // what SetSetting can set it to; "" if it cannot be set
+	State  bool   // no setting, but how the server is at the moment
 }
 
 func (r Risk) String() string {
@@ -39,13 +40,15 @@ func (s *Store) Warnings(ctx context.Context) []string {
 	risks, _ := s.Risks(ctx) // what could be read
 	var out []string
 	for _, r := range risks {
-		out = append(out, r.String())
+		if !r.State {
+			out = append(out, r.String())
+		}
 	}
 	return out
 }
 
-// Risks looks at the settings, the version and the clock of every primary, and returns
-// what puts jobs at risk, by server. The store in memory has none to look at. It blocks
+// Risks looks at the state, the settings, the version and the clock of every primary, tries a write,
+// and returns what puts jobs at risk, by server. The store in memory has none to look at. It blocks
 // for a few round trips; with an error come the risks of the servers that answered.
 func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
 	if s.Embedded() {
@@ -56,6 +59,11 @@ func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
 	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
 		found, err := risksOf(ctx, c)
 		found = append(found, s.replicaRisk(ctx, c)...)
+		if err == nil {
+			var state []Risk
+			state, err = stateOfServer(ctx, c)
+			found = append(state, found...)
+		}
 		if _, cluster := s.cmd.(*redis.ClusterClient); cluster {
 			found = append(found, slotRisk(ctx, c)...)
 		}
@@ -69,6 +77,9 @@ func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
 		}
 		return err
 	})
+	if err == nil {
+		out = s.refusesWrites(ctx, out)
+	}
 	slices.SortStableFunc(out, func(a, b Risk) int { return cmp.Compare(a.Server, b.Server) })
 	return out, wrap("look at the server's settings", err)
 }
@@ -89,13 +100,13 @@ func (s *Store) SetSetting(ctx context.Context, r Risk) error {
 }
 
 func (s *Store) eachPrimary(ctx context.Context, f func(context.Context, *redis.Client) error) error {
-	switch c := s.cmd.(type) {
+	switch c := s.admin.(type) { // a client for commands connects to no replica
 	case *redis.ClusterClient:
 		return c.ForEachMaster(ctx, f)
 	case *redis.Client:
 		return f(ctx, c)
 	}
-	return fmt.Errorf("unknown kind of client %T", s.cmd)
+	return fmt.Errorf("unknown kind of client %T", s.admin)
 }
 
 func risksOf(ctx context.Context, c *redis.Client) ([]Risk, error) {

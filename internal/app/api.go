@@ -113,8 +113,13 @@ func (a *api) Enqueue(ctx context.Context, queue string, jobs []job.Job) ([]job.
 	return a.producers.Enqueue(ctx, queue, jobs)
 }
 
-// Ready reports whether the server answers.
-func (a *api) Ready(ctx context.Context) error { return a.Ping(ctx) }
+// Ready tries what a submission needs of the server.
+func (a *api) Ready(ctx context.Context) error {
+	if err := a.Ping(ctx); err != nil {
+		return err
+	}
+	return a.Writable(ctx)
+}
 
 // OpenQueue finds a queue, or creates it as want says.
 func OpenQueue(ctx context.Context, s *streams.Store, name string, want configs.QueueSpec) (streams.Queue, error) {

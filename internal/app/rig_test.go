@@ -285,6 +285,7 @@ func (r *rig) keysOf(partition, n int) []string {
 type (
 	redisPending = redis.XPendingExtArgs
 	redisAdd     = redis.XAddArgs
+	redisCmd     = redis.Cmd
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
