@@ -39,7 +39,7 @@ const DefaultNamespace = "rm"
 //	<shard>idem:<key>       string  enqueue_once, reserve   24 h
 //	<shard>gaps             hash    renew, create, repair   32 pairs of ids per partition
 //	<shard>confirm          string  before WAIT, WAITAOF    for ever
-//	<ns>:confirm            string  Writable                for ever
+//	<ns>:probe              string  Writable                for ever; in a cluster <shard>probe
 //
 // <shard> is "<ns>:{<queue>}:" for a queue of one shard, "<ns>:{<queue>/<s>}:" else.
 type keyspace struct{ namespace string }
@@ -57,6 +57,7 @@ func (k keyspace) shard(queue string, shards, s int) string {
 func jobsKey(shard string, p int) string    { return shard + "jobs:" + strconv.Itoa(p) }
 func inboxKey(shard, inc string) string     { return shard + "control:" + inc }
 func controlKey(shard string) string        { return shard + "control" }
+func probeKey(prefix string) string         { return prefix + "probe" }
 func aliveKey(shard, inc string) string     { return shard + "alive:" + inc }
 func deadKey(shard string, p int) string    { return shard + "dead:" + strconv.Itoa(p) }
 func retryKey(shard string, p int) string   { return shard + "retry:" + strconv.Itoa(p) }
