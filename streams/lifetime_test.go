@@ -12,7 +12,7 @@ import (
 // lifetimes are those of the table in docs/wire.md, by the first part of a key: between half of it
 // and all of it is left. 0: for as long as there is something in it.
 var lifetimes = map[string]time.Duration{
-	"jobs": 0, "owner": 0, "plan": 0, "ring": 0, "moves": 0, "members": 0, "change": 0, "calls": 0, "deaths": 0, "control": 0,
+	"jobs": 0, "owner": 0, "plan": 0, "ring": 0, "moves": 0, "members": 0, "change": 0, "calls": 0, "deaths": 0, "beats": 0, "control": 0,
 	"gaps": 0, "confirm": 0, "retry": 0, "parked": 0, "dead": 0, "journal": 0,
 	"leader": time.Minute, "alive": time.Minute, "control:": 10 * time.Minute, "acks": time.Hour,
 	"result": job.ResultTTL, "producer": job.IdempotencyTTL, "idem": job.IdempotencyTTL,

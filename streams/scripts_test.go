@@ -177,7 +177,7 @@ func exercise(c *crew) {
 	defer p.Close()
 	jobs := []job.Job{{Type: "t", Key: "x", IdempotencyKey: "i{j}"}}
 	for sh := range c.q.Shards { // whose job may be of another shard
-		must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.reserve, c.s.shard(c.q, sh), "r{j}", "print", 1000, c.q.Partitions))(c.t)
+		must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.reserve, c.s.shard(c.q, sh), "r{j}", "print", job.IdempotencyTTL.Milliseconds(), c.q.Partitions))(c.t)
 	}
 	key := map[int]string{}
 	for i := 0; len(jobs) < 1+3*6; i++ {
