@@ -102,6 +102,15 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 	if len(as) == 0 {
 		return nil
 	}
+	s.w.mu.Lock()
+	most := s.lanes.Claims()
+	s.w.mu.Unlock()
+	if len(as) > most {
+		return append(s.claim(ctx, as[:most], jobs), s.claim(ctx, as[most:], jobs)...)
+	}
+	if as = s.affordable(as); len(as) == 0 {
+		return nil
+	}
 	tenures, cursors := make([]job.Tenure, len(as)), make([]string, len(as))
 	s.w.mu.Lock()
 	for i, a := range as {
@@ -138,10 +147,25 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 	return events
 }
 
+// affordable leaves the claims that may be sent now. While there is no room the further pages of
+// a claim wait: they are taken for answered, by a page that brought nothing. The first page of a
+// pass never waits: it has the oldest jobs, which may be what all that is held waits for.
+func (s *shard) affordable(as []resize.ClaimPartition) []resize.ClaimPartition {
+	if !s.full() {
+		return as
+	}
+	return slices.DeleteFunc(slices.Clone(as), func(a resize.ClaimPartition) bool {
+		if !a.First {
+			s.held = append(s.held, resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch, More: true})
+		}
+		return !a.First
+	})
+}
+
 // claimPages asks for a page of each tenure, for messages, and for new jobs of what is open if
 // jobs is true.
 func (s *shard) claimPages(ctx context.Context, tenures []job.Tenure, cursors []string, jobs bool) ([]job.ClaimPage, []error) {
-	parts, each := s.toRead()
+	parts, each, _ := s.toRead()
 	if !jobs {
 		parts = nil
 	}
@@ -159,6 +183,7 @@ func (s *shard) along() {
 		s.unsure = s.unsure || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrUnavailable)
 		return
 	}
+	s.weigh(batch)
 	s.take(batch.Jobs)
 	s.news = append(s.news, batch.Control...)
 }

@@ -178,6 +178,7 @@ func (f *fakeServer) Member(job.MemberInfo, time.Duration) Member    { return f 
 func (f *fakeServer) Reader(int, string) Reader                      { return f }
 func (f *fakeServer) Reset(context.Context) error                    { return nil }
 func (f *fakeServer) Along() (job.ReadBatch, error)                  { return job.ReadBatch{}, nil }
+func (f *fakeServer) Received() uint64                               { return 0 }
 func (f *fakeServer) Close() error                                   { return nil }
 func (f *fakeServer) AckControl(context.Context, []string) error     { return nil }
 func (f *fakeServer) Snapshot(context.Context) (job.Snapshot, error) { return job.Snapshot{}, nil }

@@ -31,6 +31,7 @@ type Config struct {
 	Window         int           // entries held of one partition at most; 256
 	ReadBudget     int           // entries one read may bring at most; of all partitions so many are held, or 32 of each; 1024
 	MostBudget     int           // the same where jobs end fast: some 50 ms of its work are held; 8192
+	ReadBytes      int           // bytes that one answer may bring, as far as can be told before; 4 MiB
 	HeldBytes      int           // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts; 64 MiB
 	MaxResult      int           // bytes of a handler's result; 1 MiB
 	ParkBeyond     int           // jobs that may wait behind a blocked key before the rest is parked; 16
@@ -46,7 +47,7 @@ type Config struct {
 // Default is a Config with every number set.
 func Default() Config {
 	return Config{
-		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, HeldBytes: 64 << 20, ParkBeyond: 16, IdleLanes: 16 << 10,
+		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, ReadBytes: 4 << 20, HeldBytes: 64 << 20, ParkBeyond: 16, IdleLanes: 16 << 10,
 		MaxResult: job.DefaultResultBytes, HandlerTimeout: job.DefaultHandlerTimeout, DrainTimeout: 30 * time.Second,
 		Heartbeat: 500 * time.Millisecond, LeaseTTL: 3 * time.Second, Block: time.Second,
 	}
@@ -69,6 +70,7 @@ func (c Config) Validate() error {
 	positive("concurrency", int64(c.Concurrency))
 	positive("window", int64(c.Window))
 	positive("read budget", int64(c.ReadBudget))
+	positive("read bytes", int64(c.ReadBytes))
 	positive("held bytes", int64(c.HeldBytes))
 	positive("result limit", int64(c.MaxResult))
 	positive("park limit", int64(c.ParkBeyond))
@@ -87,7 +89,7 @@ func (c Config) Validate() error {
 func (c Config) Prefetch(partitions int) int { return c.limits().Prefetch(partitions) }
 
 func (c Config) limits() lanes.Limits {
-	return lanes.Limits{Window: c.Window, ReadBudget: c.ReadBudget, MostBudget: c.MostBudget, HeldBytes: c.HeldBytes,
+	return lanes.Limits{Window: c.Window, ReadBudget: c.ReadBudget, MostBudget: c.MostBudget, ReadBytes: c.ReadBytes, HeldBytes: c.HeldBytes,
 		ParkBeyond: c.ParkBeyond, IdleLanes: c.IdleLanes}
 }
 
@@ -144,6 +146,7 @@ type Reader interface {
 	Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error)
 	Snapshot(ctx context.Context) (job.Snapshot, error)
 	AckControl(ctx context.Context, ids []string) error
+	Received() uint64
 	Close() error
 }
 

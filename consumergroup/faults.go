@@ -17,6 +17,9 @@ import (
 // another look follows.
 func (s *shard) reset(ctx context.Context) error {
 	pause, told := 20*time.Millisecond, false
+	s.w.mu.Lock()
+	s.lanes.Unanswered()
+	s.w.mu.Unlock()
 	for {
 		err := s.reader.Reset(ctx)
 		if err == nil {
@@ -159,7 +162,7 @@ func (s *shard) groupGone(ctx context.Context) error {
 // quarantine finds the partitions whose stream cannot be read (another type was written
 // there by hand, say) and leaves them out for a while; the others go on.
 func (s *shard) quarantine(ctx context.Context) error {
-	parts, _ := s.toRead()
+	parts, _, _ := s.toRead()
 	found := false
 	for _, p := range parts {
 		b, err := s.reader.Read(ctx, []int{p}, 1, -1)

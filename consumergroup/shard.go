@@ -29,13 +29,17 @@ type shard struct {
 	events  []resize.ParticipantEvent
 	ends    []ended
 	reports []report
-	heard   time.Time // when the reader last had an answer
+	heard   time.Time // when the reader last had an answer, or a part of one
+	bytes   uint64    // that it had received then
 	blocked bool      // the reader is in a blocking read
 	woken   bool      // something came up since it last looked
 	poked   bool      // and a poke is on its way
 
 	completions []job.Completion // acker goroutine only: memory of a batch, used again for the next
 	items       []*lanes.Item    // likewise
+
+	held    []resize.ParticipantEvent // reader goroutine only: answers to claims that were not sent, for want of room
+	stirred bool                      // reader goroutine only: the participant has had news since they were given
 
 	news   []job.ControlEntry // reader goroutine only: messages that claims have brought along
 	unsure bool               // reader goroutine only: the last read's outcome is unknown
@@ -127,22 +131,37 @@ func (s *shard) turn(ctx context.Context) error {
 	if len(s.news) > 0 {
 		return s.messages(ctx, nil)
 	}
-	parts, count := s.toRead()
+	parts, count, wait := s.toRead()
 	if !s.startBlocking() {
 		return nil
 	}
-	batch, err := s.reader.Read(ctx, parts, count, s.w.cfg.Block)
+	block := s.w.cfg.Block
+	if !wait {
+		block = -1
+	}
+	batch, err := s.reader.Read(ctx, parts, count, block)
 	s.endBlocking()
 	if err != nil {
 		return s.readFailed(ctx, err)
 	}
 	s.gone = 0
 	s.hears()
+	s.weigh(batch)
 	if len(batch.Jobs) > 0 {
 		s.take(batch.Jobs)
 		runtime.Gosched() // a woken executor starts its job before the next read is made ready
 	}
 	return s.messages(ctx, batch.Control)
+}
+
+// weigh notes how fast an answer came, if it was large enough to tell.
+func (s *shard) weigh(batch job.ReadBatch) {
+	if batch.Speed == 0 {
+		return
+	}
+	s.w.mu.Lock()
+	s.lanes.Carried(batch.Speed)
+	s.w.mu.Unlock()
 }
 
 // hears notes that the reader has had an answer.
@@ -152,10 +171,14 @@ func (s *shard) hears() {
 	s.w.mu.Unlock()
 }
 
-// deafFor is how long the reader has had no answer.
+// deafFor is how long the reader has had no answer, and nothing of one.
 func (s *shard) deafFor(now time.Time) time.Duration {
+	received := s.reader.Received()
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
+	if received != s.bytes {
+		s.bytes, s.heard = received, now
+	}
 	return now.Sub(s.heard)
 }
 
@@ -163,7 +186,7 @@ func (s *shard) deafFor(now time.Time) time.Duration {
 func (s *shard) startBlocking() bool {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	if s.woken || len(s.events) > 0 || s.lanes.UnparkWanted() {
+	if s.woken || (s.stirred && len(s.held) > 0) || len(s.events) > 0 || s.lanes.UnparkWanted() {
 		s.woken = false
 		return false
 	}
@@ -179,7 +202,7 @@ func (s *shard) endBlocking() {
 }
 
 // toRead chooses the partitions with room, and how much to ask of each.
-func (s *shard) toRead() ([]int, int) {
+func (s *shard) toRead() (parts []int, count int, wait bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	return s.lanes.ToRead(time.Now())
@@ -222,6 +245,7 @@ func (s *shard) messages(ctx context.Context, entries []job.ControlEntry) error 
 		}
 		events = append(events, resize.MessageReceived{Message: m})
 	}
+	s.stirred = true
 	if err := s.step(ctx, events...); err != nil {
 		return err
 	}
@@ -242,7 +266,18 @@ func (s *shard) handleEvents(ctx context.Context) error {
 		_, is := ev.(resize.RunsEnded)
 		return is && !s.stillIdle()
 	})
+	if len(s.held) > 0 && (len(events) > 0 || s.stirred || !s.full()) {
+		events = append(events, s.held...)
+		s.held, s.stirred = nil, false
+	}
 	return s.step(ctx, events...)
+}
+
+// full reports whether claims are to wait for room.
+func (s *shard) full() bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.lanes.Full()
 }
 
 // stillIdle looks again: gates may have opened since the event was posted.

@@ -194,6 +194,6 @@ func wants(known []string) string {
 }
 
 // bounded is the context of a call that does not wait on purpose.
-func (h *handler) bounded(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(r.Context(), h.o.Timeout)
+func (h *handler) bounded(r *http.Request, jobs ...job.Job) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.Context(), h.o.Timeout+job.OnItsWay(job.Bytes(jobs)))
 }

@@ -135,7 +135,7 @@ func (b *batch) flush() {
 }
 
 func (b *batch) send() {
-	ctx, cancel := b.h.bounded(b.r)
+	ctx, cancel := b.h.bounded(b.r, b.jobs...)
 	defer cancel()
 	receipts, errs := b.h.api.Enqueue(ctx, b.r.PathValue("queue"), b.jobs)
 	for i, n := range b.lines {

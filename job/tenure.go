@@ -32,6 +32,7 @@ type PartitionEntries struct {
 type ReadBatch struct {
 	Control []ControlEntry
 	Jobs    []PartitionEntries
+	Speed   int // bytes a second at which it came, 0 if it was too little to tell
 }
 
 // ClaimPage is one page of what a new owner takes over.

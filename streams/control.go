@@ -200,7 +200,7 @@ func (c *Subscriber) connected(ctx context.Context) (*redis.Client, error) {
 	if c.client != nil {
 		return c.client, nil
 	}
-	client, err := c.s.dedicated(ctx, c.shard, nil)
+	client, err := c.s.dedicated(ctx, c.shard, nil, nil)
 	if err != nil {
 		return nil, wrap("connect subscriber", err)
 	}

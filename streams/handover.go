@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -11,7 +12,8 @@ import (
 )
 
 // Claim asks for one page of each of some partitions that the caller was given, in one
-// round trip. cursors are parallel to tenures; "" begins a pass, ClaimAll one that also takes
+// round trip. A page has at most count jobs, and of large ones fewer, so that all pages together
+// stay below a bound; but one at least. cursors are parallel to tenures; "" begins a pass, ClaimAll one that also takes
 // what is pending for the caller itself, of which it must hold nothing. Each answer has its own
 // error; after ErrOutcomeUnknown the marks of that page may be gone: Reset and History.
 // The first page of a pass is confirmed at the store's durability (else ErrUnconfirmed).
@@ -19,17 +21,20 @@ import (
 // see Along.
 func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int, also []int, each int) ([]job.ClaimPage, []error) {
 	calls := make([]*call, len(tenures))
+	page := max(r.quota/max(len(tenures), 1), leastClaim)
 	for i, t := range tenures {
 		cursor := cursors[i]
 		if cursor == "" {
 			cursor = "0-0"
 		}
-		calls[i] = &call{shard: r.shard, args: []any{r.inc, t.Partition, epochText(t.Epoch), cursor, count}}
+		calls[i] = &call{shard: r.shard, args: []any{r.inc, t.Partition, epochText(t.Epoch), cursor, count, page}}
 	}
 	how := pipeline{confirm: begins(cursors) && !r.s.opts.Durability.Memory()}
 	along := redis.NewRawCmd(ctx, r.readArgs(also, each, -1)...)
 	how.last = func(p redis.Pipeliner) { _ = p.Process(ctx, along) } // queues it
+	begun, before := time.Now(), r.received.Load()
 	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.claim, calls, how)
+	r.noteSpeed(int(r.received.Load()-before), time.Since(begun))
 	r.along = along
 	pages, errs := make([]job.ClaimPage, len(calls)), make([]error, len(calls))
 	for i, k := range calls {
@@ -38,6 +43,24 @@ func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 		}
 	}
 	return pages, errs
+}
+
+// An answer to claims is to be on its way for a quarter of a second at most: messages wait
+// behind it.
+const (
+	leastClaim = 16 << 10 // bytes of a page
+	firstClaim = 1 << 20  // of all pages, while nobody knows the link
+	mostClaim  = 4 << 20
+	claimTime  = 4 // of a second
+)
+
+// noteSpeed learns how fast the link is from an answer that was large enough.
+func (r *Reader) noteSpeed(bytes int, took time.Duration) {
+	if bytes < tapSlow {
+		return
+	}
+	r.speed = int(float64(bytes) / max(took.Seconds(), 1e-6))
+	r.quota = max(min(r.speed/claimTime, mostClaim), 4*leastClaim)
 }
 
 // Along hands out what the last Claim has brought along: messages that came meanwhile, since
@@ -143,10 +166,11 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 	return out, errs
 }
 
-// Unpark brings back at most n parked jobs of a key.
+// Unpark brings back at most n parked jobs of a key, and one at least: as many as fit into a
+// page of bounded size.
 func (r *Reader) Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error) {
 	failpoint.Hit(failpoint.D9)
-	v, err := r.s.run(ctx, r.conn, &r.s.scripts.unpark, r.shard, r.inc, t.Partition, epochText(t.Epoch), key, n)
+	v, err := r.s.run(ctx, r.conn, &r.s.scripts.unpark, r.shard, r.inc, t.Partition, epochText(t.Epoch), key, n, bytesOfPage)
 	if err != nil {
 		return job.UnparkPage{}, err
 	}

@@ -31,7 +31,7 @@ func (s *Store) DeleteQueue(ctx context.Context, queue string) error {
 }
 
 func (s *Store) deleteShard(ctx context.Context, prefix string) error {
-	node, err := s.dedicated(ctx, prefix, nil)
+	node, err := s.dedicated(ctx, prefix, nil, nil)
 	if err != nil {
 		return wrap("delete queue", err)
 	}

@@ -40,7 +40,7 @@ func (s *Store) DeadLetters(ctx context.Context, queue string, limit int) ([]job
 	}
 	out := []job.DeadLetter{}
 	for p := range q.Partitions {
-		letters, err := s.deadOf(ctx, q, p)
+		letters, err := s.deadOf(ctx, q, p, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -52,22 +52,34 @@ func (s *Store) DeadLetters(ctx context.Context, queue string, limit int) ([]job
 	return out, nil
 }
 
-// deadOf reads one partition's, in pages: a dead letter may be large.
-func (s *Store) deadOf(ctx context.Context, q Queue, p int) ([]job.DeadLetter, error) {
+// deadPage is small: a dead letter may take megabytes.
+const deadPage = 16
+
+// deadOf reads one partition's oldest, at most limit (0: all), in pages. No more than these and
+// a page are held.
+func (s *Store) deadOf(ctx context.Context, q Queue, p, limit int) ([]job.DeadLetter, error) {
 	key := deadKey(s.shardOf(q, p), p)
 	found := map[string]job.DeadLetter{}
 	for cursor := uint64(0); ; {
-		page, next, err := s.admin.HScan(ctx, key, cursor, "", 100).Result()
+		page, next, err := s.admin.HScan(ctx, key, cursor, "", deadPage).Result()
 		if err != nil {
 			return nil, wrap("list dead letters", err)
 		}
 		for i := 0; i+1 < len(page); i += 2 {
 			found[page[i]], _ = parseDeadLetter(page[i], page[i+1])
 		}
+		if limit > 0 && len(found) > limit {
+			for _, d := range byAge(found)[limit:] {
+				delete(found, d.ID)
+			}
+		}
 		if cursor = next; cursor == 0 {
-			break
+			return byAge(found), nil
 		}
 	}
+}
+
+func byAge(found map[string]job.DeadLetter) []job.DeadLetter {
 	out := make([]job.DeadLetter, 0, len(found))
 	for _, d := range found {
 		out = append(out, d)
@@ -77,7 +89,7 @@ func (s *Store) deadOf(ctx context.Context, q Queue, p int) ([]job.DeadLetter, e
 		y, _ := job.ParseID(b.ID)
 		return cmp.Or(x.Entry.Compare(y.Entry), cmp.Compare(a.ID, b.ID))
 	})
-	return out, nil
+	return out
 }
 
 // deadLetter finds one; ok is false if there is none of that id.

@@ -34,7 +34,7 @@ func (s *Store) NewRing(q Queue, dispatcher string) *Ring {
 
 // Lead takes or renews the leadership for ttl. term is 0 while another leads.
 func (r *Ring) Lead(ctx context.Context, ttl time.Duration) (term uint64, leader string, err error) {
-	v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.lead, r.s.shard(r.q, 0), r.dispatcher, ttl.Milliseconds())
+	v, err := r.s.run(ctx, r.s.vital, &r.s.scripts.lead, r.s.shard(r.q, 0), r.dispatcher, ttl.Milliseconds())
 	if err != nil {
 		return 0, "", err
 	}

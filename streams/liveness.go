@@ -251,7 +251,7 @@ func (m *Member) nextBeat() string {
 func (m *Member) Heartbeat(ctx context.Context) ([]job.Beat, error) {
 	l := m.live.Load()
 	if l == nil {
-		return m.beat(ctx, m.s.cmd)
+		return m.beat(ctx, m.s.vital)
 	}
 	if l.standing() {
 		call, cancel := context.WithTimeout(ctx, m.ttl/4)

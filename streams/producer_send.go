@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,14 +80,20 @@ func (p *Producer) loop() {
 	}
 }
 
-// collect takes at most one batch of each partition.
+// collect takes at most one batch of each partition, and no more than fits into one call: a
+// round that is long on its way keeps the next waiting. The partitions that are left come first
+// then.
 func (p *Producer) collect() ([]*outBatch, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []*outBatch
-	due := p.due
+	due, left, bytes := p.due, []*outLane(nil), 0
 	p.due = p.due[:0]
-	for _, l := range due {
+	for i, l := range due {
+		if bytes >= maxBatchBytes {
+			left = slices.Clone(due[i:])
+			break
+		}
 		if l.retry != nil && !l.retry.sent {
 			l.retry.jobs = wantedOf(l.retry.jobs)
 			if len(l.retry.jobs) == 0 {
@@ -98,9 +105,13 @@ func (p *Producer) collect() ([]*outBatch, bool) {
 		}
 		if l.listed = l.retry != nil; l.listed {
 			l.retry.inFlight = true
+			bytes += l.retry.bytes
 			out = append(out, l.retry)
 			p.due = append(p.due, l)
 		}
+	}
+	if left != nil {
+		p.due = append(left, p.due...)
 	}
 	return out, p.closing
 }
@@ -196,9 +207,13 @@ func (p *Producer) calls(batches []*outBatch) []*outCall {
 // send makes one attempt at every batch, all in one round trip. It reports false if the
 // server should be given a pause.
 func (p *Producer) send(batches []*outBatch) bool {
-	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout)
-	defer cancel()
 	out := p.calls(batches)
+	bytes := 0
+	for _, c := range out {
+		bytes += c.bytes
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout+job.OnItsWay(bytes))
+	defer cancel()
 	var calls []*call
 	for _, c := range out {
 		if c.err = p.s.meet(ctx, c.shard); c.err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,7 +18,7 @@ import (
 // Reader is the one connection on which an incarnation reads a shard: its control
 // stream and its partitions, and gives partitions up. All its calls are in one
 // sequence, so a release can never be overtaken by an older read of its own.
-// Not safe for concurrent use, except Close.
+// Not safe for concurrent use, except Close and Received.
 type Reader struct {
 	s      *Store
 	q      Queue
@@ -37,6 +38,11 @@ type Reader struct {
 	fields  []string          // of one entry, used again for the next
 	entries []job.Entry       // of one read, used again for the next
 	types   map[string]string // of jobs, as they are
+	page    int               // entries of the next page of the own pending list
+	quota   int               // bytes of the next pages of claims
+	speed   int               // of the last answer, bytes a second; 0: it was too small to tell
+
+	received atomic.Uint64 // bytes
 
 	mu     sync.Mutex // guards client and conn against Close
 	closed bool
@@ -45,7 +51,7 @@ type Reader struct {
 // NewReader prepares a reader. It connects at the first call of Reset.
 func (s *Store) NewReader(q Queue, shard int, incarnation string) *Reader {
 	prefix := s.shard(q, shard)
-	return &Reader{s: s, q: q, shard: prefix, number: shard, inc: incarnation, inbox: inboxKey(prefix, incarnation)}
+	return &Reader{s: s, q: q, shard: prefix, number: shard, inc: incarnation, inbox: inboxKey(prefix, incarnation), page: firstPage, quota: firstClaim}
 }
 
 // Reset connects, or connects anew after a call whose outcome is unknown. The old
@@ -56,7 +62,7 @@ func (r *Reader) Reset(ctx context.Context) error {
 		return err
 	}
 	var tapped taps
-	client, err := r.s.dedicated(ctx, r.shard, &tapped)
+	client, err := r.s.dedicated(ctx, r.shard, &tapped, &r.received)
 	if err != nil {
 		return wrap("connect reader", err)
 	}
@@ -133,10 +139,17 @@ func (r *Reader) Close() error {
 	return r.client.Close()
 }
 
+// Received is how many bytes of large replies have come so far: where it rises, one is on its
+// way.
+func (r *Reader) Received() uint64 { return r.received.Load() }
+
 // dedicated is a client of one connection to the node that holds the shard. tapped, if not
-// nil, gets the connection, unless Sentinel is asked where to connect.
-func (s *Store) dedicated(ctx context.Context, shard string, tapped *taps) (*redis.Client, error) {
-	uo, err := universal(s.opts)
+// nil, gets the connection, unless Sentinel is asked where to connect. received, if not nil,
+// counts what comes.
+func (s *Store) dedicated(ctx context.Context, shard string, tapped *taps, received *atomic.Uint64) (*redis.Client, error) {
+	o := s.opts
+	o.received = received
+	uo, err := universal(o)
 	if err != nil {
 		return nil, err
 	}
@@ -155,11 +168,11 @@ func (s *Store) dedicated(ctx context.Context, shard string, tapped *taps) (*red
 			return redis.NewFailoverClient(uo.Failover()), nil
 		}
 	}
-	o := uo.Simple()
+	simple := uo.Simple()
 	if tapped != nil {
-		tapped.through(o)
+		tapped.through(simple)
 	}
-	return redis.NewClient(o), nil
+	return redis.NewClient(simple), nil
 }
 
 // Read waits up to block for messages and jobs: at most count of each partition. It
@@ -202,6 +215,7 @@ func (r *Reader) readBatch(raw []byte, err error) (job.ReadBatch, error) {
 	if len(batch.Jobs) > 0 {
 		failpoint.Hit(failpoint.W1)
 	}
+	batch.Speed, r.speed = r.speed, 0
 	return batch, nil
 }
 
@@ -216,7 +230,23 @@ func (r *Reader) readError(doing string, err error) error {
 	}
 }
 
-const historyPage = 1000
+// A page of the own pending list is small at first: nobody knows how large its jobs are.
+const (
+	firstPage   = 8
+	historyPage = 1000
+	bytesOfPage = 512 << 10
+)
+
+// nextPage is how many entries the next page has, after one of n of so many bytes.
+func nextPage(n, bytes int) int {
+	if bytes > bytesOfPage {
+		return max(n/2, 1)
+	}
+	if bytes > bytesOfPage/2 {
+		return n
+	}
+	return min(2*n, historyPage)
+}
 
 // History reads the entries that are pending for the caller itself in one partition:
 // what it was handed, whether it knows of it or not. Entries whose message is gone are
@@ -225,7 +255,8 @@ func (r *Reader) History(ctx context.Context, p int) ([]job.Entry, error) {
 	var out []job.Entry
 	after := job.EntryID{}
 	for {
-		reply, err := r.conn.Do(ctx, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", historyPage, "STREAMS", jobsKey(r.shard, p), after.String()).Slice()
+		count, before := r.page, r.received.Load()
+		reply, err := r.conn.Do(ctx, "XREADGROUP", "GROUP", r.inc, r.inc, "COUNT", count, "STREAMS", jobsKey(r.shard, p), after.String()).Slice()
 		if err = r.readError("read own pending list", err); err != nil {
 			return nil, err
 		}
@@ -244,7 +275,8 @@ func (r *Reader) History(ctx context.Context, p int) ([]job.Entry, error) {
 			}
 			out = append(out, page...)
 		}
-		if len(rows) < historyPage {
+		r.page = nextPage(count, int(r.received.Load()-before))
+		if len(rows) < count {
 			return out, nil
 		}
 		after = last
@@ -298,5 +330,9 @@ func (r *Reader) doRead(ctx context.Context, args []any) ([]byte, error) {
 	if r.tap == nil {
 		return raw, err
 	}
-	return r.tap.disarm(), err
+	raw = r.tap.disarm()
+	if r.tap.bytes > 0 {
+		r.noteSpeed(r.tap.bytes, r.tap.took)
+	}
+	return raw, err
 }

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -45,7 +46,8 @@ type Options struct {
 	Password string
 	// Namespace is the first part of every key. Default "rm".
 	Namespace string
-	// Timeout bounds each command that does not block. Default 3 s.
+	// Timeout is how long a command that does not block is waited for without a sign: as long as
+	// bytes of it, or of its reply, are on their way it goes on. Default 3 s.
 	Timeout time.Duration
 	// ClientName shows in CLIENT LIST.
 	ClientName string
@@ -53,7 +55,8 @@ type Options struct {
 	// are reported. Default: the server's memory.
 	Durability job.Durability
 
-	dial dialer // nil: as usual
+	dial     dialer         // nil: as usual
+	received *atomic.Uint64 // what the connections bring, in bytes; nil: nobody asks
 }
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -65,6 +68,7 @@ type Store struct {
 	opts    Options
 	cmd     redis.UniversalClient // scripts and commands; no retries
 	admin   redis.UniversalClient // reads for people; retries are harmless
+	vital   redis.UniversalClient // leases: they wait for no connection that carries jobs
 	scripts *scripts
 	flavor  flavor
 	how     confirming
@@ -105,11 +109,14 @@ func Open(o Options) (*Store, error) {
 	adm.MaxRetries = 2
 	adm.PoolSize = 4
 	s.admin = newClient(o.Mode, adm)
+	vital := *uo
+	vital.PoolSize = 2
+	s.vital = newClient(o.Mode, vital)
 	return s, nil
 }
 
 // Close ends all connections; calls in progress fail.
-func (s *Store) Close() error { return errors.Join(s.cmd.Close(), s.admin.Close()) }
+func (s *Store) Close() error { return errors.Join(s.cmd.Close(), s.admin.Close(), s.vital.Close()) }
 
 // Ping asks the server for a sign of life and finds out what it is.
 func (s *Store) Ping(ctx context.Context) error {
@@ -149,10 +156,18 @@ func Redact(raw string) string {
 }
 
 func universal(o Options) (*redis.UniversalOptions, error) {
+	uo, err := located(o)
+	if err == nil {
+		patiently(uo, o)
+	}
+	return uo, err
+}
+
+func located(o Options) (*redis.UniversalOptions, error) {
 	uo := &redis.UniversalOptions{
 		MaxRetries: -1, DialerRetries: 1, Protocol: 2, ClientName: o.ClientName, DisableIdentity: true,
 		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, PoolTimeout: o.Timeout + time.Second,
-		ContextTimeoutEnabled: true, PoolSize: 16, PipelinePoolSize: -1, Dialer: o.dial,
+		ContextTimeoutEnabled: true, PoolSize: 16, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if len(o.Addrs) > 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/redis/go-redis/v9"
@@ -25,11 +26,17 @@ type tap struct {
 	buf   []byte // what was read since it was armed
 	taken []byte // the reply: part of buf
 	rest  []byte // for go-redis to read
+
+	since time.Time     // when tapSlow bytes of the reply were here
+	from  int           // how many there were
+	bytes int           // that came after these
+	took  time.Duration // and how long they took
 }
 
 const (
 	tapPiece = 64 << 10
-	tapKept  = 4 << 20 // more memory is not kept for the next reply
+	tapKept  = 4 << 20  // more memory is not kept for the next reply
+	tapSlow  = 64 << 10 // shorter replies do not tell how fast the link is
 )
 
 // instead is what go-redis gets for the reply.
@@ -40,7 +47,7 @@ func (t *tap) arm(pass int) {
 	if cap(t.buf) > tapKept {
 		t.buf = nil
 	}
-	t.armed, t.pass, t.buf, t.taken = true, pass, t.buf[:0], nil
+	t.armed, t.pass, t.buf, t.taken, t.from, t.bytes = true, pass, t.buf[:0], nil, 0, 0
 }
 
 // disarm returns the reply, nil if it did not come. It is good until the next arm.
@@ -80,6 +87,7 @@ func (t *tap) take() error {
 			}
 			if t.pass == 0 {
 				t.armed, t.taken = false, t.buf[from:s.at:s.at]
+				t.clock()
 				t.rest = append(append(append([]byte(nil), t.buf[:from]...), instead...), t.buf[s.at:]...)
 				return nil
 			}
@@ -91,9 +99,19 @@ func (t *tap) take() error {
 		}
 		n, err := t.Conn.Read(t.buf[len(t.buf):cap(t.buf)])
 		t.buf = t.buf[:len(t.buf)+n]
+		if t.from == 0 && len(t.buf) >= tapSlow {
+			t.from, t.since = len(t.buf), time.Now()
+		}
 		if err != nil && n == 0 {
 			return err
 		}
+	}
+}
+
+// clock tells how fast the reply came, once it is whole.
+func (t *tap) clock() {
+	if t.from > 0 {
+		t.bytes, t.took = len(t.buf)-t.from, time.Since(t.since)
 	}
 }
 

@@ -148,7 +148,7 @@ func (b *bench) answer(a job.Answer) []ended {
 func (b *bench) complete(it *Item) { b.finish(it); b.answer(job.ByOwner) }
 
 func (b *bench) toRead() []int {
-	parts, _ := b.s.ToRead(b.now)
+	parts, _, _ := b.s.ToRead(b.now)
 	return parts
 }
 

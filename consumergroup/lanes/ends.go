@@ -93,6 +93,10 @@ func (s *Shard) Settled(t *Tenure, n int) {
 	s.pool.pace.ended += n
 	t.noteMark(n)
 	s.roomMade(t)
+	if s.short && s.pool.bytes < s.pool.limits.HeldBytes {
+		s.short = false
+		s.host.Wake()
+	}
 }
 
 // free ends an item for good and lets its key go on.

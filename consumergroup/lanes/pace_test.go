@@ -16,7 +16,7 @@ func TestWhatIsHeldFollowsThePace(t *testing.T) {
 		b.now = b.now.Add(5 * time.Millisecond)
 		b.toRead()
 		b.now = b.now.Add(15 * time.Millisecond)
-		if _, count := b.s.ToRead(b.now); count != min(c.budget/2, 128) {
+		if _, count, _ := b.s.ToRead(b.now); count != min(c.budget/2, 128) {
 			t.Errorf("after %d ends in 20 ms a read brings %d, want %d", c.ended, count, min(c.budget/2, 128))
 		}
 		if got := b.p.readBudget(b.now); got != c.budget {

@@ -79,6 +79,7 @@ func (s *Shard) page(t *Tenure, cursor string, page *job.ClaimPage, now time.Tim
 	}
 	left := t.setPermits(page.Permits, from, to)
 	s.pool.arrive(t, page.Entries, now)
+	s.pool.weight.noteArrived(page.Entries)
 	for _, key := range freed {
 		if l := t.lanes[key]; l != nil && t.blocked[key] == 0 {
 			s.pool.dispatch(l, now)
@@ -116,8 +117,9 @@ func (l *Limits) window(budget, open int) int {
 const mostOfEach = 128
 
 // ToRead chooses the partitions with room for new jobs, and how much to ask of each. Until
-// ReadEnded the others are watched: Host.Wake tells when one has room again.
-func (s *Shard) ToRead(now time.Time) (parts []int, count int) {
+// ReadEnded the others are watched: Host.Wake tells when one has room again. If wait is false
+// there are more to ask, and the read must not wait for jobs.
+func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait bool) {
 	open := 0
 	for _, t := range s.tenures {
 		if t.reading && t.gate {
@@ -125,7 +127,7 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int) {
 		}
 	}
 	if open == 0 {
-		return nil, mostOfEach // messages alone
+		return nil, mostOfEach, true // messages alone
 	}
 	budget := s.pool.readBudget(now)
 	window := s.pool.limits.window(budget, open)
@@ -143,7 +145,7 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int) {
 		}
 		parts = append(parts, t.Partition)
 	}
-	return parts, count
+	return s.pool.weighed(parts, count)
 }
 
 // ReadEnded tells that the read which ToRead began is over.

@@ -189,7 +189,7 @@ func TestNoMoreIsHeldThanThePrefetch(t *testing.T) {
 		}
 		n := 0
 		for range 1000 {
-			parts, count := b.s.ToRead(b.now)
+			parts, count, _ := b.s.ToRead(b.now)
 			if len(parts) == 0 {
 				break
 			}

@@ -13,6 +13,7 @@ type Limits struct {
 	Window     int // entries held of one partition at most
 	ReadBudget int // entries one read may bring at most; of all partitions so many are held, or 32 of each
 	MostBudget int // the same where jobs end fast; less than ReadBudget: the same always
+	ReadBytes  int // bytes that one answer of the store may bring, as far as can be told before; 0: it is not bounded
 	HeldBytes  int // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts
 	ParkBeyond int // jobs that may wait behind a blocked key before the rest is parked
 	IdleLanes  int // lanes that hold nothing and are kept for their keys' next jobs: of a shard, of each partition at least one
@@ -42,6 +43,7 @@ type Pool struct {
 	owed   int    // bytes of ends that are not answered
 	choked bool   // no job was started because of them
 	pace   pace
+	weight weight
 }
 
 // NewPool makes a pool that holds nothing. before reads a retry record ("" is not asked for).

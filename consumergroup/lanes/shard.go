@@ -30,6 +30,7 @@ type Shard struct {
 	unpark  []*Lane
 	barrier bool // all gates were closed: tell when nothing runs
 	over    bool // nobody asks the store any more
+	short   bool // the reader waits for room
 }
 
 // NewShard makes a shard that holds nothing yet.
@@ -103,6 +104,7 @@ func (s *Shard) Claim(part int, epoch uint64, first bool) (t *Tenure, cursor str
 func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 	if t := s.At(part); t != nil {
 		s.pool.arrive(t, entries, now)
+		s.pool.weight.noteArrived(entries)
 	}
 }
 

@@ -76,7 +76,7 @@ func submit(ctx context.Context, s *streams.Store, queue string, j job.Job) (job
 
 // once makes one attempt, with a time limit of its own that grows by being repeated.
 func once(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Receipt, error) {
-	call, cancel := context.WithTimeout(ctx, 5*time.Second)
+	call, cancel := context.WithTimeout(ctx, 5*time.Second+job.OnItsWay(len(j.Payload)))
 	defer cancel()
 	p := NewProducers(s, configs.QueueSpec{})
 	defer p.Close()

@@ -139,7 +139,7 @@ func (s *submission) one(ctx context.Context, j job.Job) error {
 }
 
 func (s *submission) enqueue(ctx context.Context, jobs []job.Job) ([]job.Receipt, []error) {
-	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, submitTimeout+job.OnItsWay(job.Bytes(jobs)))
 	defer cancel()
 	receipts, errs := s.producer.Enqueue(ctx, jobs...)
 	for i, err := range errs {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -18,6 +19,8 @@ type Proxy struct {
 	listener net.Listener
 	stop     chan struct{}
 	wg       sync.WaitGroup
+	up, down bandwidth
+	carried  atomic.Int64
 
 	mu      sync.Mutex
 	refuse  bool
@@ -80,6 +83,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.up.shorten(conn)
 		p.mu.Lock()
 		if p.refuse || p.stopped {
 			_ = conn.Close()
@@ -165,7 +169,7 @@ func (l *link) serve() {
 
 // requests forwards requests one at a time until the client ends or is cut.
 func (l *link) requests() {
-	r := bufio.NewReader(l.client)
+	r := bufio.NewReader(slowly{l.client, l.proxy})
 	for {
 		burst := r.Buffered() > 0 // came together with the one before
 		req, err := readMessage(r)
@@ -271,7 +275,7 @@ func (l *link) replies() {
 			_ = l.client.Close()
 			rule.fired <- struct{}{}
 		default:
-			_, _ = l.client.Write(reply) // the client may be gone
+			l.proxy.give(l.client, reply)
 		}
 		if rule != nil {
 			rule.executed <- struct{}{}

@@ -162,7 +162,7 @@ func (k *limb) recheck() {
 
 // toRead are the partitions to read and how much of each.
 func (k *limb) toRead() ([]int, int) {
-	parts, count := k.lanes.ToRead(k.e.time())
+	parts, count, _ := k.lanes.ToRead(k.e.time())
 	if k.e.bug == BugReadEarly {
 		parts = nil
 		for _, t := range k.lanes.Tenures() {

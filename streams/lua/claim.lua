@@ -2,7 +2,8 @@
 -- uses: protocol
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] cursor ('0-0' first; '*' first, and nothing
--- is known of what is pending for the caller itself: it is claimed with the rest), ARGV[5] page size
+-- is known of what is pending for the caller itself: it is claimed with the rest), ARGV[5] page size,
+-- ARGV[6] bytes of a page: it ends before the entry that would go beyond, unless that is its first
 -- Returns {'FENCED'} | {'OK', next cursor, entries, retry records of the entries, ids whose message is
 -- gone, permits {id, consumer, key}..., {key with parked jobs, first of them, ...}, last-delivered id, generation}
 -- A cursor of '0-0' ends the pass.
@@ -26,6 +27,19 @@ if cursor == '*' then
   end
 end
 local page = redis.call('XAUTOCLAIM', stream, me, me, '10000000000', cursor, 'COUNT', ARGV[5])
+-- The size is known once they are claimed: what is too much is marked again, for the next page.
+local size, most = 0, tonumber(ARGV[6])
+for i, e in ipairs(page[2]) do
+  for _, field in ipairs(e[2] or {}) do size = size + #field end
+  if size > most and i > 1 then
+    local args = {'XCLAIM', stream, me, '!', '0'}
+    page[1] = e[1]
+    for k = #page[2], i, -1 do args[#args + 1] = table.remove(page[2])[1] end
+    for _, word in ipairs({'IDLE', MARK_IDLE, 'JUSTID'}) do args[#args + 1] = word end
+    redis.call(unpack(args))
+    break
+  end
+end
 local records = {}
 if #page[2] > 0 and redis.call('EXISTS', K .. 'retry:' .. p) == 1 then
   for i, e in ipairs(page[2]) do records[i] = redis.call('HGET', K .. 'retry:' .. p, e[1]) or '' end

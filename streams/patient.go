@@ -1,0 +1,110 @@
+package streams
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
+
+// A time-out is for silence. go-redis sets one deadline for a whole request and one for a whole
+// reply: what takes longer over a slow link is given up, asked for again, and given up again,
+// for ever. So a deadline moves on here as long as bytes do. What the operating system has
+// taken to send is not seen to move: see job.SlowestLink.
+
+const patientPiece = 64 << 10
+
+// patient is a connection whose deadlines are for silence. Its user has one reader and one
+// writer at a time.
+type patient struct {
+	net.Conn
+	silence  time.Duration
+	reads    bool           // something came since the read deadline was set
+	writes   bool           // something was sent since the write deadline was set
+	endless  bool           // there is no read deadline
+	sent     atomic.Int64   // bytes, since something last came
+	run      int            // bytes that came since the read deadline was set
+	received *atomic.Uint64 // bytes of large replies; may be nil
+}
+
+// socket is a patient connection of which go-redis can see whether its other end is gone.
+type socket struct {
+	*patient
+	syscall.Conn
+}
+
+// Read implements net.Conn.
+func (c *patient) Read(b []byte) (int, error) {
+	if c.reads && !c.endless {
+		if err := c.Conn.SetReadDeadline(time.Now().Add(c.silence)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.reads = true
+		c.sent.Store(0)
+		// A short reply is no progress: a connection that is made again and again brings many.
+		if c.run += n; c.run > patientPiece && c.received != nil {
+			c.received.Add(uint64(n))
+		}
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *patient) Write(b []byte) (int, error) {
+	for total := 0; ; {
+		if c.writes {
+			if err := c.Conn.SetWriteDeadline(time.Now().Add(c.silence)); err != nil {
+				return total, err
+			}
+		}
+		n, err := c.Conn.Write(b[total:min(len(b), total+patientPiece)])
+		total += n
+		c.writes = true
+		c.sent.Add(int64(n))
+		if err != nil || total == len(b) {
+			return total, err
+		}
+	}
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *patient) SetReadDeadline(t time.Time) error {
+	c.reads, c.run, c.endless = false, 0, t.IsZero()
+	if sent := c.sent.Load(); sent > patientPiece && !c.endless {
+		t = t.Add(job.OnItsWay(int(sent)))
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *patient) SetWriteDeadline(t time.Time) error {
+	c.writes = false
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// patiently makes the connections of a client patient.
+func patiently(uo *redis.UniversalOptions, o Options) {
+	dial := o.dial
+	if dial == nil {
+		dial = redis.NewDialer(&redis.Options{DialTimeout: o.Timeout, TLSConfig: uo.TLSConfig})
+	}
+	uo.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		p := &patient{Conn: c, silence: o.Timeout, received: o.received}
+		if s, ok := c.(syscall.Conn); ok {
+			return socket{p, s}, nil
+		}
+		return p, nil
+	}
+}
