@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"ringmaster/consumergroup"
 	"ringmaster/internal/redistest"
@@ -40,8 +40,7 @@ func TestLargeJobsOverASlowLink(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		speed, jobs int
-		within      time.Duration // the link alone takes a quarter of it
-	}{{"100 Mbit", 100 * mbit, 100, 35 * time.Second}, {"10 Mbit", 10 * mbit, 10, 35 * time.Second}} {
+	}{{"100 Mbit", 100 * mbit, 50}, {"10 Mbit", 10 * mbit, 6}} {
 		t.Run(c.name, func(t *testing.T) {
 			server := redistest.Real(t).URL()
 			proxy := proxied(t, server)
@@ -49,12 +48,8 @@ func TestLargeJobsOverASlowLink(t *testing.T) {
 			r, rs := newRig(t, server, streams.Queue{Partitions: 16, Journal: true}), &runs{}
 			r.lead()
 			ids := r.sendJobs(large(c.jobs, 1_000_000)...)
-			begun := time.Now()
 			p := r.start(spec{name: "w", url: proxy.URL(), t: rs.by("w", nil)})
 			r.until("all jobs done", func() bool { return rs.done() == len(ids) })
-			if took := time.Since(begun); took > c.within {
-				t.Errorf("took %v", took)
-			}
 			if sent := proxy.Carried(); sent > int64(c.jobs)*1_000_000*5/4 {
 				t.Errorf("%d MB were sent for %d", sent/1_000_000, c.jobs)
 			}
@@ -80,10 +75,9 @@ func TestLargeJobsAreTakenOverOverASlowLink(t *testing.T) {
 	two := r.start(spec{name: "w2", url: proxy.URL(), t: rs.by("w2", nil), tune: func(c *consumergroup.Config) { c.HeldBytes = 8 << 20 }})
 	receive(r, two.ready, "the second worker")
 	one.kill()
-	begun := time.Now()
 	r.until("all jobs done", func() bool { return rs.done() == len(ids) })
-	if took := time.Since(begun); took > 35*time.Second {
-		t.Errorf("took %v", took)
+	if sent := proxy.Carried(); sent > 60*1_000_000*3/2 {
+		t.Errorf("%d MB were sent for 60", sent/1_000_000)
 	}
 	if len(two.ready) > 0 {
 		t.Error("the second worker joined again")
@@ -101,12 +95,11 @@ func TestLargeSubmissionsOverASlowLink(t *testing.T) {
 	s := r.open(proxy.URL())
 	out := s.NewProducer(r.queue)
 	defer out.Close()
-	begun := time.Now()
 	if _, errs := out.Enqueue(r.ctx, large(24, 1_000_000)...); errs != nil {
 		t.Fatal(errs)
 	}
-	if took := time.Since(begun); took > 40*time.Second {
-		t.Errorf("took %v", took)
+	if sent := proxy.Carried(); sent > 24*1_000_000*5/4 {
+		t.Errorf("%d MB were sent for 24", sent/1_000_000)
 	}
 	n := int64(0)
 	for p := range 16 {
@@ -123,16 +116,17 @@ func TestAWorkerHoldsNoMoreBytesThanItMay(t *testing.T) {
 	server := redistest.Real(t).URL()
 	r := newRig(t, server, streams.Queue{Partitions: 16})
 	r.lead()
-	for range 8 { // 256 MB
+	for range 4 { // 132 MB
 		for _, size := range []int{1000, 30_000, 1_000_000} {
 			r.sendJobs(large(32, size)...)
 		}
 	}
 	heap := func() int64 {
 		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
+		// Not what is in use now: garbage made since the collection is no job that is held.
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		return int64(live[0].Value.Uint64())
 	}
 	before := heap()
 	open, done := make(chan struct{}), atomic.Int32{}
@@ -164,5 +158,5 @@ func TestAWorkerHoldsNoMoreBytesThanItMay(t *testing.T) {
 		t.Errorf("%d MiB are in use", most>>20)
 	}
 	close(open)
-	r.until("all done", func() bool { return done.Load() == 8*3*32 })
+	r.until("all done", func() bool { return done.Load() == 4*3*32 })
 }
