@@ -18,6 +18,7 @@ func handlerRows() []Row {
 		{Number: 60, Name: "a handler panics, exits, ends its goroutine, returns an error that panics, overflows its stack, hangs, takes 1 GiB", Expect: "a panic, a Goexit and a timeout are failed attempts; a dead process is a crash; all complete", Ring: short, Run: misbehaves},
 		{Number: 61, Name: "a job that kills its worker each time", Expect: "a dead letter after few kills; the other keys go on", Ring: short, Run: poison},
 		{Number: 73, Name: "worker killed: its command has not read its payload, and outlives it", Expect: "each command reads the whole payload; the job completes once", Run: commandOutlives},
+		{Number: 77, Name: "workers killed in pairs, again and again, one of them in the same long job each time", Expect: "what they ran is no dead letter, and completes: a death beside another is no evidence", Run: killedInPairs},
 	}
 }
 
