@@ -27,6 +27,7 @@ type Store struct {
 	mini     *miniredis.Miniredis
 	listener net.Listener
 	clients  *registry
+	ttls     countdown
 	stop     chan struct{}
 	wg       sync.WaitGroup
 	closing  sync.Once
@@ -42,7 +43,10 @@ type Store struct {
 //
 // TTLs are exact to about 200 ms. A few commands differ from a real Redis:
 // XPENDING and XINFO are approximate, WAIT confirms nothing.
-func Start(addr string) (*Store, error) {
+func Start(addr string) (*Store, error) { return start(addr, time.Now) }
+
+// start is Start with another clock.
+func start(addr string, now func() time.Time) (*Store, error) {
 	if err := checkLoopback(addr); err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
@@ -64,7 +68,7 @@ func Start(addr string) (*Store, error) {
 	if err := first.Close(); err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded store: start: %w", err), listener.Close())
 	}
-	s := &Store{mini: mini, listener: listener, stop: make(chan struct{})}
+	s := &Store{mini: mini, listener: listener, stop: make(chan struct{}), ttls: countdown{now: now, last: now()}}
 	s.clients = newRegistry(s.wake)
 	mini.Server().SetPreHook(s.before)
 	s.wg.Go(s.accept)
@@ -109,16 +113,34 @@ func (s *Store) accept() {
 func (s *Store) expire() {
 	ticker := time.NewTicker(expiryInterval)
 	defer ticker.Stop()
-	last := time.Now()
 	for {
 		select {
 		case <-s.stop:
 			return
-		case now := <-ticker.C:
-			// The really elapsed time: a tick may come late or be dropped.
-			s.mini.FastForward(now.Sub(last))
-			last = now
+		case <-ticker.C:
+			s.runDown()
 		}
+	}
+}
+
+// countdown is how far the TTLs have run down.
+type countdown struct {
+	now  func() time.Time
+	mu   sync.Mutex
+	last time.Time
+}
+
+// runDown takes the time that has passed off every TTL. The store knows no deadlines, so a TTL
+// that is set must not meet time that passed before: on a busy machine the ticker comes seconds
+// late, and a lease that was renewed just then would be over at once. So each command sees to
+// it first, where it is due.
+func (s *Store) runDown() {
+	c := &s.ttls
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if passed := c.now().Sub(c.last); passed >= expiryInterval {
+		s.mini.FastForward(passed)
+		c.last = c.last.Add(passed)
 	}
 }
 

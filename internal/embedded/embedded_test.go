@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func start(t *testing.T) *Store {
+func started(t *testing.T) *Store {
 	t.Helper()
 	s, err := Start("127.0.0.1:0")
 	if err != nil {
@@ -48,6 +49,53 @@ func waitCommands(t *testing.T, s *Store, n int) {
 	}
 }
 
+// The ticker comes ten seconds late: what was set before has run down, and what is set now has all its
+// time before it.
+func TestALateTickTakesNothingFromWhatWasJustSet(t *testing.T) {
+	var mu sync.Mutex
+	clock := time.Unix(1, 0)
+	pass := func(d time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		clock = clock.Add(d)
+	}
+	s, err := start("127.0.0.1:0", func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return clock
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	c, ctx := dial(t, s), t.Context()
+	set := func(key string) {
+		if err := c.Set(ctx, key, 1, 2*time.Second).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exists := func(key string) bool { return c.Exists(ctx, key).Val() == 1 }
+	set("old")
+	pass(10 * time.Second)
+	set("new")
+	for deadline := time.Now().Add(10 * time.Second); exists("old"); runtime.Gosched() { // the time was taken off
+		if time.Now().After(deadline) {
+			t.Fatal("the time that passed was not taken off")
+		}
+	}
+	if left := c.PTTL(ctx, "new").Val(); left != 2*time.Second {
+		t.Errorf("%v left of 2 s, of which none has passed", left)
+	}
+	pass(time.Second)
+	if left := c.PTTL(ctx, "new").Val(); left != time.Second {
+		t.Errorf("%v left after a second", left)
+	}
+	pass(time.Second)
+	if exists("new") {
+		t.Error("a key outlived its time")
+	}
+}
+
 func TestRefusesBeyondLoopback(t *testing.T) {
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0", "6390"} {
 		s, err := Start(addr)
@@ -59,7 +107,7 @@ func TestRefusesBeyondLoopback(t *testing.T) {
 }
 
 func TestTakenPortIsNamed(t *testing.T) {
-	s := start(t)
+	s := started(t)
 	_, err := Start(s.Addr())
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), s.Addr()+" is taken") {
 		t.Fatalf("Start on a taken port: %v", err)
@@ -67,7 +115,7 @@ func TestTakenPortIsNamed(t *testing.T) {
 }
 
 func TestTTLsRunDown(t *testing.T) {
-	s, ctx := start(t), t.Context()
+	s, ctx := started(t), t.Context()
 	c := dial(t, s)
 	if err := c.Set(ctx, "k", "v", 150*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
@@ -80,7 +128,7 @@ func TestTTLsRunDown(t *testing.T) {
 }
 
 func TestProbesGetEmptyMaps(t *testing.T) {
-	s, ctx := start(t), t.Context()
+	s, ctx := started(t), t.Context()
 	c := dial(t, s)
 	if got, err := c.ConfigGet(ctx, "maxmemory").Result(); err != nil || len(got) != 0 {
 		t.Errorf("CONFIG GET = %v, %v", got, err)
@@ -94,7 +142,7 @@ func TestProbesGetEmptyMaps(t *testing.T) {
 }
 
 func TestMalformedCommandsAreErrors(t *testing.T) {
-	s, ctx := start(t), t.Context()
+	s, ctx := started(t), t.Context()
 	c := dial(t, s)
 	for _, line := range []string{
 		"XTRIM k MAXLEN ~", "XADD k NOMKSTREAM MAXLEN ~", "XADD k NOMKSTREAM MINID =",
@@ -118,7 +166,7 @@ func TestMalformedCommandsAreErrors(t *testing.T) {
 }
 
 func TestClientIDsDiffer(t *testing.T) {
-	s, ctx := start(t), t.Context()
+	s, ctx := started(t), t.Context()
 	a, b := dial(t, s), dial(t, s)
 	first, second := a.ClientID(ctx).Val(), b.ClientID(ctx).Val()
 	if first <= 0 || second <= 0 || first == second {
@@ -133,7 +181,7 @@ func TestClientIDsDiffer(t *testing.T) {
 }
 
 func TestKillEndsABlockedReader(t *testing.T) {
-	s, ctx := start(t), t.Context()
+	s, ctx := started(t), t.Context()
 	victim, killer := dial(t, s), dial(t, s)
 	if err := victim.XGroupCreateMkStream(ctx, "k", "g", "0").Err(); err != nil {
 		t.Fatal(err)
@@ -166,7 +214,7 @@ func TestKillEndsABlockedReader(t *testing.T) {
 }
 
 func TestKillSkipsItself(t *testing.T) {
-	s, ctx := start(t), t.Context()
+	s, ctx := started(t), t.Context()
 	c := dial(t, s)
 	id := c.ClientID(ctx).Val()
 	if got, err := c.ClientKillByFilter(ctx, "ID", strconv.FormatInt(id, 10)).Result(); got != 0 || err != nil {
@@ -181,7 +229,7 @@ func TestKillSkipsItself(t *testing.T) {
 }
 
 func TestCloseEndsBlockedCommands(t *testing.T) {
-	s, ctx := start(t), t.Context()
+	s, ctx := started(t), t.Context()
 	c := dial(t, s)
 	c.Ping(ctx)
 	before := s.mini.CommandCount()

@@ -19,6 +19,9 @@ func (s *Store) before(peer *server.Peer, cmd string, args ...string) bool {
 		peer.Close()
 		return true
 	}
+	if c != nil { // within a script the store is locked, and no time passes
+		s.runDown()
+	}
 	if endsTooEarly(cmd, args) {
 		peer.WriteError(fmt.Sprintf("ERR wrong number of arguments for '%s' command", strings.ToLower(cmd)))
 		return true
