@@ -95,6 +95,15 @@ func (r *rig) lead() (stop func()) {
 	return stop
 }
 
+// led waits until somebody leads.
+func (r *rig) led() {
+	r.t.Helper()
+	r.until("a leader", func() bool {
+		v, err := r.store.RingView(r.ctx, r.queue.Name)
+		return err == nil && v.Leader != ""
+	})
+}
+
 // proc is a worker that stands for a process.
 type proc struct {
 	r     *rig
