@@ -101,7 +101,7 @@ func TestALostClaimIsFoundAgain(t *testing.T) {
 		proxy := proxied(t, server)
 		r, rs := newRig(t, server, streams.Queue{Partitions: 1, Journal: true}), &runs{}
 		r.lead()
-		causes, started := make(chan error, 10), make(chan job.Delivery, 10)
+		causes, started := make(chan error, 1000), make(chan job.Delivery, 1000) // nobody is kept: it may join anew, and run all again
 		one := r.start(spec{name: "w1", t: (&runs{}).by("w1", stubbornly(causes, started))})
 		const each = 5
 		keys := r.keysOf(0, 18)
