@@ -148,7 +148,7 @@ func (s *shard) groupGone(ctx context.Context) error {
 	if err != nil && !waitable(err) {
 		return err
 	}
-	if len(mended) == 0 && s.gone > 3 {
+	if err == nil && len(mended) == 0 && s.gone > 3 {
 		// Not a partition: the control stream itself is gone, so messages are lost.
 		s.w.deps.Log.Warn("control stream is gone: rejoining as a new incarnation")
 		return errEvicted

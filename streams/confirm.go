@@ -223,26 +223,20 @@ func (s *Store) byNode(ctx context.Context, calls []*call) (map[*redis.Client][]
 	return nodes, nil
 }
 
-// node is the client of the server that holds a shard.
-func (s *Store) node(ctx context.Context, shard string) (*redis.Client, error) {
-	switch c := s.cmd.(type) {
-	case *redis.Client:
-		return c, nil
-	case *redis.ClusterClient:
-		return c.MasterForKey(ctx, shard)
-	}
-	return nil, fmt.Errorf("a client of type %T has no node for %s", s.cmd, shard)
-}
-
 // relocate has a cluster's map read anew if an answer shows that it is old.
 func (s *Store) relocate(ctx context.Context, calls []*call) {
 	if c, ok := s.cmd.(*redis.ClusterClient); ok {
-		reload(ctx, c, calls)
+		s.reload(ctx, c, calls)
 	}
 }
 
 // reload does so for one client: each has a map of its own.
-func reload(ctx context.Context, c *redis.ClusterClient, calls []*call) {
+func (s *Store) reload(ctx context.Context, c *redis.ClusterClient, calls []*call) {
+	for _, k := range calls {
+		if wordOfMove(k.err) {
+			s.moving(k.shard)
+		}
+	}
 	for _, k := range calls {
 		if errors.Is(k.err, job.ErrUnavailable) || errors.Is(k.err, job.ErrOutcomeUnknown) {
 			c.ReloadState(ctx)

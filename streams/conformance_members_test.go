@@ -164,9 +164,11 @@ func TestRepair(t *testing.T) {
 		b := c.join("b.1")
 		c.expect("another's", must1(b.member.Heal(c.ctx, []int{p}))(c.t), "[]")
 		c.expect("its own", len(must1(a.member.Heal(c.ctx, []int{p}))(c.t)), 1)
-		// A flip finds the group gone as well.
+		// A flip finds the group gone as well. It makes no stream: whoever does has looked for it elsewhere.
 		must(c.t, c.raw.Del(c.ctx, c.stream(p)).Err())
 		must(c.t, c.plan("key", b.inc))
+		c.expect("release without a stream", a.release(p, 1), job.ReleaseFailed)
+		c.expect("its own stream", len(must1(a.member.Heal(c.ctx, []int{p}))(c.t)), 1)
 		c.expect("release", a.release(p, 1), job.Released)
 		ids = c.add(1, "k")
 		c.expect("read by the new owner", b.read(p), ids)

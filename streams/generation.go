@@ -111,6 +111,9 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 		if server == id {
 			continue
 		}
+		if err := s.divided(ctx, map[string]string{shard: ""})[shard]; err != nil {
+			return dialError(err)
+		}
 		text, hash := s.text(&s.scripts.renew)
 		args := []any{id, time.Now().UnixMilli()}
 		err := c.EvalSha(ctx, hash, []string{shard}, args...).Err()

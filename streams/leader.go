@@ -280,6 +280,9 @@ func (r *Ring) Advance(ctx context.Context, term uint64, rec Records) error {
 // mended. A partition that cannot be mended does not stop the others: the errors are joined.
 func (r *Ring) Repair(ctx context.Context, term uint64, parts []int) ([]string, error) {
 	failpoint.Hit(failpoint.D8)
+	if err := r.s.whole(ctx, r.q); err != nil {
+		return nil, err
+	}
 	calls := make([]*call, len(parts))
 	for i, p := range parts {
 		calls[i] = &call{shard: r.s.shardOf(r.q, p), args: []any{epochText(term), p}}

@@ -288,6 +288,9 @@ func (m *Member) Deaths(ctx context.Context, partition int) ([]time.Time, error)
 // Heal makes the groups of the incarnation's own partitions again, where somebody
 // deleted them, and says what it mended.
 func (m *Member) Heal(ctx context.Context, parts []int) ([]string, error) {
+	if err := m.s.whole(ctx, m.q); err != nil {
+		return nil, err
+	}
 	var mended []string
 	for _, p := range parts {
 		v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.repair, m.s.shardOf(m.q, p), "@"+m.info.Incarnation, p)

@@ -3,14 +3,11 @@ package streams
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"ringmaster/job"
 )
 
 // While a cluster moves a slot, its keys are at two servers. The old one answers ASK for a key that it
@@ -30,7 +27,7 @@ const (
 // sent again as soon as the cluster's map shows another one: they were not executed.
 func (s *Store) runAtNodes(ctx context.Context, c *redis.ClusterClient, sc *script, calls []*call) {
 	for try := 1; ; try++ {
-		nodes, err := byMaster(ctx, c, calls)
+		nodes, err := s.byMaster(ctx, c, calls)
 		if err != nil {
 			for _, k := range calls {
 				k.err = err
@@ -42,7 +39,7 @@ func (s *Store) runAtNodes(ctx context.Context, c *redis.ClusterClient, sc *scri
 			all.Go(func() { s.pipe(ctx, node.Pipeline, sc, some, pipeline{}) })
 		}
 		all.Wait()
-		reload(ctx, c, calls)
+		s.reload(ctx, c, calls)
 		var moved []*call
 		for _, k := range calls {
 			if movedAnswer(k.err) {
@@ -61,6 +58,16 @@ func movedAnswer(err error) bool {
 	return errors.As(err, &answer) && strings.HasPrefix(answer.err.Error(), "MOVED ")
 }
 
+// wordOfMove reports whether the server said that the slot is another's, or on its way.
+func wordOfMove(err error) bool {
+	var answer *serverError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	text := answer.err.Error()
+	return strings.HasPrefix(text, "MOVED ") || movingText(text) != ""
+}
+
 // rest waits, and reports false if ctx ended first.
 func rest(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
@@ -73,14 +80,22 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func byMaster(ctx context.Context, c *redis.ClusterClient, calls []*call) (map[*redis.Client][]*call, error) {
-	nodes := map[*redis.Client][]*call{}
+// byMaster sorts calls by their servers. Those whose shard may not be used have that as their error.
+func (s *Store) byMaster(ctx context.Context, c *redis.ClusterClient, calls []*call) (map[*redis.Client][]*call, error) {
+	nodes, homes := map[*redis.Client][]*call{}, map[string]string{}
+	at := map[string]*redis.Client{}
 	for _, k := range calls {
 		node, err := c.MasterForKey(ctx, k.shard)
 		if err != nil {
 			return nil, notSent("find the server of "+k.shard, err)
 		}
-		nodes[node] = append(nodes[node], k)
+		at[k.shard], homes[k.shard] = node, node.Options().Addr
+	}
+	divided := s.lookAround(ctx, homes)
+	for _, k := range calls {
+		if k.err = divided[k.shard]; k.err == nil {
+			nodes[at[k.shard]] = append(nodes[at[k.shard]], k)
+		}
 	}
 	return nodes, nil
 }
@@ -95,51 +110,6 @@ func movingText(answer string) string {
 		return "a slot of the cluster is being moved: nothing is done with it until it is there"
 	}
 	return ""
-}
-
-// whole is an ErrUnavailable if a server of the cluster holds keys of a shard whose slot is another's: a
-// move broke off, and what is missing at one server is at the other. Making it anew would make a second
-// queue, and the move could not be ended any more.
-func (s *Store) whole(ctx context.Context, q Queue) error {
-	c, ok := s.cmd.(*redis.ClusterClient)
-	if !ok {
-		return nil
-	}
-	home := make([]string, q.Shards)
-	slots := make([]int64, q.Shards)
-	for sh := range q.Shards {
-		node, err := c.MasterForKey(ctx, s.shard(q, sh))
-		if err != nil {
-			return notSent("find the server of "+s.shard(q, sh), err)
-		}
-		home[sh] = node.Options().Addr
-		slots[sh], err = node.ClusterKeySlot(ctx, s.shard(q, sh)).Result()
-		if err != nil && notPermitted(err.Error()) {
-			return nil // it cannot be looked at
-		}
-		if err != nil {
-			return wrap("ask for the slot of "+s.shard(q, sh), err)
-		}
-	}
-	return c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		p := node.Pipeline()
-		counts := make([]*redis.IntCmd, q.Shards)
-		for sh := range counts {
-			counts[sh] = p.ClusterCountKeysInSlot(ctx, int(slots[sh]))
-		}
-		_, _ = p.Exec(ctx) // each keeps its own error
-		for sh, n := range counts {
-			if err := n.Err(); err != nil && !notPermitted(err.Error()) {
-				return wrap("look for keys of "+s.shard(q, sh), err)
-			}
-			if n.Val() > 0 && node.Options().Addr != home[sh] {
-				c.ReloadState(ctx) // or the slot has just gone there
-				return fmt.Errorf("%w: %d keys of slot %d are at %s, and the slot is at %s: a move of the slot is under way, or broke off (redis-cli --cluster fix ends it)",
-					job.ErrUnavailable, n.Val(), slots[sh], node.Options().Addr, home[sh])
-			}
-		}
-		return nil
-	})
 }
 
 // slotRisk tells of slots that the server gives away or takes in. A server without a cluster has none.

@@ -230,9 +230,10 @@ func (p *Producer) send(batches []*outBatch) bool {
 		answers := list(c.value)
 		for i, b := range c.batches {
 			b.inFlight = false
-			if errors.Is(c.err, job.ErrNotFound) && !b.recreated {
+			answer := text(at(answers, i))
+			if (errors.Is(c.err, job.ErrNotFound) || strings.HasPrefix(answer, "NOQUEUE")) && !b.recreated {
 				b.recreated, missing = true, true
-			} else if !p.settle(b, c.err, text(at(answers, i))) {
+			} else if !p.settle(b, c.err, answer) {
 				healthy = false
 			}
 		}

@@ -158,7 +158,7 @@ func (s *Store) dedicated(ctx context.Context, shard string, tapped *taps, recei
 	switch c := s.cmd.(type) {
 	case *redis.ClusterClient:
 		c.ReloadState(ctx) // the map may be from before a failover; the next try sees the new one
-		node, err := c.MasterForKey(ctx, shard)
+		node, err := s.node(ctx, shard)
 		if err != nil {
 			return nil, err
 		}

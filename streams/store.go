@@ -76,6 +76,7 @@ type Store struct {
 	mu     sync.Mutex
 	queues map[string]Queue  // what this process knows; a queue never changes its counts
 	met    map[string]string // shards that this process adds to -> the server they were found on
+	homes  map[string]string // shards of a cluster -> the address of the server that is known to have all of each: see home.go
 }
 
 // Open prepares the clients. It does not talk to the server: see Ping.
@@ -101,7 +102,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{keys: keyspace{o.Namespace}, opts: o, scripts: sc, queues: map[string]Queue{}, met: map[string]string{}}
+	s := &Store{keys: keyspace{o.Namespace}, opts: o, scripts: sc, queues: map[string]Queue{}, met: map[string]string{}, homes: map[string]string{}}
 	cmd := *uo
 	cmd.OnConnect = s.greet
 	s.cmd = newClient(o.Mode, cmd)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,7 +143,7 @@ func TestASlotMovesUnderLoad(t *testing.T) {
 						}
 						begin := time.Now()
 						r.until("a lease is over, and nothing was executed", func() bool {
-							if _, err := ring.Look(r.ctx); !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), "being moved") {
+							if _, err := ring.Look(r.ctx); !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), "move") {
 								t.Fatalf("look at records half of which are elsewhere: %v", err)
 							}
 							if _, err := r.store.CreateQueue(r.ctx, r.queue); !errors.Is(err, job.ErrUnavailable) {
@@ -168,6 +170,91 @@ func TestASlotMovesUnderLoad(t *testing.T) {
 			}
 			t.Logf("%d jobs, %d answers unknown", len(load.acked), load.unknown)
 		})
+	}
+}
+
+// TestAFailoverInTheMidstOfAMove: the server that gives a slot away dies when half of its keys are at the
+// other, and the replica that takes over knows of no move. Nothing is made anew beside what is elsewhere:
+// redis-cli can end the move, and everything goes on.
+func TestAFailoverInTheMidstOfAMove(t *testing.T) {
+	servers := redistest.Cluster(t)
+	var addrs []string
+	for _, s := range servers {
+		addrs = append(addrs, s.Addr())
+	}
+	raw := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Protocol: 2})
+	r := newRigOn(t, streams.Options{Addrs: addrs, Mode: "cluster"}, raw, streams.Queue{Name: "c", Partitions: 8, Shards: 1, Journal: true})
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	r.ctx = ctx
+	m := &reshard{r: r, nodes: map[string]*redis.Client{}}
+	for _, a := range addrs {
+		c := redis.NewClient(&redis.Options{Addr: a, Protocol: 2})
+		t.Cleanup(func() { _ = c.Close() })
+		m.nodes[a] = c
+	}
+	r.lead()
+	r.start(spec{name: "w1", t: quickly})
+	r.start(spec{name: "w2", t: quickly})
+	r.everywhere("w1", "w2")
+	load := r.stream(12)
+	r.until("traffic", func() bool { return load.count() > 100 })
+
+	const key = "rm:{c}:"
+	home := m.home(key)
+	i := slices.IndexFunc(servers[:3], func(s *redistest.Server) bool { return s.Addr() == home })
+	to, heir := servers[(i+1)%3].Addr(), servers[i+3].Addr()
+	slot := m.nodes[home].ClusterKeySlot(r.ctx, key).Val()
+	m.set(to, slot, "IMPORTING", m.id(home))
+	m.set(home, slot, "MIGRATING", m.id(to))
+	host, port, err := net.SplitHostPort(to)
+	m.must(err)
+	count := func(addr string) int64 { return m.nodes[addr].ClusterCountKeysInSlot(r.ctx, int(slot)).Val() }
+	for left := count(home) / 2; count(home) > left; {
+		keys := m.nodes[home].ClusterGetKeysInSlot(r.ctx, int(slot), 1).Val()
+		m.must(m.nodes[home].Do(r.ctx, "MIGRATE", host, port, "", 0, 5000, "KEYS", keys[0]).Err())
+	}
+	m.must(m.nodes[home].Do(r.ctx, "WAIT", 1, 5000).Err())
+	servers[i].Kill()
+	delete(m.nodes, home)
+	r.until("the replica takes over", func() bool { return m.home(key) == heir })
+	ring, begin := r.store.NewRing(r.queue, "test"), time.Now()
+	r.until("a lease is over, and nothing was executed", func() bool {
+		if _, err := ring.Look(r.ctx); !errors.Is(err, job.ErrUnavailable) {
+			t.Fatalf("look at records half of which are elsewhere: %v", err)
+		}
+		return time.Since(begin) > 4*time.Second
+	})
+	there := map[string]bool{}
+	for _, k := range m.nodes[to].ClusterGetKeysInSlot(r.ctx, int(slot), 10_000).Val() {
+		there[k] = true
+	}
+	for _, k := range m.nodes[heir].ClusterGetKeysInSlot(r.ctx, int(slot), 10_000).Val() {
+		if there[k] {
+			t.Errorf("%s is at both servers", k)
+		}
+	}
+	servers[i].Restart() // it follows its heir now
+	r.until("all servers are there", func() bool {
+		return strings.Count(m.nodes[to].ClusterNodes(r.ctx).Val(), " connected") == 6 && !strings.Contains(m.nodes[to].ClusterNodes(r.ctx).Val(), "fail")
+	})
+	out, err := exec.CommandContext(r.ctx, "redis-cli", "--cluster", "fix", to).CombinedOutput()
+	if err != nil {
+		t.Fatalf("redis-cli --cluster fix: %v\n%s", err, out)
+	}
+	if (count(to) > 0) == (count(heir) > 0) {
+		t.Errorf("%d and %d keys at the two servers", count(to), count(heir))
+	}
+	n := load.count()
+	r.until("traffic after the move", func() bool { return load.count() > n+50 })
+	load.stop()
+	r.flows(20 * time.Second)
+	r.until("nothing is open", r.open0)
+	ends := r.ends()
+	for _, id := range load.acked {
+		if ends[id] != 1 {
+			t.Errorf("acknowledged job %s ended %d times", id, ends[id])
+		}
 	}
 }
 

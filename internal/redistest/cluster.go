@@ -106,9 +106,44 @@ func Cluster(t testing.TB, extraArgs ...string) []*Server {
 	return servers
 }
 
+// Joined starts a server without slots in the cluster of another, which knows n servers so far.
+func Joined(t testing.TB, other *Server, n int) *Server {
+	t.Helper()
+	bus := strconv.Itoa(port(t))
+	s := Real(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000", "--cluster-port", bus)
+	ctl(other.Addr(), "CLUSTER", "MEET", "127.0.0.1", strings.TrimPrefix(s.Addr(), "127.0.0.1:"), bus)
+	wait(t, "the new server knows the others", func() bool {
+		return strings.Count(ctl(s.Addr(), "CLUSTER", "NODES"), "connected") == n+1 && strings.Contains(ctl(s.Addr(), "CLUSTER", "INFO"), "cluster_state:ok")
+	})
+	return s
+}
+
 // Primaries starts a Redis Cluster of n primaries without replicas that hold an equal part of
 // the given keys' slots each.
 func Primaries(t testing.TB, n int, keys ...string) []*Server {
+	t.Helper()
+	return primaries(t, n, func(slot func(key string) int) []int {
+		slots, lasts := make([]int, len(keys)), make([]int, n-1)
+		for i, key := range keys {
+			slots[i] = slot(key)
+		}
+		slices.Sort(slots)
+		for i := range lasts {
+			lasts[i] = slots[(i+1)*len(slots)/n-1]
+		}
+		return lasts
+	})
+}
+
+// Narrow starts a Redis Cluster of three primaries without replicas. The second holds the slots of key
+// and of its 20 neighbours, so that all of them can be moved soon.
+func Narrow(t testing.TB, key string) []*Server {
+	t.Helper()
+	return primaries(t, 3, func(slot func(key string) int) []int { return []int{slot(key) - 11, slot(key) + 10} })
+}
+
+// primaries has each server hold the slots up to its last one, and the last server the rest.
+func primaries(t testing.TB, n int, lasts func(slot func(key string) int) []int) []*Server {
 	t.Helper()
 	servers, buses := make([]*Server, n), make([]string, n)
 	for i := range servers {
@@ -116,17 +151,13 @@ func Primaries(t testing.TB, n int, keys ...string) []*Server {
 		servers[i] = Real(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", buses[i])
 		ctl(servers[i].Addr(), "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
 	}
-	slots := make([]int, len(keys))
-	for i, key := range keys {
-		slots[i], _ = strconv.Atoi(strings.TrimSpace(ctl(servers[0].Addr(), "CLUSTER", "KEYSLOT", key)))
-	}
-	slices.Sort(slots)
+	ends := append(lasts(func(key string) int {
+		slot, _ := strconv.Atoi(strings.TrimSpace(ctl(servers[0].Addr(), "CLUSTER", "KEYSLOT", key)))
+		return slot
+	}), 16383)
 	first := 0
 	for i, s := range servers {
-		last := 16383
-		if i < n-1 {
-			last = slots[(i+1)*len(slots)/n-1]
-		}
+		last := ends[i]
 		ctl(s.Addr(), "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last))
 		first = last + 1
 		ctl(servers[(i+1)%n].Addr(), "CLUSTER", "MEET", "127.0.0.1", strings.TrimPrefix(s.Addr(), "127.0.0.1:"), buses[i])

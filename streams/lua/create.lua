@@ -16,8 +16,10 @@ end
 local made = 0
 for p = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]) do
   local f = string.format('%.0f', p)
-  if redis.call('HEXISTS', K .. 'owner', f) == 0 then
-    local stream, owner, epoch = K .. 'jobs:' .. f, '-', '0'
+  local stream = K .. 'jobs:' .. f
+  local record = redis.call('HGET', K .. 'owner', f)
+  if not record then
+    local owner, epoch = '-', '0'
     if redis.call('EXISTS', stream) == 1 then
       for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
         for i = 1, #g, 2 do
@@ -33,6 +35,9 @@ for p = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]) do
     redis.call('HSET', K .. 'owner', f, owner .. ' ' .. epoch)
     redis.call('HSETNX', K .. 'plan', f, '-')
     made = made + 1
+  elseif redis.call('EXISTS', stream) == 0 then
+    redis.call('XGROUP', 'CREATE', stream, string.match(record, '^(%S+)'), '0', 'MKSTREAM')
+    note_gap(f, stream, ms - 1)
   end
 end
 return made

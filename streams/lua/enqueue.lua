@@ -3,8 +3,8 @@
 -- ARGV[1] producer id, ARGV[2] memory in ms, ARGV[3] partitions of the queue as the producer knows it,
 -- then for each batch: partition, sequence, number of jobs, and type, key, payload of each job
 -- Returns for each batch "<first id> <count> <1 if it was there already>", or why nothing of it was
--- added: STALE (a later batch of this producer was seen; this one was given up), or what the
--- server said. The ids of a batch are consecutive: first, then the same ms with rising seq, so
+-- added: STALE (a later batch of this producer was seen; this one was given up), NOQUEUE (the
+-- partition has a record and no stream), or what the server said. The ids of a batch are consecutive: first, then the same ms with rising seq, so
 -- (first, count) tells them all.
 -- Errors, with nothing added: NOQUEUE, RECOUNTED (the queue was made anew with another number of partitions).
 local K = KEYS[1]
@@ -36,7 +36,8 @@ local function add(i)
     local added, id = {}, '*'
     failed = nil
     for j = a + 3, a + 3 * n, 3 do
-      local new = redis.pcall('XADD', stream, id, 'type', ARGV[j], 'key', ARGV[j + 1], 'payload', ARGV[j + 2], 'meta', '')
+      local new = redis.pcall('XADD', stream, 'NOMKSTREAM', id, 'type', ARGV[j], 'key', ARGV[j + 1], 'payload', ARGV[j + 2], 'meta', '')
+      if not new then return 'NOQUEUE partition ' .. parts[i] .. ' has no stream' end
       if type(new) == 'table' then
         failed = new.err
         break

@@ -21,8 +21,9 @@ end
 if redis.call('HGET', K .. 'ring', 'partitions') ~= ARGV[9] then
   return redis.error_reply('RECOUNTED the queue was made anew with another number of partitions')
 end
-local entry = redis.call('XADD', K .. 'jobs:' .. p, '*', 'type', ARGV[5], 'key', ARGV[6],
+local entry = redis.call('XADD', K .. 'jobs:' .. p, 'NOMKSTREAM', '*', 'type', ARGV[5], 'key', ARGV[6],
   'payload', ARGV[7], 'meta', ARGV[8])
+if not entry then return redis.error_reply('NOQUEUE partition ' .. p .. ' has no stream') end
 local id = p .. '-' .. entry
 redis.call('SET', memory, id .. ' ' .. ARGV[3], 'PX', ARGV[4])
 return {id, 0}

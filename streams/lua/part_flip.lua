@@ -67,8 +67,10 @@ local function flip(p, from, epoch, to, keep)
   local stream = K .. 'jobs:' .. p
   local cut, foreign = delivered(stream, from)
   if not cut then
+    -- No stream: perhaps a cluster has it elsewhere. Who makes it again has looked there: see repair.
+    if redis.call('EXISTS', stream) == 0 then return nil, 'MISMATCH' end
     -- The owner's group is gone: somebody deleted it. Begin at 0: again rather than never.
-    redis.call('XGROUP', 'CREATE', stream, from, '0', 'MKSTREAM')
+    redis.call('XGROUP', 'CREATE', stream, from, '0')
     cut = '0-0'
     announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"group of the owner was gone: reading from 0"}')
   end

@@ -11,7 +11,8 @@ end
 if redis.call('HEXISTS', K .. 'owner', p) == 0 then
   return redis.error_reply('NOQUEUE partition ' .. p .. ' has no record')
 end
-local id = redis.call('XADD', K .. 'jobs:' .. p, '*', 'type', ARGV[3], 'key', ARGV[4], 'payload', ARGV[5], 'meta', ARGV[6])
+local id = redis.call('XADD', K .. 'jobs:' .. p, 'NOMKSTREAM', '*', 'type', ARGV[3], 'key', ARGV[4], 'payload', ARGV[5], 'meta', ARGV[6])
+if not id then return redis.error_reply('NOQUEUE partition ' .. p .. ' has no stream') end
 redis.call('HDEL', K .. 'dead:' .. p, full)
 redis.call('SET', K .. 'result:' .. full, string.sub(ARGV[7], 1, -2) .. ',"requeued_as":"' .. p .. '-' .. id .. '"}', 'PX', ARGV[8])
 return {id}
