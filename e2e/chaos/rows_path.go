@@ -13,17 +13,17 @@ import (
 // pathRows are about networks that are slow and reset what goes over them.
 func pathRows() []Row {
 	return []Row{
-		{Number: 74, Name: "worker 40 ms away at 100 Mbit/s, its connections reset every second", Expect: "no plan, the same incarnation; jobs run on", Run: resets(40*time.Millisecond, "100mbit")},
-		{Number: 75, Name: "a worker's connections reset every second, on a local network", Expect: "as 74", Run: resets(0, "")},
+		{Number: 74, Name: "worker 40 ms away at 100 Mbit/s, its connections reset every second", Expect: "no plan, the same incarnation; jobs run on", Run: resets(40*time.Millisecond, 100)},
+		{Number: 75, Name: "a worker's connections reset every second, on a local network", Expect: "as 74", Run: resets(0, 0)},
 	}
 }
 
-// slow gives the link a round trip of its own, and a rate where the kernel can shape; else the
-// proxy keeps every request back for that long, and says so.
-func (n *network) slow(ctx context.Context, r *Rig, trip time.Duration, rate string) {
+// slow gives the link a round trip of its own, and a rate. Where the kernel cannot shape it the proxy
+// keeps every request back for that long and carries so much, and the row says so.
+func (n *network) slow(ctx context.Context, r *Rig, trip time.Duration, mbit int) {
 	err := fmt.Errorf("no network namespaces")
 	if n.real {
-		shape := []string{"root", "netem", "delay", fmt.Sprint(trip.Milliseconds()/2, "ms"), "rate", rate}
+		shape := []string{"root", "netem", "delay", fmt.Sprint(trip.Milliseconds()/2, "ms"), "rate", fmt.Sprint(mbit, "mbit")}
 		for _, args := range [][]string{
 			append([]string{"tc", "qdisc", "replace", "dev", n.device}, shape...),
 			append([]string{"ip", "netns", "exec", n.name, "tc", "qdisc", "replace", "dev", n.device + "i"}, shape...),
@@ -36,12 +36,13 @@ func (n *network) slow(ctx context.Context, r *Rig, trip time.Duration, rate str
 		}
 	}
 	if err != nil {
-		r.Logf("the link cannot be shaped here, a proxy delays instead, without a rate: %v", err)
+		r.Logf("the link cannot be shaped here, a proxy delays and limits instead: %v", err)
 		n.proxy.Disturb(faultproxy.Noise{Min: trip, Max: trip}, r.Seed)
+		n.proxy.Limit(mbit * 1_000_000 / 8)
 	}
 }
 
-func resets(trip time.Duration, rate string) func(context.Context, *Rig) error {
+func resets(trip time.Duration, mbit int) func(context.Context, *Rig) error {
 	return func(ctx context.Context, r *Rig) error {
 		n, p, inc, err := cutOffWorker(ctx, r)
 		if err != nil {
@@ -49,7 +50,7 @@ func resets(trip time.Duration, rate string) func(context.Context, *Rig) error {
 		}
 		defer r.drop(p, n)
 		if trip > 0 {
-			n.slow(ctx, r, trip, rate)
+			n.slow(ctx, r, trip, mbit)
 		}
 		r.Wait(ctx, 3*time.Second) // by now its heartbeats have told how far away it is
 		before := r.View(ctx).Epoch
