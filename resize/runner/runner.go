@@ -144,11 +144,18 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 	helpers.Wait()
 	if r.term != 0 {
-		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Timeout)
-		defer cancel()
-		if err := r.store.Resign(call); err != nil {
-			r.log.Debug("could not resign: the lease ends by itself", "error", err)
-		}
+		r.resign(context.WithoutCancel(ctx))
+	}
+}
+
+// resign gives the lease up, if this dispatcher still has it. One that was told of a higher term
+// would else renew its own for ever, and lead nothing: after a failover a shard may have seen a
+// term that the first shard has forgotten, and only a new lease has a higher one.
+func (r *Runner) resign(ctx context.Context) {
+	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	if err := r.store.Resign(call); err != nil {
+		r.log.Debug("could not resign: the lease ends by itself", "error", err)
 	}
 }
 
@@ -313,6 +320,7 @@ func (r *Runner) perform(ctx context.Context, actions []resize.CoordinatorAction
 			err = r.store.Advance(ctx, r.term, a)
 		case resize.StepDown:
 			r.term = 0
+			r.resign(ctx)
 		default:
 			err = fmt.Errorf("coordinator wants %v, which is not known here", a)
 		}

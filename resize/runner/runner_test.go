@@ -241,6 +241,11 @@ func TestLeaderOfAnOldTermStepsDown(t *testing.T) {
 		if n := strings.Count(f.done(), "plan"); once != 1 || n != 1 {
 			t.Errorf("it planned %d and then %d times though its term is over", once, n)
 		}
+		// Nobody else leads: a shard has seen a term that the first one has forgotten.
+		f.has(t, "resign")
+		f.change(func() { f.refuse, f.leads = nil, 2 })
+		time.Sleep(time.Second)
+		f.has(t, "term 2 plan")
 	})
 }
 

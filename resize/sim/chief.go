@@ -85,6 +85,17 @@ func (d *chief) renew() {
 	}})
 }
 
+// resign gives the lease up, so that the next one has a higher term: another shard has seen one
+// that the first has not.
+func (d *chief) resign() {
+	s := d.e.stores[0]
+	d.e.send(&call{from: &d.node, conn: d.conn, what: "resign", exec: func() {
+		if s.leader == d.name {
+			s.leading = min(s.leading, s.now)
+		}
+	}, done: func(bool) {}})
+}
+
 func (d *chief) clock() time.Time { return time.UnixMilli(d.e.now) }
 
 // hint is news on the control stream. It may be lost.
@@ -185,6 +196,7 @@ func (d *chief) perform(a resize.CoordinatorAction) {
 		return
 	case resize.StepDown:
 		d.term, d.todo = 0, nil
+		d.resign()
 		d.turn()
 		return
 	}
