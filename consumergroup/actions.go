@@ -134,7 +134,7 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}
 		switch {
 		case errs[i] != nil:
-			s.unsure = true
+			s.doubt()
 			s.w.deps.Log.Debug("claim was not answered", "partition", a.Part, "epoch", a.Epoch, "error", errs[i])
 			out.Outcome = resize.ClaimUnknown
 		case pages[i].Fenced:
@@ -180,7 +180,9 @@ func (s *shard) along() {
 	s.w.mu.Unlock()
 	batch, err := s.reader.Along()
 	if err != nil {
-		s.unsure = s.unsure || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrUnavailable)
+		if errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrUnavailable) {
+			s.doubt()
+		}
 		return
 	}
 	s.weigh(batch)
@@ -227,7 +229,7 @@ func (s *shard) unblock(ctx context.Context, as []resize.Unblock, jobs bool) []r
 	for i, k := range tenures {
 		switch {
 		case errs[i] != nil:
-			s.unsure = true
+			s.doubt()
 			events = append(events, lookAgain(k))
 		case pages[i].Fenced:
 			s.fenced(k)
@@ -272,11 +274,13 @@ func (s *shard) snapshotEvents(snap job.Snapshot) []resize.ParticipantEvent {
 	if snap.Fenced {
 		return []resize.ParticipantEvent{resize.Evicted{}}
 	}
-	ev := resize.SnapshotRead{Owned: map[int]uint64{}, Plan: map[int]string{}, RingState: ringState(snap.Beat)}
+	ev := resize.SnapshotRead{Owned: epochs(snap), Plan: map[int]string{}, RingState: ringState(snap.Beat)}
 	for _, o := range snap.Owned {
-		ev.Owned[o.Partition], ev.Plan[o.Partition] = o.Epoch, o.Planned
+		ev.Plan[o.Partition] = o.Planned
 	}
 	s.w.mu.Lock()
+	s.epoch = max(s.epoch, snap.RingEpoch)
+	s.lanes.Confirm(ev.Owned, time.Now())
 	parts := s.lanes.Blocked()
 	s.w.mu.Unlock()
 	events := []resize.ParticipantEvent{ev}
@@ -285,6 +289,15 @@ func (s *shard) snapshotEvents(snap job.Snapshot) []resize.ParticipantEvent {
 		events = append(events, lookAgain(t))
 	}
 	return events
+}
+
+// epochs are the tenures of a snapshot, by partition.
+func epochs(snap job.Snapshot) map[int]uint64 {
+	owned := make(map[int]uint64, len(snap.Owned))
+	for _, o := range snap.Owned {
+		owned[o.Partition] = o.Epoch
+	}
+	return owned
 }
 
 func ringState(b job.Beat) resize.RingState {

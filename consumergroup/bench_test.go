@@ -170,19 +170,23 @@ type fakeServer struct {
 	deaths  []time.Time
 	onRead  func(parts []int) (job.ReadBatch, error)
 	history []job.Entry
+	asked   int    // for the history
+	epoch   uint64 // of partition 0, by the records; 0: 1
 	pokes   int
 }
 
-func (f *fakeServer) Prepare(context.Context) (int, error)           { return 1, nil }
-func (f *fakeServer) Member(job.MemberInfo, time.Duration) Member    { return f }
-func (f *fakeServer) Reader(int, string) Reader                      { return f }
-func (f *fakeServer) Reset(context.Context) error                    { return nil }
-func (f *fakeServer) Along() (job.ReadBatch, error)                  { return job.ReadBatch{}, nil }
-func (f *fakeServer) Received() uint64                               { return 0 }
-func (f *fakeServer) Close() error                                   { return nil }
-func (f *fakeServer) AckControl(context.Context, []string) error     { return nil }
-func (f *fakeServer) Snapshot(context.Context) (job.Snapshot, error) { return job.Snapshot{}, nil }
-func (f *fakeServer) Watch(context.Context, func()) (func(), error)  { return func() {}, nil }
+func (f *fakeServer) Prepare(context.Context) (int, error)        { return 1, nil }
+func (f *fakeServer) Member(job.MemberInfo, time.Duration) Member { return f }
+func (f *fakeServer) Reader(int, string) Reader                   { return f }
+func (f *fakeServer) Reset(context.Context) error                 { return nil }
+func (f *fakeServer) Along() (job.ReadBatch, error)               { return job.ReadBatch{}, nil }
+func (f *fakeServer) Received() uint64                            { return 0 }
+func (f *fakeServer) Close() error                                { return nil }
+func (f *fakeServer) AckControl(context.Context, []string) error  { return nil }
+func (f *fakeServer) Snapshot(context.Context) (job.Snapshot, error) {
+	return job.Snapshot{Owned: []job.OwnedPartition{{Partition: 0, Epoch: max(f.epoch, 1), Planned: "w.1"}}}, nil
+}
+func (f *fakeServer) Watch(context.Context, func()) (func(), error) { return func() {}, nil }
 func (f *fakeServer) Join(context.Context) ([]job.Joined, error) {
 	return []job.Joined{{Partitions: 1}}, nil
 }
@@ -190,9 +194,13 @@ func (f *fakeServer) Heartbeat(context.Context) ([]job.Beat, error)          { r
 func (f *fakeServer) Leaving(context.Context) error                          { return nil }
 func (f *fakeServer) Left(context.Context) error                             { return nil }
 func (f *fakeServer) Heal(context.Context, []int) ([]string, error)          { return nil, nil }
-func (f *fakeServer) History(context.Context, int) ([]job.Entry, error)      { return f.history, nil }
 func (f *fakeServer) Stand(context.Context) (job.Stand, error)               { return f.stand, nil }
 func (f *fakeServer) Report(context.Context, int, uint64, int, string) error { return nil }
+
+func (f *fakeServer) History(context.Context, int) ([]job.Entry, error) {
+	f.asked++
+	return f.history, nil
+}
 
 func (f *fakeServer) Poke(context.Context, int) error {
 	f.mu.Lock()

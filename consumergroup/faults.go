@@ -7,14 +7,40 @@ import (
 	"slices"
 	"time"
 
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
 
-// reset replaces the connection after a call without an answer, and merges the worker's
-// own pending list before anything else is read. It tries until ctx ends. The server may
-// have come back with an older state, in which entries that were claimed are marked again:
-// another look follows.
+// doubt: a call was not answered. Nothing starts, and nothing is asked of the store, until the
+// connection was made anew and the records were read; see reset.
+func (s *shard) doubt() {
+	s.unsure = true
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.lanes.Doubt()
+}
+
+// jump is by how much a new generation raises the epochs of a ring and of its tenures.
+const jump = 1000
+
+// beaten takes the answer to a heartbeat. It may tell of a new generation before the reader's
+// own connection is known to be lost, as where the server before hangs: no tenure has the epoch
+// any more that it had, and the reader is to find out which it has.
+func (s *shard) beaten(b job.Beat) {
+	s.w.mu.Lock()
+	if b.RingEpoch >= s.epoch+jump && s.epoch > 0 {
+		s.lanes.Doubt()
+	}
+	s.epoch = max(s.epoch, b.RingEpoch)
+	s.w.mu.Unlock()
+	s.post(resize.BeatAnswered{RingState: ringState(b)})
+}
+
+// reset replaces the connection after a call without an answer, reads the records, and merges
+// the worker's own pending list before anything else is read. It tries until ctx ends. The
+// server may have come back with an older state, in which entries that were claimed are marked
+// again: another look follows.
 func (s *shard) reset(ctx context.Context) error {
 	pause, told := 20*time.Millisecond, false
 	s.w.mu.Lock()
@@ -23,16 +49,12 @@ func (s *shard) reset(ctx context.Context) error {
 	for {
 		err := s.reader.Reset(ctx)
 		if err == nil {
-			err = s.mergeHistory(ctx)
-		}
-		if err == nil {
-			err = s.compareNumbers(ctx)
+			err = s.takeStock(ctx)
 		}
 		switch {
 		case err == nil:
 			s.unsure = false
 			s.hears()
-			s.lookAtAll()
 			if told {
 				s.w.deps.Log.Info("server answers again")
 			}
@@ -54,18 +76,11 @@ func (s *shard) reset(ctx context.Context) error {
 	}
 }
 
-// lookAtAll has whatever is marked claimed, from the beginning.
-func (s *shard) lookAtAll() {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	for _, t := range s.lanes.Tenures() {
-		s.events = append(s.events, lookAgain(t.Tenure))
-	}
-}
-
-// compareNumbers looks at the records after a connection was lost: another server may answer now,
-// under another generation, and the next heartbeat would tell only later.
-func (s *shard) compareNumbers(ctx context.Context) error {
+// takeStock compares what this incarnation has with the records, over a new connection: another
+// server may answer now, under another generation. Of tenures that the records still have the
+// own pending list is merged, and they go on. What is pending of the others is left to the
+// tenures that follow: taken in here, it would start twice, first under the old fence.
+func (s *shard) takeStock(ctx context.Context) error {
 	snap, err := s.reader.Snapshot(ctx)
 	if err != nil {
 		return fmt.Errorf("look at the records: %w", err)
@@ -74,16 +89,33 @@ func (s *shard) compareNumbers(ctx context.Context) error {
 		s.post(resize.Evicted{})
 		return nil
 	}
-	s.post(resize.BeatAnswered{RingState: ringState(snap.Beat)})
+	owned := epochs(snap)
+	if err := s.mergeHistory(ctx, owned); err != nil {
+		return err
+	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.epoch = max(s.epoch, snap.RingEpoch)
+	s.events = append(s.events, resize.BeatAnswered{RingState: ringState(snap.Beat)})
+	for _, t := range s.lanes.Tenures() {
+		if epoch, has := owned[t.Partition]; has && epoch == t.Epoch {
+			s.events = append(s.events, lookAgain(t.Tenure))
+		} else {
+			s.events = append(s.events, resize.PartitionFenced{Part: t.Partition, Epoch: t.Epoch})
+		}
+	}
+	s.lanes.Confirm(owned, time.Now())
 	return nil
 }
 
-// mergeHistory reads what the store has handed to this incarnation, and takes in what it
-// does not know of. No end may be in flight meanwhile: its job would look new.
-func (s *shard) mergeHistory(ctx context.Context) error {
+// mergeHistory reads what the store has handed to this incarnation of the tenures that the
+// records still have, and takes in what it does not know of. No end may be in flight meanwhile:
+// its job would look new.
+func (s *shard) mergeHistory(ctx context.Context, owned map[int]uint64) error {
 	s.w.mu.Lock()
 	parts := slices.Clone(s.lanes.Tenures())
 	s.w.mu.Unlock()
+	parts = slices.DeleteFunc(parts, func(t *lanes.Tenure) bool { return owned[t.Partition] != t.Epoch })
 	if len(parts) == 0 {
 		return nil
 	}
@@ -114,7 +146,7 @@ func (s *shard) readFailed(ctx context.Context, err error) error {
 	case errors.Is(err, job.ErrGroupGone):
 		return s.groupGone(ctx)
 	case errors.Is(err, job.ErrOutcomeUnknown), errors.Is(err, job.ErrUnavailable):
-		s.unsure = true
+		s.doubt()
 		return nil
 	}
 	s.w.deps.Log.Error("read was refused", "error", err)

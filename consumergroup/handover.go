@@ -28,7 +28,7 @@ func (s *shard) release(ctx context.Context, as []resize.ReleasePartition) []res
 		out := resize.ReleaseAnswered{Part: a.Part, Epoch: a.Epoch}
 		switch {
 		case errs[i] != nil:
-			s.unsure = true
+			s.doubt()
 			out.Outcome = resize.ReleaseUnknown
 		case answers[i].Outcome == job.Released:
 			out.Outcome, out.Change = resize.ReleaseFlipped, answers[i].Change

@@ -76,7 +76,7 @@ func TestThePendingListIsNotReadWhileAnEndIsInFlight(t *testing.T) {
 		merged := make(chan error, 1)
 		go b.sendEnds(t.Context())
 		synctest.Wait()
-		go func() { merged <- b.s.mergeHistory(t.Context()) }()
+		go func() { merged <- b.s.mergeHistory(t.Context(), map[int]uint64{0: 1}) }()
 		synctest.Wait()
 		if f.acks != 1 || f.histories != 0 {
 			t.Errorf("%d acks are in flight, and the list was read %d times", f.acks, f.histories)
@@ -122,7 +122,7 @@ func TestNoEndSetsOutWhileThePendingListIsRead(t *testing.T) {
 		b.arrive(f.pending...)
 		one := b.mustStart(1)
 		merged := make(chan error, 1)
-		go func() { merged <- b.s.mergeHistory(t.Context()) }()
+		go func() { merged <- b.s.mergeHistory(t.Context(), map[int]uint64{0: 1}) }()
 		synctest.Wait()
 		b.finish(one)
 		go b.sendEnds(t.Context())

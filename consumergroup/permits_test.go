@@ -48,6 +48,7 @@ func TestALookAtADrainerWithoutAnAnswerIsRepeated(t *testing.T) {
 // marked for reclaim again. Nobody says so, and nobody else may take it.
 func TestANewConnectionLooksForMarkedJobs(t *testing.T) {
 	b := newBench(t, nil)
+	b.s.doubt()
 	if err := b.s.reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -207,7 +207,7 @@ func (n *session) beat(ctx context.Context) error {
 				if b.Fenced {
 					return errEvicted
 				}
-				n.shards[i].post(resize.BeatAnswered{RingState: ringState(b)})
+				n.shards[i].beaten(b)
 				if expired {
 					n.shards[i].post(resize.LeaseRenewed{})
 				}

@@ -34,6 +34,7 @@ type shard struct {
 	blocked bool      // the reader is in a blocking read
 	woken   bool      // something came up since it last looked
 	poked   bool      // and a poke is on its way
+	epoch   uint64    // the newest ring epoch that heartbeats and records have told
 
 	completions []job.Completion // acker goroutine only: memory of a batch, used again for the next
 	items       []*lanes.Item    // likewise
@@ -57,6 +58,9 @@ func (s *shard) post(ev resize.ParticipantEvent) {
 
 // fenced tells the reader that a tenure is not ours.
 func (s *shard) fenced(t job.Tenure) {
+	s.w.mu.Lock()
+	s.lanes.DoubtOne(t.Partition, t.Epoch)
+	s.w.mu.Unlock()
 	s.post(resize.PartitionFenced{Part: t.Partition, Epoch: t.Epoch})
 }
 

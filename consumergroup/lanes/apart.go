@@ -44,7 +44,7 @@ func (p *Pool) suspect(now time.Time) (*Item, bool) {
 	for !a.ready.empty() {
 		it := a.ready.peek()
 		switch {
-		case it.state != ready || !it.Tenure.gate || it.Tenure.over || p.behind(it):
+		case it.state != ready || !it.Tenure.starts() || p.behind(it):
 			a.ready.pop()
 			p.take(it, now) // which sees why not
 			continue

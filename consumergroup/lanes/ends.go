@@ -54,6 +54,7 @@ func (s *Shard) Answered(it *Item, c *job.Completion, a job.Answer, now time.Tim
 		// A refused end frees nothing here: the key's next job is another owner's.
 		// Applied under a permit: the partition moved; its items are nobody's here any more.
 		p.drop(it)
+		t.doubt = true
 		return !t.over
 	case job.ByOwner, job.NotPending:
 	}

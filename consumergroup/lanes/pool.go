@@ -90,7 +90,7 @@ func (p *Pool) take(it *Item, now time.Time) bool {
 	if it.state != ready {
 		return false
 	}
-	if !t.gate || t.over || p.behind(it) {
+	if !t.starts() || p.behind(it) {
 		it.state = waiting
 		return false
 	}
@@ -247,7 +247,7 @@ func (p *Pool) awake(it *Item, now time.Time) {
 // offer puts an item into the ready list, or sets an alarm for it.
 func (p *Pool) offer(it *Item, now time.Time) {
 	t := it.Tenure
-	if !t.gate || t.over {
+	if !t.starts() {
 		return
 	}
 	if it.Prior.NotBefore.After(now) {

@@ -16,6 +16,7 @@ type Tenure struct {
 
 	gate    bool // jobs may start
 	reading bool // new jobs may be read
+	doubt   bool // nobody knows whether the records still have it: nothing of it starts
 	over    bool // dropped or released: nothing of it starts any more
 	lost    bool // dropped: its runs are not ours to finish either
 	leftOut bool // a read is under way without it, because its window was full
@@ -122,6 +123,9 @@ func (t *Tenure) Lost() bool { return t.lost }
 
 // Gate reports whether jobs of it may start.
 func (t *Tenure) Gate() bool { return t.gate }
+
+// starts reports whether a job of it may start now.
+func (t *Tenure) starts() bool { return t.gate && !t.over && !t.doubt }
 
 // Pinned reports whether one old entry keeps the low-water mark where it is, so that
 // looking for it with every batch of ends would be in vain.

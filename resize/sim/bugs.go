@@ -26,7 +26,7 @@ const (
 	BugEpochIgnored          // a run acks under its worker's present tenure, not its own
 	BugFailoverUnnoticed     // a worker goes on when another server has taken the old one's place
 	BugDeafBeats             // a worker whose reader hears nothing renews its lease
-	BugLookLost              // a look at what blocks a key is not repeated when its answer is lost
+	BugLookLost              // a look at what blocks a key is not repeated when its answer is lost, nor by a new connection
 	BugTrimParked            // the low-water mark forgets jobs that are set aside
 	BugLateParks             // a late call parks what came back since
 	BugShardAlone            // in mode ring a shard goes on when it stands still by itself

@@ -53,8 +53,9 @@ type limb struct {
 	busy    bool                       // the reader waits for an answer
 	reading *call
 	unsure  bool
-	merging bool // the own pending list is being read: no end may be sent
-	waits   bool // and cannot be, since one is under way
+	stock   map[int]uint64 // tenures by the records, when the own pending list is to be merged
+	merging bool           // the own pending list is being read: no end may be sent
+	waits   bool           // and cannot be, since one is under way
 	gone    int
 
 	lanes    *lanes.Shard
@@ -381,7 +382,8 @@ func (k *limb) ask(what string, exec func(), done func(answered bool)) {
 	k.e.send(&call{from: &k.node, conn: k.reader, what: what, exec: exec, done: func(answered bool) {
 		k.busy = false
 		if k.heard = k.e.now; !answered {
-			k.heard, k.unsure = heard, true
+			k.heard = heard
+			k.doubt()
 		}
 		done(answered)
 		k.turn()

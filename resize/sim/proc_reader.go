@@ -26,6 +26,7 @@ func (k *limb) request(a resize.ParticipantAction) {
 				k.events = append(k.events, resize.Evicted{})
 			default:
 				k.events = append(k.events, snap)
+				k.lanes.Confirm(snap.Owned, k.e.time())
 				k.recheck()
 			}
 		})
@@ -188,7 +189,7 @@ func (k *limb) read() {
 		}
 		switch {
 		case !answered:
-			k.unsure = true
+			k.doubt()
 		case r.gone:
 			k.groupGone()
 		default:
@@ -274,20 +275,60 @@ func (k *limb) reset() {
 		}
 		k.unsure = false
 		if k.e.bug == BugNoMerge {
+			k.goOn()
 			return
 		}
-		k.merging = true
-		k.merge()
+		k.takeStock()
 	})
 }
 
-// merge reads the own pending list of each partition.
+// goOn ends every doubt, whatever the records say.
+func (k *limb) goOn() {
+	all := map[int]uint64{}
+	for _, t := range k.lanes.Tenures() {
+		all[t.Partition] = t.Epoch
+	}
+	k.lanes.Confirm(all, k.e.time())
+	k.dispatch()
+}
+
+// doubt: nothing starts until the records were read.
+func (k *limb) doubt() {
+	k.unsure = true
+	k.lanes.Doubt()
+}
+
+// takeStock reads the records over the new connection. What they do not have any more is not
+// merged, and starts nothing.
+func (k *limb) takeStock() {
+	var snap resize.SnapshotRead
+	member := false
+	k.ask("stock", func() {
+		if member = k.store().members[k.inc] != nil; member {
+			snap = k.store().snapshot(k.inc)
+		}
+	}, func(answered bool) {
+		switch {
+		case !answered:
+		case !member:
+			k.events = append(k.events, resize.Evicted{})
+		default:
+			k.events = append(k.events, resize.BeatAnswered{RingState: snap.RingState})
+			k.stock, k.merging = snap.Owned, true
+			k.merge()
+		}
+	})
+}
+
+// merge reads the own pending list of each partition that the records still have.
 func (k *limb) merge() {
 	if len(k.flight) > 0 && k.e.bug != BugMergeInFlight {
 		k.busy, k.waits = true, true // the acker goes on with it
 		return
 	}
-	tenures := slices.Clone(k.lanes.Tenures())
+	owned := k.stock
+	over := func(t *lanes.Tenure) bool { return owned[t.Partition] != t.Epoch }
+	tenures := slices.DeleteFunc(slices.Clone(k.lanes.Tenures()), over)
 	lists := make([][]job.Entry, len(tenures))
 	k.ask("history", func() {
 		for i, t := range tenures {
@@ -299,6 +340,14 @@ func (k *limb) merge() {
 		if answered {
 			for i, t := range tenures {
 				k.lanes.Merge(t, lists[i], k.e.time())
+			}
+			k.lanes.Confirm(owned, k.e.time())
+			for _, t := range k.lanes.Tenures() {
+				if over(t) {
+					k.events = append(k.events, resize.PartitionFenced{Part: t.Partition, Epoch: t.Epoch})
+				} else if k.e.bug != BugLookLost { // this look alone would make up for a lost one
+					k.events = append(k.events, lookAgain(t.Partition, t.Epoch))
+				}
 			}
 			k.dispatch()
 		}
