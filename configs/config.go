@@ -12,15 +12,21 @@ import (
 
 // Common is what all three programs need to reach a queue.
 type Common struct {
-	Redis             string         // one URL, or several separated by commas if RedisMode is not "standalone"; may hold a password, see RedactURL
-	RedisMode         string         // "standalone", "sentinel" or "cluster"
-	RedisPasswordFile string         // file that holds the password; empty: none
-	RedisPassword     Secret         // from RedisPasswordFile or the environment; overrides the URL's
-	Namespace         string         // first part of every key in Redis
-	Durability        job.Durability // what jobs, ends and changes of owner must have reached before they are reported
-	Strict            bool           // a server whose settings put jobs at risk is refused
-	LogLevel          string         // "debug", "info", "warn" or "error"
-	LogFormat         string         // "text" or "json"
+	Redis                string         // one URL, or several separated by commas if RedisMode is not "standalone"; may hold a password, see RedactURL
+	RedisMode            string         // "standalone", "sentinel" or "cluster"
+	RedisPasswordFile    string         // file that holds the password; empty: none
+	RedisPassword        Secret         // from RedisPasswordFile or the environment; overrides the URL's
+	TLS                  TLSFiles       // for rediss://
+	SentinelUsername     string         // at the sentinels themselves
+	SentinelPasswordFile string         // file that holds the password of the sentinels; empty: none
+	SentinelPassword     Secret         // from SentinelPasswordFile or the environment
+	Namespace            string         // first part of every key in Redis
+	Durability           job.Durability // what jobs, ends and changes of owner must have reached before they are reported
+	Strict               bool           // a server whose settings put jobs at risk is refused
+	LogLevel             string         // "debug", "info", "warn" or "error"
+	LogFormat            string         // "text" or "json"
+
+	passwordFrom string // file that RedisPassword was read from; "": none
 }
 
 // Dispatcher is the configuration of the program dispatcher.

@@ -23,8 +23,15 @@ func (c *Common) fields() []field {
 	return []field{
 		redis,
 		choice("redis_mode", "what is behind the address", &c.RedisMode, "standalone", "sentinel", "cluster"),
-		text("redis_password_file", "file that holds the password of Redis", &c.RedisPasswordFile, nil),
+		text("redis_password_file", "file that holds the password of Redis; read again for each new connection", &c.RedisPasswordFile, nil),
 		secretText("redis_password", &c.RedisPassword),
+		text("redis_ca_file", "file with the authorities that rediss:// trusts, instead of the system's", &c.TLS.CA, nil),
+		text("redis_cert_file", "file with the certificate that is shown to Redis; read again for each new connection", &c.TLS.Cert, nil),
+		text("redis_key_file", "file with the key of that certificate", &c.TLS.Key, nil),
+		text("redis_server_name", "name that the certificate of Redis is to have, where it is not that of the address", &c.TLS.ServerName, nil),
+		text("sentinel_username", "user at the sentinels themselves", &c.SentinelUsername, nil),
+		text("sentinel_password_file", "file that holds the password of the sentinels themselves", &c.SentinelPasswordFile, nil),
+		secretText("sentinel_password", &c.SentinelPassword),
 		name("namespace", "first part of every key in Redis", &c.Namespace, false),
 		durability("durability", "what a write must have reached before it is reported as done", &c.Durability),
 		waitTimeout(&c.Durability.Wait),
@@ -119,7 +126,10 @@ func (r *Ringctl) fields() []field {
 }
 
 func (c *Common) finish(l *loading) {
-	l.secret("redis_password", &c.RedisPassword, "redis_password_file", c.RedisPasswordFile)
+	if l.secret("redis_password", &c.RedisPassword, "redis_password_file", c.RedisPasswordFile) {
+		c.passwordFrom = c.RedisPasswordFile
+	}
+	c.finishTLS(l)
 	if l.good("redis", "redis_mode") {
 		e, err := parseRedis(c.Redis, c.RedisMode)
 		if err != nil {

@@ -62,10 +62,10 @@ func readSecret(path string) (s Secret, warning string, err error) {
 }
 
 // secret fills *p, which the environment may have set already, from the file at path.
-// A flag names a file and so beats the environment, which beats a file named in a file.
-func (l *loading) secret(key string, p *Secret, fileKey, path string) {
+// It reports whether the file was taken. A flag names a file and so beats the environment, which beats a file named in a file.
+func (l *loading) secret(key string, p *Secret, fileKey, path string) bool {
 	if path == "" {
-		return
+		return false
 	}
 	from, direct := l.report.Sources[fileKey], l.report.Sources[key]
 	if direct.Kind == FromEnvironment {
@@ -73,9 +73,9 @@ func (l *loading) secret(key string, p *Secret, fileKey, path string) {
 		case FromEnvironment:
 			l.failed[key] = true
 			l.problem("%s and %s are both set: unset one of them", direct.Name, from.Name)
-			return
+			return false
 		case FromFile:
-			return
+			return false
 		case FromDefault, FromFlag:
 		}
 	}
@@ -83,13 +83,14 @@ func (l *loading) secret(key string, p *Secret, fileKey, path string) {
 	if err != nil {
 		l.failed[key] = true
 		l.problem("%s = %q (%s): %v", fileKey, path, from, err)
-		return
+		return false
 	}
 	if warning != "" {
 		l.warn("%s: %s", fileKey, warning)
 	}
 	*p = s
 	l.report.Sources[key] = from
+	return true
 }
 
 func headerSafe(s string) bool {

@@ -42,7 +42,7 @@ func (s *shard) beaten(b job.Beat) {
 // server may have come back with an older state, in which entries that were claimed are marked
 // again: another look follows.
 func (s *shard) reset(ctx context.Context) error {
-	pause, told := 20*time.Millisecond, false
+	pause, told, word := 20*time.Millisecond, false, time.Time{}
 	s.w.mu.Lock()
 	s.lanes.Unanswered()
 	s.w.mu.Unlock()
@@ -65,9 +65,9 @@ func (s *shard) reset(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		if !told {
+		if now := time.Now(); !now.Before(word) {
 			s.w.deps.Log.Warn("server does not answer: trying until it does", "error", err)
-			told = true
+			told, word = true, now.Add(nextWord)
 		}
 		if !sleep(ctx, pause) {
 			return context.Cause(ctx)

@@ -51,7 +51,7 @@ func (n *session) alone() bool {
 func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
 	inc := w.cfg.Name + "." + w.deps.NewID()
 	info := job.MemberInfo{Incarnation: inc, State: "up", Weight: 1, Name: w.cfg.Name, Host: w.cfg.Host, PID: w.cfg.PID, Slots: w.cfg.Concurrency, DrainMs: w.cfg.DrainTimeout.Milliseconds()}
-	pause, told := 20*time.Millisecond, false
+	pause, told, word := 20*time.Millisecond, false, time.Time{}
 	for {
 		n := &session{w: w, inc: inc, soon: make(chan struct{}, 1)}
 		unwatch, err := n.join(ctx, info)
@@ -67,9 +67,9 @@ func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
 		if !waitable(err) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrConflict) {
 			return nil, nil, fmt.Errorf("join queue %s: %w", w.cfg.Queue, err)
 		}
-		if !told && waitable(err) {
+		if now := time.Now(); !now.Before(word) && waitable(err) {
 			w.deps.Log.Warn("waiting for the server", "error", err)
-			told = true
+			told, word = true, now.Add(nextWord)
 		}
 		if errors.Is(err, job.ErrConflict) {
 			// An unanswered join was executed after all: never reuse an incarnation.

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -72,12 +73,23 @@ func classify(err error) fate {
 // neverSent recognises failures to get a connection at all.
 func neverSent(err error) bool {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
+	if errors.As(err, &op) && op.Op == "dial" || badCertificate(err) {
 		return true
 	}
 	var dns *net.DNSError
 	return errors.As(err, &dns) || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) ||
 		errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// badCertificate recognises that one of both sides does not trust the other, or does not speak TLS. A
+// connection begins with it, and what is sent before the other side has said so is no command: a
+// client names itself first.
+func badCertificate(err error) bool {
+	var untrusted *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
+	var op *net.OpError
+	return errors.As(err, &untrusted) || errors.As(err, &noTLS) ||
+		errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Error(), "certificate")
 }
 
 func executed(err error) bool { return classify(err) == fateExecuted }

@@ -93,8 +93,10 @@ func (c *patient) SetWriteDeadline(t time.Time) error {
 // patiently makes the connections of a client patient.
 func patiently(uo *redis.UniversalOptions, o Options) {
 	dial := o.dial
-	if dial == nil {
-		dial = redis.NewDialer(&redis.Options{DialTimeout: o.Timeout, TLSConfig: uo.TLSConfig})
+	if dial == nil && uo.TLSConfig != nil {
+		dial = tlsDialer(uo.TLSConfig, o.Timeout)
+	} else if dial == nil {
+		dial = redis.NewDialer(&redis.Options{DialTimeout: o.Timeout})
 	}
 	uo.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)

@@ -25,7 +25,7 @@ var states = []struct {
 	{"MISCONF", "the server cannot write to its disk, and takes no writes until it can", true},
 	{"NOREPLICAS", "fewer replicas are connected than the server's min-replicas-to-write asks for", true},
 	{"NOAUTH", "the server asks for a password: set redis_password_file, and the user in the URL", true},
-	{"WRONGPASS", "the server does not know this user and password", true},
+	{"WRONGPASS", "the server does not know this user and password: correct redis_password_file, which is read again for each new connection, or the URL", true},
 	{"MASTERDOWN", "this server is a replica that has lost its primary", true},
 	{"LOADING", "the server reads its data after a start", false},
 	{"CLUSTERDOWN", "the cluster has no majority, or nobody has this slot", false},

@@ -44,6 +44,10 @@ type Options struct {
 	Mode string
 	// Password overrides the URL's.
 	Password string
+	// Credentials, if set, gives user and password for each new connection, in place of both.
+	Credentials func(ctx context.Context) (user, password string, err error)
+	// SentinelUsername and SentinelPassword are for the sentinels themselves.
+	SentinelUsername, SentinelPassword string
 	// Namespace is the first part of every key. Default "rm".
 	Namespace string
 	// Timeout is how long a command that does not block is waited for without a sign: as long as
@@ -175,6 +179,16 @@ func located(o Options) (*redis.UniversalOptions, error) {
 		uo.Addrs, uo.Username, uo.DB, uo.TLSConfig, uo.MasterName = o.Addrs, o.Username, o.DB, o.TLS, o.Master
 		uo.IsClusterMode = o.Mode == "cluster"
 		uo.Password = o.Password
+		uo.SentinelUsername, uo.SentinelPassword = o.SentinelUsername, o.SentinelPassword
+		if given := o.Credentials; given != nil {
+			uo.CredentialsProviderContext = func(ctx context.Context) (string, string, error) {
+				user, password, err := given(ctx)
+				if err != nil {
+					err = dialError(err)
+				}
+				return user, password, err
+			}
+		}
 		return uo, nil
 	}
 	for i, part := range strings.Split(o.URL, ",") {

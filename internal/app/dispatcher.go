@@ -110,6 +110,7 @@ func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Optio
 	}
 	var watching sync.WaitGroup
 	watching.Go(func() { watchRisks(ctx, s, time.Minute, log) })
+	watching.Go(func() { watchServer(ctx, s, nextWord, log) })
 	defer watching.Wait()
 	host, err := os.Hostname()
 	if err != nil {
@@ -157,6 +158,30 @@ func watchRisks(ctx context.Context, s *streams.Store, every time.Duration, log 
 	}
 }
 
+// watchServer says, time and again, that the server does not answer, or refuses what a submission needs.
+func watchServer(ctx context.Context, s *streams.Store, every time.Duration, log *slog.Logger) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for bad := false; ; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		call, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := s.Writable(call)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			log.Warn("the server does not take what a submission needs", "redis", s.Address(), "error", err)
+		case bad:
+			log.Warn("the server takes submissions again", "redis", s.Address())
+		}
+		bad = err != nil
+	}
+}
+
 func runnerConfig(cfg configs.Dispatcher) runner.Config {
 	rc := runner.Default()
 	rc.Lease, rc.Detect = cfg.LeaderLease, cfg.DetectInterval
@@ -169,7 +194,7 @@ func runnerConfig(cfg configs.Dispatcher) runner.Config {
 
 // waitFor waits until the server answers, and says so. It reports false if ctx ended.
 func waitFor(ctx context.Context, s *streams.Store, log *slog.Logger) bool {
-	told := false
+	told, word := false, time.Time{}
 	pause := 50 * time.Millisecond
 	for {
 		call, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -181,9 +206,9 @@ func waitFor(ctx context.Context, s *streams.Store, log *slog.Logger) bool {
 			}
 			return true
 		}
-		if !told && ctx.Err() == nil {
+		if now := time.Now(); !now.Before(word) && ctx.Err() == nil {
 			log.Warn("waiting for the server", "redis", s.Address(), "error", err)
-			told = true
+			told, word = true, now.Add(nextWord)
 		}
 		timer := time.NewTimer(pause)
 		select {

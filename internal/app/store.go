@@ -4,7 +4,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -28,8 +27,12 @@ func Open(c configs.Common, program string) (*streams.Store, error) {
 	}
 	o := streams.Options{Addrs: e.Addrs, Mode: e.Mode, Username: e.Username, Password: string(e.Password), DB: e.DB,
 		Master: e.Master, Namespace: c.Namespace, ClientName: program, Durability: c.Durability}
+	o.Credentials = c.Credentials()
+	o.SentinelUsername, o.SentinelPassword = c.SentinelUsername, string(c.SentinelPassword)
 	if e.TLS {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		if o.TLS, err = c.TLS.Config(); err != nil {
+			return nil, job.Invalid("%v", err)
+		}
 	}
 	return streams.Open(o)
 }

@@ -166,7 +166,7 @@ func environment(inherited []string, d job.Delivery) []string {
 	for _, entry := range inherited {
 		name, value, _ := strings.Cut(entry, "=")
 		switch name {
-		case "RINGMASTER_TOKEN", "RINGMASTER_REDIS_PASSWORD":
+		case "RINGMASTER_TOKEN", "RINGMASTER_REDIS_PASSWORD", "RINGMASTER_SENTINEL_PASSWORD":
 			continue
 		case "RINGMASTER_REDIS":
 			if strings.Contains(value, "@") { // a password may stand before it
