@@ -196,7 +196,7 @@ func (r *ring) measure(moved map[int]bool, fifth *process) measured {
 		}
 	}
 	// Mode ring: the last run that began before the plan ends before anything new starts,
-	// from the moment the gates have closed (50 ms after the plan at the latest here).
+	// from the moment the gates have closed (150 ms after the plan at the latest, on a busy machine).
 	var last time.Time
 	for _, s := range all {
 		if s.start.Before(plan) && s.end.After(last) {
@@ -204,7 +204,7 @@ func (r *ring) measure(moved map[int]bool, fifth *process) measured {
 		}
 	}
 	for _, s := range all {
-		if s.start.After(plan.Add(50*time.Millisecond)) && s.start.Before(last) {
+		if s.start.After(plan.Add(150*time.Millisecond)) && s.start.Before(last) {
 			m.during++
 		}
 	}

@@ -39,7 +39,7 @@ const DefaultNamespace = "rm"
 //	<shard>idem:<key>       string  enqueue_once, reserve   24 h
 //	<shard>gaps             hash    renew, create, repair   32 pairs of ids per partition
 //	<shard>confirm          string  before WAIT, WAITAOF    for ever
-//	<ns>:probe              string  Writable                for ever; in a cluster <shard>probe
+//	<ns>:probe              string  Writable                1 ms; in a cluster <shard>probe
 //
 // <shard> is "<ns>:{<queue>}:" for a queue of one shard, "<ns>:{<queue>/<s>}:" else.
 type keyspace struct{ namespace string }

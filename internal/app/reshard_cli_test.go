@@ -53,7 +53,7 @@ func TestAPrimaryComesAndGoes(t *testing.T) {
 	const key = "rm:{c}:"
 	home := m.home(key)
 	other := servers[2].Addr()
-	added := redistest.Joined(t, servers[0], 3).Addr()
+	added := redistest.Joined(t, servers).Addr()
 	know(added)
 	cli("reshard", home, "--cluster-from", m.id(home), "--cluster-to", m.id(added), "--cluster-slots", "21", "--cluster-yes")
 	if got := m.home(key); got != added {

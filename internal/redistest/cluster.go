@@ -106,15 +106,17 @@ func Cluster(t testing.TB, extraArgs ...string) []*Server {
 	return servers
 }
 
-// Joined starts a server without slots in the cluster of another, which knows n servers so far.
-func Joined(t testing.TB, other *Server, n int) *Server {
+// Joined starts a server without slots in the cluster of all others. It returns when each knows it.
+func Joined(t testing.TB, others []*Server) *Server {
 	t.Helper()
 	bus := strconv.Itoa(port(t))
 	s := Real(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000", "--cluster-port", bus)
-	ctl(other.Addr(), "CLUSTER", "MEET", "127.0.0.1", strings.TrimPrefix(s.Addr(), "127.0.0.1:"), bus)
-	wait(t, "the new server knows the others", func() bool {
-		return strings.Count(ctl(s.Addr(), "CLUSTER", "NODES"), "connected") == n+1 && strings.Contains(ctl(s.Addr(), "CLUSTER", "INFO"), "cluster_state:ok")
-	})
+	ctl(others[0].Addr(), "CLUSTER", "MEET", "127.0.0.1", strings.TrimPrefix(s.Addr(), "127.0.0.1:"), bus)
+	for _, one := range append([]*Server{s}, others...) {
+		wait(t, "all servers know each other", func() bool {
+			return strings.Count(ctl(one.Addr(), "CLUSTER", "NODES"), " connected") == len(others)+1 && strings.Contains(ctl(one.Addr(), "CLUSTER", "INFO"), "cluster_state:ok")
+		})
+	}
 	return s
 }
 
