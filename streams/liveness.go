@@ -347,7 +347,7 @@ type liveConn struct {
 func (c *liveConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	var late net.Error
-	if err != nil && !(errors.As(err, &late) && late.Timeout()) {
+	if err != nil && (!errors.As(err, &late) || !late.Timeout()) {
 		c.ended()
 	}
 	return n, err

@@ -41,7 +41,7 @@ func TestAServerThatRefusesWritesIsTold(t *testing.T) {
 		says string // of the submission's error
 	}{
 		"a replica": {func(ctx context.Context, raw *redis.Client, _ string) {
-			must(t, raw.SlaveOf(ctx, "127.0.0.1", "1").Err())
+			must(t, raw.ReplicaOf(ctx, "127.0.0.1", "1").Err())
 		}, "role", "this server is a replica, and takes no writes"},
 		"full memory": {func(ctx context.Context, raw *redis.Client, _ string) {
 			must(t, raw.ConfigSet(ctx, "maxmemory", "1mb").Err())

@@ -92,10 +92,10 @@ func restoresOlder(ctx context.Context, r *Rig) error {
 func (r *Rig) toldAsLost(ctx context.Context, id job.ID) error {
 	st, err := r.Status(ctx, id.String())
 	if !errors.Is(err, job.ErrUnknownJob) || st.State != job.Unknown {
-		return fmt.Errorf("job %s is lost, and told as %q (%v)", id, st.State, err)
+		return fmt.Errorf("job %s is lost, and told as %q (%v)", id, st.State, err) //nolint:errorlint // told, not wrapped: it may be nil
 	}
 	if st, err := r.Store.WaitJob(ctx, queueName, id.String(), time.Second); !errors.Is(err, job.ErrUnknownJob) {
-		return fmt.Errorf("job %s is lost, and whoever waits for it is told %q (%v)", id, st.State, err)
+		return fmt.Errorf("job %s is lost, and whoever waits for it is told %q (%v)", id, st.State, err) //nolint:errorlint // as above
 	}
 	return nil
 }
