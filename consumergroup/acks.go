@@ -236,7 +236,7 @@ func (s *shard) applyAll(groups []ackGroup, answers [][]job.Answer) {
 		if fenced {
 			lost = append(lost, g.t.Tenure)
 		}
-		s.lanes.Settled(g.t, len(g.items))
+		s.lanes.Settled(g.t, len(g.items), now)
 	}
 	w.mu.Unlock()
 	for _, t := range lost {

@@ -102,7 +102,7 @@ const (
 	Failed   Outcome = 'F' // attempt failed; the retry record says what next
 	Buried   Outcome = 'X' // to the dead letters
 	HandBack Outcome = 'B' // not finished and not counted: whoever owns the partition runs it again
-	Parked   Outcome = 'P' // never started: set aside behind a blocked key
+	Parked   Outcome = 'P' // never started: set aside behind a key that is blocked, or has much to do
 )
 
 // Completion is the end of one run, as the completion script takes it. It is identified

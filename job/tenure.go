@@ -48,10 +48,18 @@ type ClaimPage struct {
 }
 
 // ParkedKey is a key with jobs that were set aside, because an earlier one of it holds
-// it up. They are in id order, after every job of the key that is pending.
+// it up, or because it has much to do. They are in id order, after every job of the key that is pending.
 type ParkedKey struct {
 	Key   string
 	First EntryID
+}
+
+// Unpark asks for the first parked jobs of a key, Count at most: fewer come, or none, where
+// there would be too many bytes in the answer to all that is asked for.
+type Unpark struct {
+	Tenure Tenure
+	Key    string
+	Count  int
 }
 
 // UnparkPage is what came back of the parked jobs of one key.
@@ -59,6 +67,7 @@ type UnparkPage struct {
 	Fenced  bool
 	Left    int     // still parked
 	First   EntryID // of those
+	Taken   int     // parked no more: Entries, and those that somebody has deleted
 	Entries []Entry
 }
 

@@ -222,7 +222,7 @@ func exercise(c *crew) {
 		must1(a.member.Deaths(c.ctx, n))(c.t)
 		c.expect("release", a.release(n, 1, more...), job.Released)
 		b.claimAll(n, 2, 10)
-		must1(b.reader(n).Unpark(c.ctx, job.Tenure{Partition: n, Epoch: 2}, key[n], 10))(c.t)
+		must1(unpark(c.ctx, b.reader(n), job.Tenure{Partition: n, Epoch: 2}, key[n], 10))(c.t)
 		c.expect("ack", a.ack(n, 1, kept(more[0])), "D")
 		must1(c.s.Key(c.ctx, "q", key[n]))(c.t)
 	}

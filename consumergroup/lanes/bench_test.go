@@ -134,7 +134,7 @@ func (b *bench) reply(batch []ended, a job.Answer) {
 		}
 	}
 	if len(batch) > 0 {
-		b.s.Settled(b.ten, len(batch))
+		b.s.Settled(b.ten, len(batch), b.now)
 	}
 }
 

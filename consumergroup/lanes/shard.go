@@ -27,14 +27,17 @@ type Shard struct {
 	started []*Item   // runs whose end is not answered, of any tenure; each knows its place
 	closing []*Tenure // gates closed, waiting for runs to end
 	opened  []*Tenure // gates opened, not dispatched yet
-	unpark  []*Lane
-	barrier bool // all gates were closed: tell when nothing runs
-	over    bool // nobody asks the store any more
-	short   bool // the reader waits for room
+	unpark  []*Lane   // that the reader is to bring jobs back for
+	window  int       // entries held of one partition, as of the last choice of what to read
+	count   int       // asked of each partition then
+	fast    bool      // so many jobs end that windows drain by themselves
+	barrier bool      // all gates were closed: tell when nothing runs
+	over    bool      // nobody asks the store any more
+	short   bool      // the reader waits for room
 }
 
 // NewShard makes a shard that holds nothing yet.
-func NewShard(p *Pool, h Host) *Shard { return &Shard{pool: p, host: h} }
+func NewShard(p *Pool, h Host) *Shard { return &Shard{pool: p, host: h, window: p.limits.Window} }
 
 // Host is what NewShard was given.
 func (s *Shard) Host() Host { return s.host }
@@ -103,7 +106,8 @@ func (s *Shard) Claim(part int, epoch uint64, first bool) (t *Tenure, cursor str
 // Arrive takes new jobs in.
 func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 	if t := s.At(part); t != nil {
-		s.pool.arrive(t, entries, now)
+		t.short = t.short && len(entries) < s.count
+		s.pool.arrive(t, entries, false, now)
 		s.pool.weight.noteArrived(entries)
 	}
 }
@@ -113,7 +117,7 @@ func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 // it is left to that page, which job.ClaimAll has bring all.
 func (s *Shard) Merge(t *Tenure, entries []job.Entry, now time.Time) {
 	if s.At(t.Partition) == t && t.paged {
-		s.pool.arrive(t, entries, now)
+		s.pool.arrive(t, entries, false, now)
 	}
 }
 

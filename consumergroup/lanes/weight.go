@@ -73,10 +73,15 @@ func (s *Shard) Unanswered() {
 
 // Claims is how many pages of pending jobs may be asked for at a time: each brings one at least.
 func (s *Shard) Claims() int {
-	if s.pool.limits.ReadBytes == 0 {
-		return s.pool.limits.MostBudget + 1
+	return s.pool.most()
+}
+
+// most is how many jobs may be asked for at a time, if that is bounded.
+func (p *Pool) most() int {
+	if p.limits.ReadBytes == 0 {
+		return p.limits.MostBudget + 1
 	}
-	return s.pool.fits()
+	return p.fits()
 }
 
 // Full reports whether no more is to be brought here for now. It has Host.Wake tell when there

@@ -253,7 +253,8 @@ func (x *serverSide) jobs(o op) string {
 	case "ack":
 		return x.ack(o)
 	case "unpark":
-		page, err := x.reader(o.inc).Unpark(x.ctx, job.Tenure{Partition: o.p, Epoch: o.epoch}, o.key, o.n)
+		pages, errs := x.reader(o.inc).Unpark(x.ctx, []job.Unpark{{Tenure: job.Tenure{Partition: o.p, Epoch: o.epoch}, Key: o.key, Count: o.n}})
+		page, err := pages[0], errs[0]
 		x.must(err)
 		if page.Fenced {
 			return "fenced"

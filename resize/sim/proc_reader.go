@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
@@ -125,27 +126,42 @@ func (k *limb) claim(a resize.ClaimPartition) {
 	})
 }
 
-// unpark brings set-aside jobs back for the first key that ran low. It reports whether
-// there is one.
+// unpark brings set-aside jobs back for the keys of a partition that ran low. It reports
+// whether there are any.
 func (k *limb) unpark() bool {
 	wanted := k.lanes.Unparks()
 	if len(wanted) == 0 {
 		return false
 	}
-	l := wanted[0]
-	k.lanes.UnparkFailed(wanted[1:])
-	part, epoch := l.Tenure.Partition, l.Tenure.Epoch
-	var page job.UnparkPage
-	k.ask("unpark", func() { page = k.store().unpark(k.inc, part, epoch, l.Key, limits.ParkBeyond) }, func(answered bool) {
-		switch {
-		case !answered:
-			k.lanes.UnparkFailed([]*lanes.Lane{l})
-		case page.Fenced:
-			k.events = append(k.events, resize.PartitionFenced{Part: part, Epoch: epoch})
-		default:
-			k.lanes.Unparked(l, page, k.e.time())
-			k.dispatch()
+	t := wanted[0].Tenure
+	var rest []*lanes.Lane
+	wanted = slices.DeleteFunc(wanted, func(l *lanes.Lane) bool {
+		if l.Tenure != t {
+			rest = append(rest, l)
 		}
+		return l.Tenure != t
+	})
+	k.lanes.UnparkFailed(rest)
+	k.unparked = true
+	pages := make([]job.UnparkPage, len(wanted))
+	k.ask("unpark", func() {
+		room := pageSize // of all keys together, as bytes are
+		for i, l := range wanted {
+			pages[i] = k.store().unpark(k.inc, t.Partition, t.Epoch, l.Key, min(l.Asked(), room))
+			room -= pages[i].Taken
+		}
+	}, func(answered bool) {
+		for i, l := range wanted {
+			switch {
+			case !answered:
+				k.lanes.UnparkFailed([]*lanes.Lane{l})
+			case pages[i].Fenced:
+				k.events = append(k.events, resize.PartitionFenced{Part: t.Partition, Epoch: t.Epoch})
+			default:
+				k.lanes.Unparked(l, pages[i], k.e.time())
+			}
+		}
+		k.dispatch()
 	})
 	return true
 }
@@ -160,24 +176,30 @@ func (k *limb) recheck() {
 	}
 }
 
-// toRead are the partitions to read and how much of each.
-func (k *limb) toRead() ([]int, int) {
-	parts, count, _ := k.lanes.ToRead(k.e.time())
+// toRead are the partitions to read, how much of each, and how long to wait, if not as ever.
+func (k *limb) toRead() ([]int, int, time.Duration) {
+	parts, count, wait := k.lanes.ToRead(k.e.time())
 	if k.e.bug == BugReadEarly {
 		parts = nil
 		for _, t := range k.lanes.Tenures() {
 			parts = append(parts, t.Partition)
 		}
 	}
-	return parts, min(count, pageSize)
+	return parts, min(count, pageSize), wait
 }
 
 // read is the one blocking read of inbox and partitions. An inbox or a group that is
 // gone fails the whole of it.
 func (k *limb) read() {
-	parts, count := k.toRead()
+	parts, count, wait := k.toRead()
 	var r batchRead
-	c := &call{from: &k.node, conn: k.reader, what: "read"}
+	c := &call{from: &k.node, conn: k.reader, what: "read", wait: blockTimeout}
+	switch {
+	case wait < 0, k.lanes.UnparkWanted():
+		c.wait = 0
+	case wait > 0:
+		c.wait = wait.Milliseconds()
+	}
 	inc := k.inc
 	c.block = func() bool { return r.fill(k.store(), inc, parts, count) }
 	c.done = func(answered bool) {

@@ -96,6 +96,7 @@ func (s *store) unpark(inc string, p int, epoch uint64, key string, count int) j
 		case len(page.Entries) < count:
 			e.parked, e.held = false, holder{inc: inc}
 			page.Entries = append(page.Entries, jobAt(i+1, e))
+			page.Taken++
 		default:
 			if page.Left++; page.Left == 1 {
 				page.First = job.EntryID{Ms: uint64(i + 1)}

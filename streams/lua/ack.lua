@@ -44,7 +44,29 @@ local function park(p, id, key)
     end
   end
   redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
-  some_parked = true
+end
+
+-- below, for ids that are of one length as a rule: those are compared as they are.
+local function before(a, b)
+  local dash = string.find(a, '-', 1, true)
+  if dash and #a == #b and string.byte(b, dash) == 45 then return a < b end
+  return below(a, b)
+end
+
+-- Adds to the list of a key, its ids in order as a rule: then they go to its end together.
+local function park_key(p, key, ids)
+  local index = K .. 'parked:' .. p
+  local list = index .. ':' .. key
+  local last = redis.call('LINDEX', list, -1)
+  for _, id in ipairs(ids) do
+    if last and not before(last, id) then
+      for _, each in ipairs(ids) do park(p, each, key) end
+      return
+    end
+    last = id
+  end
+  redis.call('RPUSH', list, unpack(ids))
+  redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
 end
 
 local function effects(p, id, o, epoch)
@@ -88,6 +110,34 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   redis.call('XACK', stream, owner, o.id)
   if drainer then inform(p, owner, oe, 'drained', o.id) end
   return drainer and 'D' or 'O'
+end
+
+-- Jobs that the owner sets aside, all of a partition together: parks[i] is an id, of the key of[i],
+-- and its letter is letters[at[i]].
+local function park_all(p, stream, epoch, parks, of, at, letters)
+  local low, high = parks[1], parks[1]
+  for i = 2, #parks do
+    if before(high, parks[i]) then high = parks[i] elseif before(parks[i], low) then low = parks[i] end
+  end
+  local mine, lists, keys, ids = {}, {}, {}, {}
+  for _, e in ipairs(redis.call('XPENDING', stream, me, low, high, 4000, me)) do mine[e[1]] = true end
+  for i, id in ipairs(parks) do
+    if mine[id] then
+      local list = lists[of[i]]
+      if not list then
+        list = {}
+        lists[of[i]], keys[#keys + 1] = list, of[i]
+      end
+      list[#list + 1], ids[#ids + 1], letters[at[i]] = id, id, 'O'
+    else
+      letters[at[i]] = finish_one(p, stream, me, epoch, me, false, epoch, {outcome = 'P', id = id, key = of[i]})
+    end
+  end
+  some_parked = true
+  for _, key in ipairs(keys) do park_key(p, key, lists[key]) end
+  for first = 1, #ids, 1000 do
+    redis.call('XACK', stream, me, unpack(ids, first, math.min(first + 999, #ids)))
+  end
 end
 
 -- The low-water mark: nothing below it is pending or parked, and everything below it was
@@ -170,13 +220,16 @@ for i = 1, count do
       end
     end
   end
+  local parks, keys, places = {}, {}, {}
   for _ = 1, tonumber(next_arg()) do
-    local o = {outcome = next_arg(), id = next_arg(), attempt = next_arg(), key = next_arg(), type = next_arg(),
-      data = next_arg(), retry = next_arg()}
-    if not owner then
-      letters[#letters + 1] = 'G'
+    if own and ARGV[at] == 'P' then
+      letters[#letters + 1] = ''
+      parks[#parks + 1], keys[#keys + 1], places[#places + 1] = ARGV[at + 1], ARGV[at + 3], #letters
+      at = at + 7
     else
-      local l = finish_one(p, stream, owner, oe, own and me or me .. '@' .. epoch, not own, epoch, o)
+      local o = {outcome = next_arg(), id = next_arg(), attempt = next_arg(), key = next_arg(), type = next_arg(),
+        data = next_arg(), retry = next_arg()}
+      local l = owner and finish_one(p, stream, owner, oe, own and me or me .. '@' .. epoch, not own, epoch, o) or 'G'
       letters[#letters + 1] = l
       if pinned and l == 'O' and (o.outcome == 'C' or o.outcome == 'X') then
         gone = gone or {}
@@ -184,6 +237,7 @@ for i = 1, count do
       end
     end
   end
+  if #parks > 0 then park_all(p, stream, epoch, parks, keys, places, letters) end
   if own then
     for first = 1, gone and #gone or 0, 1000 do
       redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
