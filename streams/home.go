@@ -23,10 +23,14 @@ func (s *Store) node(ctx context.Context, shard string) (*redis.Client, error) {
 		return c, nil
 	case *redis.ClusterClient:
 		node, err := c.MasterForKey(ctx, shard)
+		if err == nil {
+			err = s.lookAround(ctx, map[string]string{shard: node.Options().Addr})[shard]
+		}
 		if err != nil {
+			c.ReloadState(ctx) // it may be this map that is old
 			return nil, err
 		}
-		return node, s.lookAround(ctx, map[string]string{shard: node.Options().Addr})[shard]
+		return node, nil
 	}
 	return nil, fmt.Errorf("a client of type %T has no node for %s", s.cmd, shard)
 }
@@ -56,7 +60,7 @@ func (s *Store) lookAround(ctx context.Context, homes map[string]string) map[str
 	return out
 }
 
-// moving forgets what is known of a shard's server.
+// moving forgets what is known of a shard's server: it is looked at before it is used again.
 func (s *Store) moving(shard string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,6 +77,7 @@ func (s *Store) divided(ctx context.Context, homes map[string]string) map[string
 		return out
 	}
 	fail := func(err error) map[string]error {
+		admin.ReloadState(ctx) // a failover may be under way, or the map is of a server that has left
 		for shard := range homes {
 			out[shard] = err
 		}
@@ -111,7 +116,6 @@ func (s *Store) divided(ctx context.Context, homes map[string]string) map[string
 		return nil
 	})
 	if err != nil {
-		admin.ReloadState(ctx) // a failover may be under way
 		return fail(notSent("ask all servers of the cluster", err))
 	}
 	for shard, home := range homes {
@@ -129,18 +133,21 @@ func (s *Store) divided(ctx context.Context, homes map[string]string) map[string
 
 // whole is an ErrUnavailable if a shard of the queue is at two servers.
 func (s *Store) whole(ctx context.Context, q Queue) error {
-	if _, ok := s.cmd.(*redis.ClusterClient); !ok {
+	c, ok := s.cmd.(*redis.ClusterClient)
+	if !ok {
 		return nil
 	}
 	homes := map[string]string{}
 	for sh := range q.Shards {
-		node, err := s.node(ctx, s.shard(q, sh))
+		shard := s.shard(q, sh)
+		node, err := c.MasterForKey(ctx, shard)
 		if err != nil {
-			return notSent("find the server of "+s.shard(q, sh), err)
+			return notSent("find the server of "+shard, err)
 		}
-		homes[s.shard(q, sh)] = node.Options().Addr
+		s.moving(shard) // whatever is known: look
+		homes[shard] = node.Options().Addr
 	}
-	for _, err := range s.divided(ctx, homes) {
+	for _, err := range s.lookAround(ctx, homes) {
 		return err
 	}
 	return nil

@@ -32,6 +32,7 @@ func (s *Store) runAtNodes(ctx context.Context, c *redis.ClusterClient, sc *scri
 			for _, k := range calls {
 				k.err = err
 			}
+			s.reload(ctx, c, calls)
 			return
 		}
 		var all sync.WaitGroup

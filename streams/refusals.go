@@ -54,14 +54,14 @@ const lastingRefusal = 700 * time.Millisecond
 // Writable tries what a submission needs: a write that takes memory, at every server that holds jobs.
 // The error says what state a server is in that refuses. It blocks for a round trip or two.
 func (s *Store) Writable(ctx context.Context) error {
-	shards := []string{s.keys.namespace + ":"}
-	if _, one := s.cmd.(*redis.Client); !one {
+	probes := map[*redis.Client]string{} // in a cluster a key of the server's own: its client follows no move
+	if c, one := s.cmd.(*redis.Client); one {
+		probes[c] = probeKey(s.keys.namespace + ":")
+	} else {
 		queues, _, err := s.Queues(ctx)
 		if err != nil {
 			return err
 		}
-		seen := map[*redis.Client]bool{}
-		shards = nil
 		for _, q := range queues {
 			for sh := range q.Shards {
 				shard := s.shard(q, sh)
@@ -69,16 +69,13 @@ func (s *Store) Writable(ctx context.Context) error {
 				if err != nil {
 					return notSent("find the server of "+shard, err)
 				}
-				if !seen[node] {
-					seen[node] = true
-					shards = append(shards, shard)
-				}
+				probes[node] = probeKey(shard)
 			}
 		}
 	}
-	for _, shard := range shards {
-		err := s.cmd.Set(ctx, probeKey(shard), "", time.Millisecond).Err() // it leaves nothing behind
-		if err = wrap("try a write", err); errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull) || errors.Is(err, job.ErrNotPermitted) {
+	for node, key := range probes {
+		err := wrap("try a write", node.Set(ctx, key, "", time.Millisecond).Err()) // it leaves nothing behind
+		if errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull) || errors.Is(err, job.ErrNotPermitted) {
 			return err
 		}
 	}
