@@ -65,15 +65,7 @@ func TestAClusterOfThree(t *testing.T) {
 	dead.Restart()
 	n = load.count()
 	r.until("traffic after the failover", func() bool { return load.count() > n+100 })
-	load.stop()
-	r.flows(20 * time.Second)
-	r.until("nothing is open", r.open0)
-	ends := r.ends()
-	for _, id := range load.acked {
-		if ends[id] != 1 {
-			t.Errorf("acknowledged job %s ended %d times", id, ends[id])
-		}
-	}
+	r.endsOnce(load)
 	if got := raw.HGet(r.ctx, "rm:{c/1}:ring", "failovers").Val(); got == "" || got == "0" {
 		t.Errorf("failovers of shard 1: %q", got)
 	}

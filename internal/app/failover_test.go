@@ -84,6 +84,20 @@ func (r *rig) ends() map[string]int {
 	return got
 }
 
+// endsOnce stops the load and checks that each of its jobs has ended once.
+func (r *rig) endsOnce(load *stream) {
+	r.t.Helper()
+	load.stop()
+	r.flows(20 * time.Second)
+	r.until("nothing is open", r.open0)
+	ends := r.ends()
+	for _, id := range load.acked {
+		if ends[id] != 1 {
+			r.t.Errorf("acknowledged job %s ended %d times", id, ends[id])
+		}
+	}
+}
+
 // flows waits until every partition has an owner and a new job of each runs.
 func (r *rig) flows(within time.Duration) {
 	r.t.Helper()
