@@ -21,15 +21,12 @@ func (s *shard) doubt() {
 	s.lanes.Doubt()
 }
 
-// jump is by how much a new generation raises the epochs of a ring and of its tenures.
-const jump = 1000
-
 // beaten takes the answer to a heartbeat. It may tell of a new generation before the reader's
 // own connection is known to be lost, as where the server before hangs: no tenure has the epoch
 // any more that it had, and the reader is to find out which it has.
 func (s *shard) beaten(b job.Beat) {
 	s.w.mu.Lock()
-	if b.RingEpoch >= s.epoch+jump && s.epoch > 0 {
+	if b.RingEpoch >= s.epoch+job.GenerationJump && s.epoch > 0 {
 		s.lanes.Doubt()
 	}
 	s.epoch = max(s.epoch, b.RingEpoch)

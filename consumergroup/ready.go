@@ -60,7 +60,9 @@ func notReady(st job.Stand, owned int, waited time.Duration) string {
 	switch {
 	case st.Moves > 0 || st.Phase != 0:
 		return fmt.Sprintf("a resize is under way: %d partitions have still to move", st.Moves)
-	case st.Planned && owned > 0:
+	case owned < st.Planned:
+		return fmt.Sprintf("the plan gives it %d partitions, and it has taken up %d", st.Planned, owned)
+	case st.Planned > 0:
 		return ""
 	case st.Leader == "":
 		return "no dispatcher leads the ring of this queue: start one"

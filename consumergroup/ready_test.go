@@ -17,10 +17,11 @@ func TestReadyMeansThatAWorkerOwnsWhatItShould(t *testing.T) {
 	}{
 		"no dispatcher":                 {job.Stand{}, 0, late, "no dispatcher leads the ring of this queue: start one"},
 		"just joined":                   {job.Stand{Leader: "d.1"}, 0, soon, "dispatcher d.1 has not planned yet"},
-		"the plan is carried out":       {job.Stand{Leader: "d.1", Planned: true, Phase: 1, Moves: 3}, 2, late, "a resize is under way: 3 partitions have still to move"},
-		"so it is without a dispatcher": {job.Stand{Planned: true, Phase: 1, Moves: 3}, 2, late, "a resize is under way: 3 partitions have still to move"},
-		"all is there":                  {job.Stand{Leader: "d.1", Planned: true}, 5, soon, ""},
-		"and the dispatcher gone":       {job.Stand{Planned: true}, 5, soon, ""},
+		"the plan is carried out":       {job.Stand{Leader: "d.1", Phase: 1, Moves: 3}, 2, late, "a resize is under way: 3 partitions have still to move"},
+		"so it is without a dispatcher": {job.Stand{Phase: 1, Moves: 3}, 2, late, "a resize is under way: 3 partitions have still to move"},
+		"all is there":                  {job.Stand{Leader: "d.1", Planned: 5}, 5, soon, ""},
+		"not all is there":              {job.Stand{Leader: "d.1", Planned: 5}, 3, late, "the plan gives it 5 partitions, and it has taken up 3"},
+		"and the dispatcher gone":       {job.Stand{Planned: 5}, 5, soon, ""},
 		"not to have any":               {job.Stand{Leader: "d.1"}, 0, late, ""},
 	} {
 		if why := notReady(tt.stand, tt.owned, tt.waited); why != tt.why {

@@ -126,11 +126,15 @@ type MemberInfo struct {
 	DrainMs     int64  `json:"drain_ms"` // how long its running jobs may take to end after a move
 }
 
-// Stand is how far a ring is with a member: who leads it, whether a plan counts the member in, and
+// GenerationJump is by how much a new generation raises the epochs of a ring and of its tenures, and
+// what else counts up: by more than a server can have lost (lua/renew.lua).
+const GenerationJump = 1000
+
+// Stand is how far a ring is with a member: who leads it, how much the plan gives the member, and
 // what of that plan is to be done still.
 type Stand struct {
 	Leader  string // dispatcher, "" if none leads
-	Planned bool
-	Phase   int // 0: at rest
-	Moves   int // partitions that are not at their planned owner
+	Planned int    // partitions that the plan gives the member; known where Phase and Moves are 0
+	Phase   int    // 0: at rest
+	Moves   int    // partitions that are not at their planned owner
 }

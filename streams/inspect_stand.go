@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -83,7 +82,7 @@ func (s *Store) stand(ctx context.Context, q Queue) (Stand, error) {
 	return st, nil
 }
 
-// Stand tells how far the ring is with this member. It blocks for two round trips a shard.
+// Stand tells how far the ring is with this member. It blocks for three round trips a shard.
 func (m *Member) Stand(ctx context.Context) (job.Stand, error) {
 	var st job.Stand
 	var err error
@@ -92,7 +91,7 @@ func (m *Member) Stand(ctx context.Context) (job.Stand, error) {
 	}
 	for sh := range m.q.Shards {
 		shard := m.s.shard(m.q, sh)
-		ring, err := m.s.cmd.HMGet(ctx, shard+"ring", "phase", "members").Result()
+		ring, err := m.s.cmd.HMGet(ctx, shard+"ring", "phase").Result()
 		if err != nil {
 			return st, wrap("look at the ring", err)
 		}
@@ -101,7 +100,18 @@ func (m *Member) Stand(ctx context.Context) (job.Stand, error) {
 			return st, wrap("look at the ring", err)
 		}
 		st.Phase, st.Moves = max(st.Phase, int(number(at(ring, 0)))), st.Moves+int(moves)
-		st.Planned = sh == 0 && strings.Contains(text(at(ring, 1)), `"`+m.info.Incarnation+`"`) || sh > 0 && st.Planned
+		if st.Phase != 0 || st.Moves != 0 {
+			continue
+		}
+		plan, err := m.s.cmd.HGetAll(ctx, shard+"plan").Result()
+		if err != nil {
+			return st, wrap("look at the plan", err)
+		}
+		for _, target := range plan {
+			if target == m.info.Incarnation {
+				st.Planned++
+			}
+		}
 	}
 	return st, nil
 }
