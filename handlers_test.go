@@ -191,6 +191,33 @@ func TestALoggerThatFailsEndsNobody(t *testing.T) {
 	}
 }
 
+// A job that nobody works on is told to the client's logger, which fails over it: Wait goes on.
+func TestALoggerThatFailsEndsNoWait(t *testing.T) {
+	for name, how := range map[string]func(){"panic": boom, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			told := make(chan struct{}, 100)
+			client, err := ringmaster.NewClient("embedded://127.0.0.1:0", ringmaster.Logger(slog.New(sulky{func() { told <- struct{}{}; how() }})))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			receipt, err := client.Submit(t.Context(), "q", "t", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-told
+				cancel()
+			}()
+			if st, err := client.Wait(ctx, "q", receipt.ID); !errors.Is(err, context.Canceled) || st.ID != receipt.ID {
+				t.Errorf("Wait returned %+v, %v", st, err)
+			}
+		})
+	}
+}
+
 func TestPanicsOfThePayloadAreTheCallers(t *testing.T) {
 	client, err := ringmaster.NewClient("redis://127.0.0.1:1")
 	if err != nil {

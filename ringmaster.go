@@ -111,7 +111,7 @@ func Logger(log *slog.Logger) ClientOption {
 		if log == nil {
 			return job.Invalid("Logger: it is nil")
 		}
-		c.log = log
+		c.log = app.Guard(log)
 		return nil
 	}
 }
@@ -218,7 +218,8 @@ func (c *Client) waits(queue string) func(id, why string) {
 // is nil. It gets the one answer whatever is killed meanwhile: while the server does not
 // answer it repeats the submission under the same idempotency key (that of Once, or one
 // of its own), and goes on asking. It ends with ctx, at the latest after an hour, as Wait does,
-// with the id if the job was handed in. ErrDead if the job will not complete. Panics of the payload's MarshalJSON and of the result's
+// with the id if the job was handed in. ErrDead if the job will not complete. Panics of the
+// payload's MarshalJSON and of the result's
 // UnmarshalJSON are the caller's.
 func (c *Client) Call(ctx context.Context, queue, jobType string, payload, result any, opts ...Option) (Status, error) {
 	raw, err := json.Marshal(payload)

@@ -13,7 +13,8 @@ import (
 // ends its goroutine (as a test does that fails) does not end ours.
 type guarded struct{ user, substitute slog.Handler }
 
-func guard(user *slog.Logger) *slog.Logger {
+// Guard is a logger of the user's that ends nothing, whatever it does. Safe for concurrent use.
+func Guard(user *slog.Logger) *slog.Logger {
 	return slog.New(guarded{user.Handler(), slog.NewTextHandler(os.Stderr, nil)})
 }
 

@@ -36,7 +36,7 @@ func (o Options) log() *slog.Logger {
 	if o.Log == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return guard(o.Log)
+	return Guard(o.Log)
 }
 
 // RunWorker runs one worker for each of the configured queues until ctx ends; then they
