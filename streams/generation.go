@@ -82,6 +82,7 @@ func (s *Store) meet(ctx context.Context, shard string) error {
 	}
 	id, err := s.renew(ctx, node, shard)
 	if unanswered(err) {
+		s.relocate(ctx, []*call{{shard: shard, err: err}})
 		return notSent("ask who the server is", err)
 	}
 	s.mu.Lock()
@@ -155,7 +156,7 @@ func (r *Ring) Renew(ctx context.Context) (string, error) {
 		}
 		id, err := r.s.renew(ctx, node, shard)
 		if err != nil {
-			r.s.relocate(ctx, []*call{{err: err}})
+			r.s.relocate(ctx, []*call{{shard: shard, err: err}})
 			return "", fmt.Errorf("shard %d: %w", sh, err)
 		}
 		if id == "" {

@@ -54,9 +54,9 @@ const lastingRefusal = 700 * time.Millisecond
 // Writable tries what a submission needs: a write that takes memory, at every server that holds jobs.
 // The error says what state a server is in that refuses. It blocks for a round trip or two.
 func (s *Store) Writable(ctx context.Context) error {
-	probes := map[*redis.Client]string{} // in a cluster a key of the server's own: its client follows no move
+	probes := map[*redis.Client]string{} // in a cluster a shard of the server's own: its client follows no move
 	if c, one := s.cmd.(*redis.Client); one {
-		probes[c] = probeKey(s.keys.namespace + ":")
+		probes[c] = s.keys.namespace + ":"
 	} else {
 		queues, _, err := s.Queues(ctx)
 		if err != nil {
@@ -69,12 +69,13 @@ func (s *Store) Writable(ctx context.Context) error {
 				if err != nil {
 					return notSent("find the server of "+shard, err)
 				}
-				probes[node] = probeKey(shard)
+				probes[node] = shard
 			}
 		}
 	}
-	for node, key := range probes {
-		err := wrap("try a write", node.Set(ctx, key, "", time.Millisecond).Err()) // it leaves nothing behind
+	for node, shard := range probes {
+		err := wrap("try a write", node.Set(ctx, probeKey(shard), "", time.Millisecond).Err()) // it leaves nothing behind
+		s.relocate(ctx, []*call{{shard: shard, err: err}})
 		if errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull) || errors.Is(err, job.ErrNotPermitted) {
 			return err
 		}

@@ -296,3 +296,34 @@ func TestABrokenMoveMakesNoSecondQueue(t *testing.T) {
 		return errs == nil
 	})
 }
+
+// TestTheFirstJobAfterAMove: a process that has looked at a queue and done nothing with it since hears
+// from the former server that its slot has gone, and asks where, for its first job as for readiness.
+func TestTheFirstJobAfterAMove(t *testing.T) {
+	for name, first := range map[string]func(context.Context, *streams.Store, *rig) error{
+		"submission": func(ctx context.Context, s *streams.Store, r *rig) error {
+			p := s.NewProducer(r.queue)
+			defer p.Close()
+			_, errs := p.Enqueue(ctx, job.Job{Type: "t", Key: "k"})
+			return errors.Join(errs...)
+		},
+		"readiness": func(ctx context.Context, s *streams.Store, r *rig) error {
+			r.until("the map is read", func() bool { return s.Writable(ctx) == nil || ctx.Err() != nil })
+			return ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			servers := redistest.Primaries(t, 2, "rm:{c}:", "rm:{d}:")
+			m := newReshard(t, servers, streams.Queue{Name: "c", Partitions: 1, Shards: 1})
+			s, err := streams.Open(streams.Options{URL: "redis://" + servers[0].Addr(), Mode: "cluster"})
+			m.must(err)
+			defer func() { m.must(s.Close()) }()
+			_, err = s.CreateQueue(m.r.ctx, m.r.queue)
+			m.must(err)
+			m.move("rm:{c}:", m.others(m.home("rm:{c}:"))[0], func() {})
+			ctx, cancel := context.WithTimeout(m.r.ctx, 5*time.Second)
+			defer cancel()
+			m.must(first(ctx, s, m.r))
+		})
+	}
+}
