@@ -2,7 +2,10 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,7 +20,10 @@ import (
 // for ever. So a deadline moves on here as long as bytes do. What the operating system has
 // taken to send is not seen to move: see job.SlowestLink.
 
-const patientPiece = 64 << 10
+const (
+	patientPiece = 64 << 10
+	silenceSlack = 10 * time.Millisecond // a deadline is set before it is noted
+)
 
 // patient is a connection whose deadlines are for silence. Its user has one reader and one
 // writer at a time.
@@ -30,13 +36,45 @@ type patient struct {
 	sent     atomic.Int64   // bytes, since something last came
 	run      int            // bytes that came since the read deadline was set
 	received *atomic.Uint64 // bytes of large replies; may be nil
+
+	asked    time.Time      // when the read deadline was set
+	silences *atomic.Uint64 // how many connections of the store were given up in silence
+	heard    atomic.Uint64  // of these, before something last came, or it was made
 }
 
-// socket is a patient connection of which go-redis can see whether its other end is gone.
+// socket is a patient connection of which go-redis can see, before each use, whether it may be used.
 type socket struct {
 	*patient
-	syscall.Conn
+	raw syscall.Conn // nil: TLS, which tells nothing
 }
+
+// A network may forget connections, as a NAT does, and tell nobody. A pool that was forgotten would
+// cost a time-out for each of its connections, one after the other. So where one has brought nothing
+// until it was given up, those are not used again that have brought nothing since.
+var errDoubtful = errors.New("another connection was given up in silence since this one was heard")
+
+// SyscallConn implements syscall.Conn.
+func (s socket) SyscallConn() (syscall.RawConn, error) {
+	switch {
+	case s.heard.Load() < s.silences.Load():
+		return nil, errDoubtful
+	case s.raw == nil:
+		return unseen{}, nil
+	}
+	return s.raw.SyscallConn()
+}
+
+// unseen is a connection of which nothing is known.
+type unseen struct{}
+
+// Control implements syscall.RawConn.
+func (unseen) Control(func(uintptr)) error { return nil }
+
+// Read implements syscall.RawConn.
+func (unseen) Read(func(uintptr) bool) error { return nil }
+
+// Write implements syscall.RawConn.
+func (unseen) Write(func(uintptr) bool) error { return nil }
 
 // Read implements net.Conn.
 func (c *patient) Read(b []byte) (int, error) {
@@ -46,9 +84,13 @@ func (c *patient) Read(b []byte) (int, error) {
 		}
 	}
 	n, err := c.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) && n == 0 && time.Since(c.asked) >= c.silence-silenceSlack {
+		c.silences.Add(1)
+	}
 	if n > 0 {
 		c.reads = true
 		c.sent.Store(0)
+		c.heard.Store(c.silences.Load())
 		// A short reply is no progress: a connection that is made again and again brings many.
 		if c.run += n; c.run > patientPiece && c.received != nil {
 			c.received.Add(uint64(n))
@@ -77,7 +119,7 @@ func (c *patient) Write(b []byte) (int, error) {
 
 // SetReadDeadline implements net.Conn.
 func (c *patient) SetReadDeadline(t time.Time) error {
-	c.reads, c.run, c.endless = false, 0, t.IsZero()
+	c.reads, c.run, c.endless, c.asked = false, 0, t.IsZero(), time.Now()
 	if sent := c.sent.Load(); sent > patientPiece && !c.endless {
 		t = t.Add(job.OnItsWay(int(sent)))
 	}
@@ -103,10 +145,24 @@ func patiently(uo *redis.UniversalOptions, o Options) {
 		if err != nil {
 			return nil, err
 		}
-		p := &patient{Conn: c, silence: o.Timeout, received: o.received}
-		if s, ok := c.(syscall.Conn); ok {
-			return socket{p, s}, nil
-		}
-		return p, nil
+		p := &patient{Conn: c, silence: o.Timeout, received: o.received, silences: o.silences}
+		p.heard.Store(o.silences.Load())
+		raw, _ := c.(syscall.Conn)
+		return socket{p, raw}, nil
+	}
+}
+
+// newClient makes one client. go-redis writes to the list of addresses it is given: each has its own.
+func newClient(mode string, uo redis.UniversalOptions) redis.UniversalClient {
+	uo.Addrs = slices.Clone(uo.Addrs)
+	switch mode {
+	case "cluster":
+		co := uo.Cluster()
+		co.MaxRedirects = 3 // of commands on one key; scripts follow nothing: nodes.go
+		return redis.NewClusterClient(co)
+	case "sentinel":
+		return redis.NewFailoverClient(uo.Failover())
+	default:
+		return redis.NewClient(uo.Simple())
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,6 +60,7 @@ type Options struct {
 
 	dial     dialer         // nil: as usual
 	received *atomic.Uint64 // what the connections bring, in bytes; nil: nobody asks
+	silences *atomic.Uint64 // see socket
 }
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -101,7 +101,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.dial = failpoint.Dialer(sc.sent())
+	o.dial, o.silences = failpoint.Dialer(sc.sent()), new(atomic.Uint64)
 	uo, err := universal(o)
 	if err != nil {
 		return nil, err
@@ -221,21 +221,6 @@ func located(o Options) (*redis.UniversalOptions, error) {
 		return nil, job.Invalid("redis mode %q: want standalone, sentinel or cluster", o.Mode)
 	}
 	return uo, nil
-}
-
-// newClient makes one client. go-redis writes to the list of addresses it is given: each has its own.
-func newClient(mode string, uo redis.UniversalOptions) redis.UniversalClient {
-	uo.Addrs = slices.Clone(uo.Addrs)
-	switch mode {
-	case "cluster":
-		co := uo.Cluster()
-		co.MaxRedirects = 3 // of commands on one key; scripts follow nothing: see nodes.go
-		return redis.NewClusterClient(co)
-	case "sentinel":
-		return redis.NewFailoverClient(uo.Failover())
-	default:
-		return redis.NewClient(uo.Simple())
-	}
 }
 
 // Queue is what is fixed about a queue when it is created.

@@ -125,6 +125,8 @@ type link struct {
 	holding bool     // a request waits here: the server side must stay open
 	severed bool
 	waiting []*Rule // one per request that awaits its reply; nil without a rule
+
+	forgotten atomic.Bool // nothing arrives any more, at either side
 }
 
 // cut closes the client's side, and the server's unless a request is held.
@@ -161,8 +163,10 @@ func (l *link) serve() {
 	replies.Go(l.replies)
 	l.requests()
 	// The server reads what was forwarded, then sees the end, as with a client
-	// that went away.
-	_ = server.(*net.TCPConn).CloseWrite()
+	// that went away. If the link is forgotten it sees nothing.
+	if !l.forgotten.Load() {
+		_ = server.(*net.TCPConn).CloseWrite()
+	}
 	replies.Wait()
 	_ = server.Close()
 }
@@ -178,6 +182,9 @@ func (l *link) requests() {
 		}
 		if !l.through(burst) {
 			return
+		}
+		if l.forgotten.Load() {
+			continue
 		}
 		rule := l.proxy.match(req)
 		if rule != nil && !l.apply(rule) {
@@ -245,12 +252,19 @@ func (l *link) letGo() {
 // replies forwards whole replies until the server ends. It goes on reading
 // when the client is gone: a reply is the proof that a request was executed.
 func (l *link) replies() {
-	defer func() { _ = l.client.Close() }()
+	defer func() {
+		if !l.forgotten.Load() {
+			_ = l.client.Close()
+		}
+	}()
 	r := bufio.NewReader(l.server)
 	for {
 		reply, err := readMessage(r)
 		if err != nil {
 			return
+		}
+		if l.forgotten.Load() {
+			continue
 		}
 		var rule *Rule
 		l.mu.Lock()

@@ -43,6 +43,21 @@ func (p *Proxy) Silence(requests, replies bool) {
 	p.weather.replies = gate(p.weather.replies, replies)
 }
 
+// Forget has nothing arrive any more on the connections that there are, and nobody told of it, as a NAT
+// does that has forgotten them: each side keeps its own until it ends it. New ones work. It returns how
+// many there were.
+func (p *Proxy) Forget() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for l := range p.links {
+		if !l.forgotten.Swap(true) {
+			n++
+		}
+	}
+	return n
+}
+
 func gate(now chan struct{}, shut bool) chan struct{} {
 	if !shut {
 		if now != nil {

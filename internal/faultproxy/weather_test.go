@@ -50,6 +50,28 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+func TestForget(t *testing.T) {
+	each(t, func(t *testing.T, p *faultproxy.Proxy, via, direct *redis.Client) {
+		if err := via.Ping(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if n := p.Forget(); n != 1 {
+			t.Fatalf("%d connections forgotten", n)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := via.Set(ctx, "k", "1", 0).Err(); err == nil {
+			t.Fatal("answered on a forgotten connection")
+		}
+		if n := direct.Exists(t.Context(), "k").Val(); n != 0 {
+			t.Fatal("it arrived")
+		}
+		if err := via.Set(t.Context(), "k", "1", 0).Err(); err != nil {
+			t.Fatalf("on a new one: %v", err)
+		}
+	})
+}
+
 func TestDisturb(t *testing.T) {
 	each(t, func(t *testing.T, p *faultproxy.Proxy, via, _ *redis.Client) {
 		p.Disturb(faultproxy.Noise{Min: 10 * time.Millisecond, Max: 12 * time.Millisecond, Reset: 0.5}, 1)
