@@ -56,15 +56,16 @@ func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
 	}
 	var mu sync.Mutex
 	var out []Risk
+	_, cluster := s.cmd.(*redis.ClusterClient)
 	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
-		found, err := risksOf(ctx, c)
+		found, err := risksOf(ctx, c, cluster)
 		found = append(found, s.replicaRisk(ctx, c)...)
 		if err == nil {
 			var state []Risk
 			state, err = stateOfServer(ctx, c)
 			found = append(state, found...)
 		}
-		if _, cluster := s.cmd.(*redis.ClusterClient); cluster {
+		if cluster {
 			found = append(found, slotRisk(ctx, c)...)
 		}
 		mu.Lock()
@@ -109,11 +110,11 @@ func (s *Store) eachPrimary(ctx context.Context, f func(context.Context, *redis.
 	return fmt.Errorf("unknown kind of client %T", s.admin)
 }
 
-func risksOf(ctx context.Context, c *redis.Client) ([]Risk, error) {
+func risksOf(ctx context.Context, c *redis.Client, cluster bool) ([]Risk, error) {
 	var out []Risk
 	info, err := c.Info(ctx, "server").Result()
 	if err == nil {
-		out = append(out, versionRisk(info)...)
+		out = append(out, versionRisk(info, cluster)...)
 	} else if !Answered(err) {
 		return nil, err
 	}
@@ -137,7 +138,14 @@ func risksOf(ctx context.Context, c *redis.Client) ([]Risk, error) {
 
 var versionLine = regexp.MustCompile(`(?m)^redis_version:(\d+)\.(\S+)\r?$`)
 
-func versionRisk(info string) []Risk {
+// crashesOnMoves finds Redis 7.2.0 to 7.2.6: an assertion fails where a read that waits is sent elsewhere
+// (mended in 7.2.7). Valkey tells such a version too, for the sake of clients, and its own after it.
+var crashesOnMoves = regexp.MustCompile(`(?m)^redis_version:(7\.2\.[0-6])\r?\nredis_`)
+
+func versionRisk(info string, cluster bool) []Risk {
+	if m := crashesOnMoves.FindStringSubmatch(info); m != nil && cluster {
+		return []Risk{{Name: "version", Value: m[1], What: "the server is Redis " + m[1] + ", which crashes when a slot moves away that workers read", Remedy: "upgrade it to 7.2.7 before slots are moved"}}
+	}
 	m := versionLine.FindStringSubmatch(info)
 	if m == nil {
 		return nil
