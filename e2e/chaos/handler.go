@@ -18,6 +18,7 @@ type Work struct {
 	Token string `json:"token"` // of the submission, as the producer's ledger has it
 	Ms    int    `json:"ms"`    // how long it takes
 	Do    string `json:"do,omitempty"`
+	Fill  string `json:"fill,omitempty"` // makes it large
 	Mark  string `json:"mark,omitempty"` // file that each attempt adds a byte to, in the ring's directory
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ringmaster/internal/ledger"
+	"ringmaster/internal/redisproc"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -69,8 +70,12 @@ func newRig(ctx context.Context, run *Run, spec RingSpec, seed uint64) (*Rig, er
 
 func (r *Rig) open(ctx context.Context) error {
 	r.url = r.Server.URL()
+	o := streams.Options{URL: r.url, ClientName: "chaos"}
+	if c, ok := r.Server.(*redisproc.Cluster); ok {
+		o.URL, o.Addrs, o.Mode = "", c.Addrs(), "cluster"
+	}
 	var err error
-	if r.Store, err = streams.Open(streams.Options{URL: r.url, ClientName: "chaos"}); err != nil {
+	if r.Store, err = streams.Open(o); err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
 	if r.Queue, err = r.Store.CreateQueue(ctx, streams.Queue{Name: queueName, Partitions: r.Spec.Partitions, Shards: max(r.Spec.Shards, 1), Journal: true}); err != nil {

@@ -17,7 +17,7 @@ func serverRows() []Row {
 		{Number: 42, Name: "server down for long (30 s, 10 min in a release)", Expect: "as 36; no process grows meanwhile", Run: serverAway},
 		{Number: 43, Name: "server frozen for 3 s, then for 10 s", Expect: "no job starts after a lease without an answer; then as 36", Run: serverFreezes},
 	}
-	for _, more := range [][]Row{powerRows(), failoverRows(), clockRows(), handRows(), lostRows()} {
+	for _, more := range [][]Row{powerRows(), failoverRows(), clockRows(), handRows(), lostRows(), clusterRows()} {
 		rows = append(rows, more...)
 	}
 	return rows

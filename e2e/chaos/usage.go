@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"ringmaster/internal/redisproc"
 )
 
 const (
@@ -11,11 +13,18 @@ const (
 	usageSlack = 2
 	// usageAge is how long a process must have lived before its base is taken.
 	usageAge = 2 * time.Second
-	// mostSockets is what the pools of one process may open (16 and 4), its reader, its
-	// subscriptions and its listener. Pools grow with the load, so that their connections
-	// have no base to come back to.
+	// mostSockets is what the pools of one process may open (16 and 4) to each server, its
+	// reader, its subscriptions and its listener. Pools grow with the load, so that their
+	// connections have no base to come back to.
 	mostSockets = 28
 )
+
+func (r *Rig) mostSockets() int {
+	if c, ok := r.Server.(*redisproc.Cluster); ok {
+		return mostSockets*len(c.Nodes) + r.Spec.Shards // each has a reader
+	}
+	return mostSockets
+}
 
 // usage notes the memory of all processes, and waits until those that live on have come
 // back to their base: the goroutines and descriptors at their first quiet moment. That of
@@ -63,7 +72,7 @@ func (r *Rig) compare(name string, now, base Stats, over map[string]string) {
 	if now.FDs-base.FDs > usageSlack {
 		over[fmt.Sprintf("%s has %d besides sockets, at its first quiet moment %d", name, now.FDs, base.FDs)] = "descriptors"
 	}
-	if now.Sockets > mostSockets {
+	if now.Sockets > r.mostSockets() {
 		over[fmt.Sprintf("%s has %d sockets: more than its pools may open", name, now.Sockets)] = "descriptors"
 	}
 }
