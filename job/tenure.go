@@ -126,8 +126,8 @@ type MemberInfo struct {
 	DrainMs     int64  `json:"drain_ms"` // how long its running jobs may take to end after a move
 }
 
-// GenerationJump is by how much a new generation raises the epochs of a ring and of its tenures, and
-// what else counts up: by more than a server can have lost (lua/renew.lua).
+// GenerationJump is by a multiple of what a new generation raises the epochs of a ring and of its
+// tenures, and what else counts up: by more than a server can have lost (lua/renew.lua).
 const GenerationJump = 1000
 
 // Stand is how far a ring is with a member: who leads it, how much the plan gives the member, and
