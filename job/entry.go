@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -17,6 +18,12 @@ type Entry struct {
 	Retry string
 	// Broken is nil unless the entry cannot be run; then it goes whole to the dead letters.
 	Broken *Broken
+}
+
+// Same reports whether two entries are one job with one past, both of which can be run.
+func (e *Entry) Same(other *Entry) bool {
+	return e.ID == other.ID && e.Type == other.Type && e.Key == other.Key && e.Retry == other.Retry &&
+		bytes.Equal(e.Payload, other.Payload) && e.Broken == nil && other.Broken == nil
 }
 
 // Broken is an entry that cannot be run.

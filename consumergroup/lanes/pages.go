@@ -78,7 +78,8 @@ func (s *Shard) page(t *Tenure, cursor string, page *job.ClaimPage, now time.Tim
 		to, _ = job.ParseEntryID(page.Cursor)
 	}
 	left := t.setPermits(page.Permits, from, to)
-	s.pool.arrive(t, page.Entries, now)
+	s.pool.arrive(t, s.pool.adopt(t, page.Entries, now), now)
+	s.pool.loseOf(s, func(it *Item) bool { return it.Tenure.Partition == t.Partition && it.Entry.ID.Less(to) })
 	s.pool.weight.noteArrived(page.Entries)
 	for _, key := range freed {
 		if l := t.lanes[key]; l != nil && t.blocked[key] == 0 {

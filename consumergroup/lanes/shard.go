@@ -81,6 +81,9 @@ func (s *Shard) Paged(part int, epoch uint64) *Tenure {
 // It returns where the next page begins.
 func (s *Shard) Claim(part int, epoch uint64, first bool) (t *Tenure, cursor string) {
 	i, ok := s.place(part)
+	if !ok || s.tenures[i].Epoch != epoch {
+		s.pool.loseOf(s, func(it *Item) bool { return it.Tenure.Partition == part && !follows(it.Tenure.Epoch, epoch) })
+	}
 	switch {
 	case !ok:
 		t = newTenure(s, job.Tenure{Partition: part, Epoch: epoch})
@@ -113,7 +116,7 @@ func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 // it is left to that page, which job.ClaimAll has bring all.
 func (s *Shard) Merge(t *Tenure, entries []job.Entry, now time.Time) {
 	if s.At(t.Partition) == t && t.paged {
-		s.pool.arrive(t, entries, now)
+		s.pool.arrive(t, s.pool.adopt(t, entries, now), now)
 	}
 }
 
@@ -173,17 +176,24 @@ func (s *Shard) Naming(part int, epoch uint64) []job.EntryID {
 	return nil
 }
 
-// Drop forgets a tenure. Its runs go on under permits, or are cancelled.
+// Drop forgets a tenure. Its runs go on under permits, or are cancelled, if they do not go on in
+// a new generation: see adopt. Where one has begun, a release that was not answered has given
+// nothing away, and left no permits.
 func (s *Shard) Drop(part int, epoch uint64, cancel bool, now time.Time) {
 	t := s.Find(part, epoch)
 	if t == nil {
 		return
 	}
+	cancel = cancel || t.renewed
+	keep := cancel && (t.renewed || !t.denied)
+	if !keep {
+		s.pool.losePart(s, part)
+	}
 	i, _ := s.place(part)
 	s.tenures = slices.Delete(s.tenures, i, i+1)
 	// Its gate closes with it, and may have been the last one that was open.
 	s.barrier = s.barrier || t.gate
-	s.pool.abandon(t, cancel)
+	s.pool.abandon(t, cancel, keep)
 	goesOn := !cancel && t.running > 0
 	if goesOn && t.closedAt.IsZero() {
 		t.closedAt = now
@@ -235,9 +245,10 @@ func (s *Shard) Overdue(now time.Time, limit time.Duration) {
 // AbandonAll ends every tenure: the incarnation is over, and its runs are told.
 func (s *Shard) AbandonAll() {
 	for _, t := range s.tenures {
-		s.pool.abandon(t, true)
+		s.pool.abandon(t, true, false)
 	}
 	s.tenures = nil
+	s.pool.loseOf(s, func(*Item) bool { return true })
 }
 
 // Stop lets go of ends that will not be answered any more. None is sent from now on.
@@ -248,4 +259,5 @@ func (s *Shard) Stop() {
 			s.pool.drop(it)
 		}
 	}
+	s.pool.forgetHeirs(s)
 }

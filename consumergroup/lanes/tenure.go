@@ -19,6 +19,9 @@ type Tenure struct {
 	doubt   bool // nobody knows whether the records still have it: nothing of it starts
 	over    bool // dropped or released: nothing of it starts any more
 	lost    bool // dropped: its runs are not ours to finish either
+	renewed bool // the records have it under the epoch of a later generation
+	denied  bool // the records do not have it
+	adopted bool // runs have come into it while its gate was closed
 	leftOut bool // a read is under way without it, because its window was full
 	roomAt  int  // leftOut: it has room when it holds so few
 	parking int  // items on the way to be set aside
@@ -97,6 +100,7 @@ type Item struct {
 	flight bool // its end was sent and is not answered
 	again  bool // it was delivered once more meanwhile: the end may have come before
 	behind bool // it waits for a run of a former tenure
+	kept   bool // its tenure has ended, and it may go on in another
 	permit bool // a release named it as running: its entry may be under this incarnation's permit
 }
 

@@ -265,6 +265,9 @@ func (d *chief) look() {
 	var o recovery.Observation
 	e.send(&call{from: &d.node, conn: d.conn, what: "look", exec: func() {
 		r = e.records()
+		for _, s := range e.stores {
+			s.renew(e.audit.servers) // after it has read
+		}
 		o = recovery.Observation{Now: now, ServerID: fmt.Sprint(e.audit.servers), ServerTime: time.UnixMilli(e.stores[0].now)}
 		for _, m := range r.Members {
 			left := time.Duration(e.lease(m.Incarnation)-e.stores[0].now) * time.Millisecond

@@ -28,9 +28,10 @@ type node struct {
 // conn is a connection as the server knows it.
 type conn struct {
 	killed bool
-	deaf   int64  // its requests get lost until then
-	server int    // failovers that its client knows of
-	onNew  func() // another server answers: told once instead of the answer
+	deaf   int64 // its requests get lost until then
+	made   int   // to which server, counted from 1; 0: not made yet
+	own    bool  // of a reader: nobody makes it anew but the reader
+	renews []int // shards whose generation is looked at once it is made
 }
 
 // call is a request on its way to the server, or its answer on the way back.
@@ -255,10 +256,8 @@ func (c *call) arrive() {
 		c.expire()
 	case e.down > e.now, c.era != e.era:
 		c.deliver(2, false)
-	case c.conn.onNew != nil && c.conn.server != e.audit.failovers:
-		c.conn.server = e.audit.failovers
-		c.done = func(bool) { c.conn.onNew() }
-		c.deliver(2, true)
+	case !e.meets(c.conn):
+		c.deliver(2, false)
 	case c.block != nil:
 		c.until = e.now + blockTimeout
 		if !c.block() {

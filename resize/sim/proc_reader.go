@@ -66,6 +66,11 @@ func (k *limb) page(what string, part int, epoch uint64, cursor string, then fun
 		if answered && k.e.bug == BugDrainersKey {
 			p.Permits = nil
 		}
+		if answered && k.e.bug == BugNothingKept {
+			for i := range p.Entries {
+				p.Entries[i].Type = "another"
+			}
+		}
 		then(p, answered)
 		k.dispatch()
 	})
@@ -121,6 +126,7 @@ func (k *limb) claim(a resize.ClaimPartition) {
 			out.Outcome = resize.ClaimFenced
 		default:
 			out.More = k.lanes.Claimed(a.Part, a.Epoch, p, k.e.time())
+			out.Runs = k.lanes.Adopted(a.Part, a.Epoch)
 		}
 		k.events = append(k.events, out)
 	})
@@ -260,7 +266,7 @@ func (k *limb) groupGone() {
 func (k *limb) reset() {
 	old := k.reader
 	k.reader = k.dial()
-	k.reader.deaf, k.reader.server = old.deaf, old.server
+	k.reader.deaf = old.deaf
 	k.ask("hang up", func() {
 		if k.e.bug != BugOldConnection {
 			k.e.hangUp(old)

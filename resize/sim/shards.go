@@ -3,7 +3,6 @@ package sim
 import (
 	"slices"
 
-	"ringmaster/consumergroup/lanes"
 	"ringmaster/resize"
 )
 
@@ -159,15 +158,6 @@ func (e *engine) lease(inc string) int64 {
 		}
 	}
 	return 0
-}
-
-// runs are what a worker runs, of all shards.
-func (k *proc) runs() []*lanes.Item {
-	var out []*lanes.Item
-	for _, l := range k.shards {
-		out = append(out, l.lanes.Started()...)
-	}
-	return out
 }
 
 // cut checks the promise of mode ring: when a shard leaves phase 1, nothing runs in any. Shards
