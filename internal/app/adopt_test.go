@@ -68,6 +68,7 @@ func TestARestartThatLostNothingEndsNothing(t *testing.T) {
 				t.Errorf("%d handlers were told to end", n)
 			}
 			close(last)
+			r.redialed()
 			r.onceInOrder(rs, 0, ids)
 			if n := len(rs.list()); n != len(ids) {
 				t.Errorf("%d starts of %d jobs", n, len(ids))
@@ -100,6 +101,7 @@ func TestWhatASnapshotLacksIsToldToEnd(t *testing.T) {
 		return rs.count(func(run run) bool { return run.end != 0 && run.err != nil }) == len(lost)
 	})
 	close(last)
+	r.redialed()
 	for _, id := range kept {
 		r.completed(id)
 	}
@@ -110,5 +112,4 @@ func TestWhatASnapshotLacksIsToldToEnd(t *testing.T) {
 		t.Errorf("%d starts of %d jobs", n, len(kept)+len(lost))
 	}
 	r.endedOnce(kept, nil)
-	r.redialed()
 }

@@ -31,7 +31,7 @@ func TestARestartedServerTellsOfNoLostConnection(t *testing.T) {
 		after, err := st.Look(r.ctx)
 		return err == nil && after.ServerID != before.ServerID
 	})
+	r.redialed()
 	_, err = st.Signs(r.ctx, []string{"a.1"})
 	r.must(err)
-	r.redialed()
 }
