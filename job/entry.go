@@ -109,7 +109,7 @@ const (
 	Failed   Outcome = 'F' // attempt failed; the retry record says what next
 	Buried   Outcome = 'X' // to the dead letters
 	HandBack Outcome = 'B' // not finished and not counted: whoever owns the partition runs it again
-	Parked   Outcome = 'P' // never started: set aside behind a blocked key
+	Parked   Outcome = 'P' // never started: set aside behind a key that is blocked, or has much to do
 )
 
 // Completion is the end of one run, as the completion script takes it. It is identified
@@ -154,7 +154,9 @@ type PartitionAcks struct {
 	Epoch     uint64
 	// Pinned asks to delete each acked entry, because an old pending one keeps the
 	// low-water mark down.
-	Pinned      bool
+	Pinned bool
+	// Untrimmed leaves the trimming of the stream to a later call. Not where Pinned is set.
+	Untrimmed   bool
 	Completions []Completion
 }
 

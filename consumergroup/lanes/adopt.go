@@ -109,7 +109,7 @@ func (p *Pool) adopt(t *Tenure, entries []job.Entry, now time.Time) []job.Entry 
 	for i := range entries {
 		e := &entries[i]
 		it := p.keptAs(t, e.ID)
-		if it != nil && it.Entry.Same(e) && !ahead[e.Key] && t.wants(e) {
+		if it != nil && it.Entry.Same(e) && !ahead[e.Key] && t.firstOfKey(e) {
 			p.goOn(it, t, now)
 			continue
 		}
@@ -132,9 +132,9 @@ func (p *Pool) keptAs(t *Tenure, id job.EntryID) *Item {
 	return nil
 }
 
-// wants reports whether an entry is the first of its key, as far as is known. One that ran was:
+// firstOfKey reports whether an entry is the first of its key, as far as is known. One that ran was:
 // if it is not, the server has forgotten an end.
-func (t *Tenure) wants(e *job.Entry) bool {
+func (t *Tenure) firstOfKey(e *job.Entry) bool {
 	if e.Key == "" {
 		return true
 	}
@@ -154,7 +154,7 @@ func (p *Pool) goOn(old *Item, t *Tenure, now time.Time) {
 	p.bytes += len(it.Entry.Payload)
 	if it.Entry.Key != "" {
 		it.lane = t.lane(it.Entry.Key)
-		it.lane.busy = it
+		it.lane.busy, it.lane.served = it, true
 	}
 	p.began(it)
 	old.kept = false

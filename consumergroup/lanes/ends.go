@@ -113,9 +113,10 @@ func (s *Shard) Answered(it *Item, c *job.Completion, a job.Answer, now time.Tim
 }
 
 // Settled follows the answers to n ends of a tenure.
-func (s *Shard) Settled(t *Tenure, n int) {
+func (s *Shard) Settled(t *Tenure, n int, now time.Time) {
 	s.pool.pace.ended += n
 	t.noteMark(n)
+	s.grant(t, now)
 	s.roomMade(t)
 	if s.short && s.pool.bytes < s.pool.limits.HeldBytes {
 		s.short = false
@@ -146,6 +147,7 @@ func (p *Pool) PutBack(it *Item, now time.Time) {
 		return
 	}
 	p.ceased(it)
+	it.notBack() // it may wait for long now
 	it.state, it.Run = waiting, nil
 	if t.leftOut {
 		t.Shard.host.Wake() // the key may be held up from now on: see shed
@@ -155,6 +157,7 @@ func (p *Pool) PutBack(it *Item, now time.Time) {
 		l.insert(it)
 	}
 	p.awake(it, now)
+	t.Shard.grant(t, now)
 	t.Shard.runEnded(t)
 }
 

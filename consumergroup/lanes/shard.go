@@ -23,18 +23,22 @@ type Host interface {
 type Shard struct {
 	pool    *Pool
 	host    Host
-	tenures []*Tenure // by partition
-	started []*Item   // runs whose end is not answered, of any tenure; each knows its place
-	closing []*Tenure // gates closed, waiting for runs to end
-	opened  []*Tenure // gates opened, not dispatched yet
-	unpark  []*Lane
-	barrier bool // all gates were closed: tell when nothing runs
-	over    bool // nobody asks the store any more
-	short   bool // the reader waits for room
+	tenures []*Tenure  // by partition
+	started []*Item    // runs whose end is not answered, of any tenure; each knows its place
+	closing []*Tenure  // gates closed, waiting for runs to end
+	opened  []*Tenure  // gates opened, not dispatched yet
+	unpark  []*Lane    // that the reader is to bring jobs back for
+	skim    []job.Skim // what the reader is to read so
+	window  int        // entries held of one partition, as of the last choice of what to read
+	count   int        // asked of each partition then
+	fast    bool       // so many jobs end that windows drain by themselves
+	barrier bool       // all gates were closed: tell when nothing runs
+	over    bool       // nobody asks the store any more
+	short   bool       // the reader waits for room
 }
 
 // NewShard makes a shard that holds nothing yet.
-func NewShard(p *Pool, h Host) *Shard { return &Shard{pool: p, host: h} }
+func NewShard(p *Pool, h Host) *Shard { return &Shard{pool: p, host: h, window: p.limits.Window} }
 
 // Host is what NewShard was given.
 func (s *Shard) Host() Host { return s.host }
@@ -106,7 +110,8 @@ func (s *Shard) Claim(part int, epoch uint64, first bool) (t *Tenure, cursor str
 // Arrive takes new jobs in.
 func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 	if t := s.At(part); t != nil {
-		s.pool.arrive(t, entries, now)
+		t.short = t.short && len(entries) < s.count
+		s.pool.arrive(t, entries, false, now)
 		s.pool.weight.noteArrived(entries)
 	}
 }
@@ -116,7 +121,7 @@ func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 // it is left to that page, which job.ClaimAll has bring all.
 func (s *Shard) Merge(t *Tenure, entries []job.Entry, now time.Time) {
 	if s.At(t.Partition) == t && t.paged {
-		s.pool.arrive(t, s.pool.adopt(t, entries, now), now)
+		s.pool.arrive(t, s.pool.adopt(t, entries, now), false, now)
 	}
 }
 

@@ -37,6 +37,13 @@ func (w *weight) noteArrived(entries []job.Entry) {
 	w.empty = 0
 }
 
+// noteSkimmed counts jobs that were set aside as they were read.
+func (w *weight) noteSkimmed(k *job.ParkedJobs) {
+	w.jobs += k.Count
+	w.bytes += k.Bytes
+	w.most = max(w.most, k.Largest)
+}
+
 // learn makes an estimate of what came since the last time.
 func (w *weight) learn() {
 	if w.each == 0 {
@@ -73,10 +80,15 @@ func (s *Shard) Unanswered() {
 
 // Claims is how many pages of pending jobs may be asked for at a time: each brings one at least.
 func (s *Shard) Claims() int {
-	if s.pool.limits.ReadBytes == 0 {
-		return s.pool.limits.MostBudget + 1
+	return s.pool.most()
+}
+
+// most is how many jobs may be asked for at a time, if that is bounded.
+func (p *Pool) most() int {
+	if p.limits.ReadBytes == 0 {
+		return p.limits.MostBudget + 1
 	}
-	return s.pool.fits()
+	return p.fits()
 }
 
 // Full reports whether no more is to be brought here for now. It has Host.Wake tell when there

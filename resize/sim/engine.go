@@ -46,6 +46,7 @@ type call struct {
 	exec  func()
 	done  func(answered bool)
 	block func() bool // a read that waits: reports whether it was answered
+	wait  int64       // so long at most
 	until int64
 	lost  bool // its answer
 }
@@ -259,10 +260,10 @@ func (c *call) arrive() {
 	case !e.meets(c.conn):
 		c.deliver(2, false)
 	case c.block != nil:
-		c.until = e.now + blockTimeout
+		c.until = e.now + c.wait
 		if !c.block() {
 			e.blocked = append(e.blocked, c)
-			e.after(nil, blockTimeout, func() { e.unblock(c) })
+			e.after(nil, c.wait, func() { e.unblock(c) })
 			return
 		}
 		e.executed(c)

@@ -47,16 +47,18 @@ type limb struct {
 	reader *conn
 	acks   *conn
 
-	events  []resize.ParticipantEvent
-	todo    []resize.ParticipantAction
-	again   []resize.ParticipantAction // looks without an answer
-	busy    bool                       // the reader waits for an answer
-	reading *call
-	unsure  bool
-	stock   map[int]uint64 // tenures by the records, when the own pending list is to be merged
-	merging bool           // the own pending list is being read: no end may be sent
-	waits   bool           // and cannot be, since one is under way
-	gone    int
+	events   []resize.ParticipantEvent
+	todo     []resize.ParticipantAction
+	again    []resize.ParticipantAction // looks without an answer
+	busy     bool                       // the reader waits for an answer
+	unparked bool                       // jobs have come back since it read: it reads before more do
+	skimmed  bool                       // jobs were set aside unread since it read, likewise
+	reading  *call
+	unsure   bool
+	stock    map[int]uint64 // tenures by the records, when the own pending list is to be merged
+	merging  bool           // the own pending list is being read: no end may be sent
+	waits    bool           // and cannot be, since one is under way
+	gone     int
 
 	lanes    *lanes.Shard
 	known    map[*lanes.Tenure]*known
@@ -310,8 +312,9 @@ func (k *limb) turn() {
 	case len(k.again) > 0:
 		k.todo, k.again = k.again, nil
 		k.turn()
-	case k.lanes.UnparkWanted() && k.unpark():
+	case !k.unparked && k.lanes.UnparkWanted() && k.unpark():
 	default:
+		k.unparked = false
 		k.read()
 	}
 }

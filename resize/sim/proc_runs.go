@@ -227,6 +227,6 @@ func (k *limb) settle(flight []ended) {
 		}
 	}
 	for _, t := range tenures {
-		k.lanes.Settled(t, 1)
+		k.lanes.Settled(t, 1, k.e.time())
 	}
 }
