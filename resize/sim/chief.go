@@ -211,7 +211,11 @@ func (d *chief) perform(a resize.CoordinatorAction) {
 	for _, sh := range read {
 		epoch = max(epoch, sh.Epoch+1)
 	}
-	e.each(&d.node, d.conn, "act", e.concerned(a), func(sh int) bool {
+	what := "act"
+	if _, is := a.(resize.AdvanceBarrier); is {
+		what = advancing
+	}
+	e.each(&d.node, d.conn, what, e.concerned(a), func(sh int) bool {
 		s := e.stores[sh]
 		if is {
 			result = s.planShard(term, plan, read[sh].Epoch, epoch)

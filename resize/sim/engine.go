@@ -208,6 +208,10 @@ func (e *engine) tell(who string, what fmt.Stringer, result string) {
 	}
 }
 
+// advancing is a leader's word that a barrier is passed. Late it can do much, and it is rare: it is late more
+// often than others.
+const advancing = "advance"
+
 // send puts a request on its way. exec is executed by the server in one step, at most
 // once, perhaps long after the caller has given up; done is told once whether an
 // answer came.
@@ -219,7 +223,7 @@ func (e *engine) send(c *call) {
 		e.log(c.from.name, "request lost", 0, 0)
 		c.expire()
 		return
-	case f.hits(lateRequest):
+	case f.hits(lateRequest), c.what == advancing && f.on[lateRequest] && e.chance(4):
 		late = e.between(callTimeout, 3000)
 	case f.hits(lostReply):
 		c.lost = true
