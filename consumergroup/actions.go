@@ -190,10 +190,13 @@ func (s *shard) along() {
 	s.news = append(s.news, batch.Control...)
 }
 
+// jobsLost is the line that tells of it, wherever it is found.
+const jobsLost = "jobs are lost: somebody deleted pending entries"
+
 // claimed takes a page in and reports whether the claim goes on, and whether jobs run.
 func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) (more, runs bool) {
 	if page.Lost > 0 {
-		s.w.deps.Log.Error("jobs are lost: somebody deleted pending entries", "partition", a.Part, "lost", page.Lost)
+		s.w.deps.Log.Error(jobsLost, "partition", a.Part, "lost", page.Lost)
 	}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()

@@ -107,10 +107,11 @@ const (
 )
 
 // ReleaseAnswer tells who gave a partition up what came of it, and its change number after
-// that (0: it did not rise).
+// that (0: it did not rise). Lost jobs were pending, and somebody had deleted them.
 type ReleaseAnswer struct {
 	Outcome ReleaseOutcome
 	Change  uint64
+	Lost    int
 }
 
 // Beat is the answer to a heartbeat.

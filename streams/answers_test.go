@@ -27,7 +27,7 @@ func TestARefusedConnectionIsNoVerdict(t *testing.T) {
 		t.Errorf("a look says %+v, %v; want that nothing was done", rec, err)
 	}
 	steal := Steal{Partition: 0, From: "w1", Epoch: 1, To: "w2"}
-	if errs := c.ring.StealAll(c.ctx, c.term, []Steal{steal}); !errors.Is(errs[0], job.ErrUnavailable) {
+	if _, errs := c.ring.StealAll(c.ctx, c.term, []Steal{steal}); !errors.Is(errs[0], job.ErrUnavailable) {
 		t.Errorf("a flip says %v; want that nothing was done", errs[0])
 	}
 	if counts, err := c.s.QueueView(c.ctx, c.q.Name); !errors.Is(err, job.ErrUnavailable) {

@@ -154,7 +154,7 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 		l := list(k.value)
 		switch text(at(l, 0)) {
 		case "FLIPPED":
-			out[i] = job.ReleaseAnswer{Outcome: job.Released, Change: number(at(l, 4))}
+			out[i] = job.ReleaseAnswer{Outcome: job.Released, Change: number(at(l, 4)), Lost: int(number(at(l, 5)))}
 		case "KEPT":
 			out[i].Outcome = job.ReleaseKept
 		case "FENCED":

@@ -197,8 +197,11 @@ func (r *ringStore) Steal(ctx context.Context, term uint64, as []resize.StealPar
 	for i, a := range as {
 		steals[i] = streams.Steal{Partition: a.Partition, From: a.From, Epoch: a.Epoch, To: a.To}
 	}
-	errs := r.ring.StealAll(ctx, term, steals)
+	lost, errs := r.ring.StealAll(ctx, term, steals)
 	for i := range errs {
+		if lost[i] > 0 {
+			r.log.Error("jobs are lost: somebody deleted pending entries", "partition", as[i].Partition, "lost", lost[i])
+		}
 		errs[i] = translate(errs[i])
 	}
 	return errs

@@ -161,7 +161,8 @@ func (x *serverSide) do(o op) string {
 	case "advance":
 		return x.word(x.ring.Advance(x.ctx, o.term, streams.Records{Shards: []streams.ShardRecord{{Epoch: o.epoch}}}))
 	case "steal":
-		return x.word(x.ring.StealAll(x.ctx, o.term, []streams.Steal{{Partition: o.p, From: o.inc, Epoch: o.epoch, To: o.to}})[0])
+		_, errs := x.ring.StealAll(x.ctx, o.term, []streams.Steal{{Partition: o.p, From: o.inc, Epoch: o.epoch, To: o.to}})
+		return x.word(errs[0])
 	case "evict":
 		beat := "another"
 		if !o.flag {
