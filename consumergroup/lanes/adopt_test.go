@@ -307,3 +307,24 @@ func TestWhatWentOnGoesWithItsPartition(t *testing.T) {
 		t.Errorf("events %v, want %v", b.events, idle)
 	}
 }
+
+// TestAClaimFromBeforeIsNoNews: a claim was asked for, and not answered, before the tenure ended. Asked for
+// once more it is refused: what is kept of the tenure goes on under the epoch that follows.
+func TestAClaimFromBeforeIsNoNews(t *testing.T) {
+	b := newBench(t, nil)
+	b.arrive(entry(1, "k"), entry(2, "k"))
+	one, run := b.heardStart(1)
+	old := b.ten.Epoch
+	b.generation(1001)
+	b.s.Claim(0, old, true)
+	b.s.Drop(0, old, true, b.now)
+	b.again(1001, entry(1, "k"), entry(2, "k"))
+	b.mustNotStart()
+	if run.cause != nil {
+		t.Errorf("told to end: %v", run.cause)
+	}
+	b.finish(one)
+	b.answer(job.ByOwner)
+	b.complete(b.mustStart(2))
+	b.clean()
+}

@@ -86,7 +86,10 @@ func (s *Shard) Paged(part int, epoch uint64) *Tenure {
 func (s *Shard) Claim(part int, epoch uint64, first bool) (t *Tenure, cursor string) {
 	i, ok := s.place(part)
 	if !ok || s.tenures[i].Epoch != epoch {
-		s.pool.loseOf(s, func(it *Item) bool { return it.Tenure.Partition == part && !follows(it.Tenure.Epoch, epoch) })
+		// A claim that was asked for before a tenure ended says nothing about what is kept of that.
+		s.pool.loseOf(s, func(it *Item) bool {
+			return it.Tenure.Partition == part && epoch > it.Tenure.Epoch && !follows(it.Tenure.Epoch, epoch)
+		})
 	}
 	switch {
 	case !ok:

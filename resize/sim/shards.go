@@ -161,7 +161,7 @@ func (e *engine) lease(inc string) int64 {
 }
 
 // cut checks the promise of mode ring: when a shard leaves phase 1, nothing runs in any. Shards
-// that have left it before may have come to the end already; what had its time and was told to
+// that have left it before may have come to the end already, or to a later plan; what had its time and was told to
 // end is not waited for, nor are those who are no members.
 func (a *audit) cut(e *engine, s *store, before resize.Phase) {
 	if before != resize.Stopping || s.phase != resize.Syncing || a.failovers > 0 {
@@ -171,7 +171,8 @@ func (a *audit) cut(e *engine, s *store, before resize.Phase) {
 	for _, k := range e.workers {
 		for _, l := range k.shards {
 			other := l.store()
-			if k.inc == "" || other.members[k.inc] == nil || other.epoch == s.epoch && other.phase == resize.Stable {
+			past := other.epoch > s.epoch || other.epoch == s.epoch && other.phase == resize.Stable // this plan
+			if k.inc == "" || other.members[k.inc] == nil || past {
 				continue
 			}
 			for _, it := range l.lanes.Started() {
