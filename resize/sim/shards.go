@@ -169,10 +169,13 @@ func (a *audit) cut(e *engine, s *store, before resize.Phase) {
 	}
 	a.cuts++
 	for _, k := range e.workers {
+		if slices.ContainsFunc(e.stores, func(s *store) bool { return k.inc != "" && s.members[k.inc] == nil }) {
+			continue // it is being evicted, from one shard after the other
+		}
 		for _, l := range k.shards {
 			other := l.store()
 			past := other.epoch > s.epoch || other.epoch == s.epoch && other.phase == resize.Stable // this plan
-			if k.inc == "" || other.members[k.inc] == nil || past {
+			if k.inc == "" || past {
 				continue
 			}
 			for _, it := range l.lanes.Started() {
