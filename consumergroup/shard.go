@@ -356,6 +356,9 @@ func (s *shard) unparkWanted(ctx context.Context) (bool, error) {
 	s.w.mu.Lock()
 	for i, l := range wanted {
 		switch {
+		case errs[i] != nil && !waitable(errs[i]) && !errors.Is(errs[i], job.ErrGroupGone):
+			s.w.deps.Log.Error("parked jobs of a key cannot be read: it stands still until its partition moves", "partition", l.Tenure.Partition, "key", l.Key, "error", errs[i])
+			l.Spoiled()
 		case errs[i] != nil:
 			s.lanes.UnparkFailed(wanted[i : i+1])
 			failed = cmp.Or(failed, errs[i])

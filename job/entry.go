@@ -152,10 +152,10 @@ const (
 type PartitionAcks struct {
 	Partition int
 	Epoch     uint64
-	// Pinned asks to delete each acked entry, because an old pending one keeps the
-	// low-water mark down.
+	// Pinned asks to delete each acked entry, because an old pending one, or jobs that are set
+	// aside, keep the low-water mark down.
 	Pinned bool
-	// Untrimmed leaves the trimming of the stream to a later call. Not where Pinned is set.
+	// Untrimmed leaves the trimming of the stream to a later call.
 	Untrimmed   bool
 	Completions []Completion
 }

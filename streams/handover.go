@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -193,11 +194,11 @@ func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPag
 			k.err = badAnswer("unpark", k.value)
 		}
 		for i := range asked {
-			page := job.UnparkPage{Fenced: fenced}
-			if k.err == nil && !fenced {
-				page = r.unparkPage(asks[len(pages)].Tenure.Partition, list(answer[1+i]))
+			page, err := job.UnparkPage{Fenced: fenced}, k.err
+			if err == nil && !fenced {
+				page, err = r.unparkPage(asks[len(pages)].Tenure.Partition, list(answer[1+i]))
 			}
-			pages, errs = append(pages, page), append(errs, k.err)
+			pages, errs = append(pages, page), append(errs, err)
 		}
 	}
 	return pages, errs
@@ -206,11 +207,14 @@ func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPag
 // unparkHead is how many arguments of unpark.lua come before the keys.
 const unparkHead = 4
 
-func (r *Reader) unparkPage(p int, v []any) job.UnparkPage {
+func (r *Reader) unparkPage(p int, v []any) (job.UnparkPage, error) {
+	if left, _ := at(v, 0).(int64); left < 0 {
+		return job.UnparkPage{}, fmt.Errorf("bring parked jobs back: %s", text(at(v, 3)))
+	}
 	page := job.UnparkPage{Left: int(number(at(v, 0))), Taken: int(number(at(v, 4)))}
 	page.Entries = entriesWithRetries(list(at(v, 1)), list(at(v, 2)), p, r.q.Partitions)
 	page.First, _ = job.ParseEntryID(text(at(v, 3)))
-	return page
+	return page, nil
 }
 
 // Skim reads new jobs of tenures that have keys with parked jobs, in one round trip, and parks those
@@ -219,7 +223,7 @@ func (r *Reader) unparkPage(p int, v []any) job.UnparkPage {
 func (r *Reader) Skim(ctx context.Context, asks []job.Skim) ([]job.SkimPage, []error) {
 	calls := make([]*call, len(asks))
 	for i, a := range asks {
-		calls[i] = &call{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch), a.Room, a.Most, bytesOfPage}}
+		calls[i] = &call{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch), a.Room, a.Most, max(bytesOfPage/len(asks), 1)}}
 	}
 	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.skim, calls, pipeline{})
 	pages, errs := make([]job.SkimPage, len(asks)), make([]error, len(asks))

@@ -211,11 +211,11 @@ func (t *idTexts) add(id job.EntryID) *string {
 // ackArgs adds the arguments of one partition. ids has room for all ends.
 func (m *Member) ackArgs(args []any, ids *idTexts, b *job.PartitionAcks) []any {
 	how := ""
-	switch {
-	case b.Pinned:
+	if b.Pinned {
 		how = "1"
-	case b.Untrimmed:
-		how = "-"
+	}
+	if b.Untrimmed {
+		how += "-"
 	}
 	args = append(args, epochText(b.Epoch), how)
 	count := len(args)

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"strings"
 	"testing"
 
 	"ringmaster/job"
@@ -70,5 +71,43 @@ func TestACallMayLeaveTheStreamUntrimmed(t *testing.T) {
 		c.expect("entries", c.xlen(0), 3)
 		c.expect("ack", a.ack(0, 1, done(ids[2])), "O")
 		c.expect("entries", c.xlen(0), 0)
+	})
+}
+
+// Where somebody has damaged the list of one key, the others get their jobs back, and no page twice.
+func TestADamagedListStopsNoOtherKey(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a, one := c.give(c.join("a.1")), job.Tenure{Partition: 0, Epoch: 1}
+		k, l := c.add(2, "k"), c.add(2, "l")
+		a.read(0)
+		c.expect("park", a.ack(0, 1, park(k[1], "k"), park(l[1], "l")), "OO")
+		must(c.t, c.raw.Set(c.ctx, c.key(0, "parked:0:l"), "rubbish", 0).Err())
+		pages, errs := a.readers[0].Unpark(c.ctx, []job.Unpark{{Tenure: one, Key: "k", Count: 5}, {Tenure: one, Key: "l", Count: 5}})
+		must(c.t, errs[0])
+		c.expect("back", idsOf(pages[0].Entries), k[1:])
+		if errs[1] == nil || !strings.Contains(errs[1].Error(), "WRONGTYPE") {
+			c.t.Errorf("the damaged one: %+v, %v", pages[1], errs[1])
+		}
+	})
+}
+
+// Jobs may come to a list behind which later ones are: they go to their places.
+func TestParkedJobsAreInOrderHoweverTheyCome(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a := c.give(c.join("a.1"))
+		ids := c.add(400, "k")
+		for n := 0; n < len(ids); {
+			n += len(a.read(0))
+		}
+		for _, from := range []int{200, 150, 350, 300, 250, 100} {
+			var cs []job.Completion
+			for _, id := range ids[from : from+50] {
+				cs = append(cs, park(id, "k"))
+			}
+			a.ack(0, 1, cs...)
+		}
+		page := must1(unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 300))(c.t)
+		c.expect("back", idsOf(page.Entries), ids[100:400])
+		c.expect("left", page.Left, 0)
 	})
 }

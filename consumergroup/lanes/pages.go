@@ -161,10 +161,20 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait time.Duratio
 		if room > 0 {
 			parts, count = s.chooseRead(t, parts, count, room)
 		}
+		if t.leftOut && wait == 0 {
+			wait = patience
+		}
 	}
 	parts, count, all := s.pool.weighed(parts, count)
 	if !all || len(s.skim) > 0 {
 		wait = -1
+	}
+	if len(s.skim) > 0 && len(parts) > 0 { // each alone may bring as much as there is room for
+		if s.skimmed = !s.skimmed; s.skimmed {
+			parts = nil
+		} else {
+			s.skim = nil
+		}
 	}
 	for _, part := range parts {
 		s.At(part).short = true

@@ -126,6 +126,7 @@ func (p *Pool) shed(t *Tenure, late bool, now time.Time) {
 		for _, it := range rest {
 			p.park(it)
 		}
+		clear(rest) // the lane shares their memory
 	}
 }
 
@@ -188,6 +189,7 @@ func byKey(a, b *Lane) int { return cmp.Compare(a.Key, b.Key) }
 func (p *Pool) parkedNow(it *Item, now time.Time) {
 	l := it.lane
 	p.forget(it)
+	it.Entry.Payload = nil // it may be in a ready list still
 	set := l.parked
 	set.left++
 	if i := slices.Index(set.flight, it.Entry.ID); i >= 0 {

@@ -146,7 +146,7 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, back bool, now time.Time) 
 		case back:
 			it.back = true
 			t.back++
-		case l.wasBack(e.ID):
+		case l.wasBack(e.ID) && t.blocked[e.Key] == 0 && !it.Prior.NotBefore.After(now):
 			it.back = true
 			t.back++
 		case l.setAside(e.ID, p.limits.ParkBeyond, now):

@@ -21,20 +21,22 @@ type Host interface {
 
 // Shard is what one incarnation holds of one shard of the queue.
 type Shard struct {
-	pool    *Pool
-	host    Host
-	tenures []*Tenure  // by partition
-	started []*Item    // runs whose end is not answered, of any tenure; each knows its place
-	closing []*Tenure  // gates closed, waiting for runs to end
-	opened  []*Tenure  // gates opened, not dispatched yet
-	unpark  []*Lane    // that the reader is to bring jobs back for
-	skim    []job.Skim // what the reader is to read so
-	window  int        // entries held of one partition, as of the last choice of what to read
-	count   int        // asked of each partition then
-	fast    bool       // so many jobs end that windows drain by themselves
-	barrier bool       // all gates were closed: tell when nothing runs
-	over    bool       // nobody asks the store any more
-	short   bool       // the reader waits for room
+	pool     *Pool
+	host     Host
+	tenures  []*Tenure  // by partition
+	started  []*Item    // runs whose end is not answered, of any tenure; each knows its place
+	closing  []*Tenure  // gates closed, waiting for runs to end
+	opened   []*Tenure  // gates opened, not dispatched yet
+	unpark   []*Lane    // that the reader is to bring jobs back for
+	skim     []job.Skim // what the reader is to read so
+	nextSkim int        // partition at which the next of these begin, where there are many
+	skimmed  bool       // they were read last, not the others
+	window   int        // entries held of one partition, as of the last choice of what to read
+	count    int        // asked of each partition then
+	fast     bool       // so many jobs end that windows drain by themselves
+	barrier  bool       // all gates were closed: tell when nothing runs
+	over     bool       // nobody asks the store any more
+	short    bool       // the reader waits for room
 }
 
 // NewShard makes a shard that holds nothing yet.

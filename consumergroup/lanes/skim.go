@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"slices"
 	"time"
 
 	"ringmaster/job"
@@ -10,8 +11,12 @@ import (
 // these keys, as a rule. If it were read here it would be sent back at once: so the store sets it
 // aside, and hands out the rest.
 
-// mostSkimmed is how many jobs the store goes through at a time: nobody else is served meanwhile.
-const mostSkimmed = 256
+// Nobody else is served while the store goes through jobs: so many of a partition, and partitions,
+// are asked for at a time.
+const (
+	mostSkimmed = 256
+	mostSkims   = 8
+)
 
 // skims reports whether new jobs are to be read so.
 func (t *Tenure) skims() bool { return t.aside > 0 && !t.short }
@@ -21,6 +26,14 @@ func (t *Tenure) skims() bool { return t.aside > 0 && !t.short }
 func (s *Shard) Skims() []job.Skim {
 	asks := s.skim
 	s.skim = nil
+	if len(asks) > mostSkims { // by turns
+		first := 0
+		for first < len(asks) && asks[first].Tenure.Partition < s.nextSkim {
+			first++
+		}
+		asks = slices.Concat(asks[first:], asks[:first])[:mostSkims]
+		s.nextSkim = asks[mostSkims-1].Tenure.Partition + 1
+	}
 	if len(asks) > 0 && s.pool.limits.ReadBytes > 0 {
 		fit := max(s.pool.fits()/len(asks), 1)
 		for i := range asks {
@@ -67,7 +80,12 @@ func (s *Shard) SkimFailed(ask job.Skim) {
 
 // chooseRead has a partition with room read in one of the two ways.
 func (s *Shard) chooseRead(t *Tenure, parts []int, count, room int) ([]int, int) {
-	if t.skims() {
+	switch {
+	case t.skims() && t.parking > 0:
+		// Set aside now, jobs would come before those that are on their way: it waits for these.
+		t.leftOut, t.roomAt = true, s.window
+		return parts, count
+	case t.skims():
 		s.skim = append(s.skim, job.Skim{Tenure: t.Tenure, Room: min(room, mostOfEach), Most: mostSkimmed})
 		return parts, count
 	}

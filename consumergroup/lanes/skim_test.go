@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -56,5 +57,70 @@ func TestAStreamIsTrimmedNowAndThen(t *testing.T) {
 	b.finish(b.mustStart(301))
 	if batch := b.send(); b.ten.LeaveUntrimmed([]*Item{batch[0].it}) {
 		t.Error("a large job is left untrimmed")
+	}
+}
+
+// While jobs are on their way to be set aside the store sets none aside by itself: they would be there first.
+func TestNothingIsSetAsideBeforeWhatIsOnItsWay(t *testing.T) {
+	b := newBench(t, smallPark)
+	b.arrive(waitingEntry(1, "k"), entry(2, "k"), entry(3, "k"), entry(4, "k"))
+	b.ten.short = false
+	if parts := b.toRead(); b.ten.parking == 0 || len(parts) != 0 {
+		t.Errorf("%d are on their way; read are %v", b.ten.parking, parts)
+	}
+	b.wakes = 0
+	b.answer(job.ByOwner)
+	b.s.Settled(b.ten, 2, b.now)
+	if b.wakes == 0 {
+		t.Error("nobody is told that they are there")
+	}
+	b.s.ToRead(b.now)
+	if asks := b.s.Skims(); len(asks) != 1 {
+		t.Errorf("asked to set aside: %v", asks)
+	}
+}
+
+// Jobs that are set aside keep the low-water mark where they are: what ends above it is deleted.
+func TestWhatEndsBeforeParkedJobsIsDeleted(t *testing.T) {
+	s := busyPartition(t, 1, 600)
+	c := newHands(s, 16, time.Millisecond)
+	c.pass(60 * time.Millisecond)
+	if ten := s.b.ten; ten.aside == 0 || !ten.Pinned() {
+		t.Errorf("%d keys have jobs set aside, and what ends is deleted: %v", ten.aside, ten.Pinned())
+	}
+	c.pass(2 * time.Second)
+	if s.b.ten.Pinned() {
+		t.Error("nothing is set aside any more, and what ends is deleted all the same")
+	}
+}
+
+// A new owner finds as many keys that wait for their backoff as half of a window holds, and one whose jobs
+// may start: that one gets its jobs.
+func TestKeysThatWaitKeepNoneFromTheirJobs(t *testing.T) {
+	b := newBench(t, nil)
+	b.ten, _ = b.s.Claim(0, 2, true)
+	page := &job.ClaimPage{Cursor: "0-0"}
+	for n := 1; n <= 200; n++ {
+		key := fmt.Sprint("failing", n)
+		page.Entries = append(page.Entries, waitingEntry(n, key))
+		page.Parked = append(page.Parked, job.ParkedKey{Key: key, First: eid(1000 + n)})
+	}
+	page.Parked = append(page.Parked, job.ParkedKey{Key: "busy", First: eid(2000)})
+	b.s.Claimed(0, 2, page, b.now)
+	if asks := b.s.Unparks(); len(asks) != 1 || asks[0].Key != "busy" {
+		t.Errorf("%d keys get jobs back", len(asks))
+	}
+}
+
+// What has come back and runs makes room for others.
+func TestLongRunsKeepNoOtherKeyFromItsJobs(t *testing.T) {
+	s := busyPartition(t, 40, 4000)
+	c := newHands(s, 100, 100*time.Millisecond)
+	c.pass(time.Second)
+	if len(c.until) != 40 {
+		t.Fatalf("%d of 40 keys run", len(c.until))
+	}
+	if n := s.b.ten.back; n >= s.b.s.half() {
+		t.Errorf("%d are back, of which none waits", n)
 	}
 }

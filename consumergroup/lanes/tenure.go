@@ -138,7 +138,7 @@ func (t *Tenure) starts() bool { return t.gate && !t.over && !t.doubt }
 
 // Pinned reports whether one old entry keeps the low-water mark where it is, so that
 // looking for it with every batch of ends would be in vain.
-func (t *Tenure) Pinned() bool { return t.pinned }
+func (t *Tenure) Pinned() bool { return t.pinned || t.aside > 0 }
 
 func (t *Tenure) lane(key string) *Lane {
 	l := t.lanes[key]
@@ -296,7 +296,7 @@ func (t *Tenure) LeaveUntrimmed(ended []*Item) bool {
 	for _, it := range ended {
 		t.endedBytes += len(it.Entry.Payload)
 	}
-	if !t.pinned && len(t.items) > len(ended) && t.ended < trimEvery && t.endedBytes < trimEveryBytes {
+	if len(t.items) > len(ended) && t.ended < trimEvery && t.endedBytes < trimEveryBytes {
 		return true
 	}
 	t.ended, t.endedBytes = 0, 0

@@ -110,6 +110,11 @@ func (p *Pool) take(it *Item, now time.Time) bool {
 // begin makes a lane busy with its head.
 func (l *Lane) begin(now time.Time) {
 	l.busy, l.served = l.queue[0], true
+	if l.busy.back {
+		l.busy.notBack() // it waits no more: others may come back
+		l.Tenure.Shard.grant(l.Tenure, now)
+	}
+	l.queue[0] = nil
 	if l.queue = l.queue[1:]; len(l.queue) == 0 {
 		l.queue = l.few[:0]
 	}

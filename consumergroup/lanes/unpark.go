@@ -36,9 +36,11 @@ func (s *Shard) wantUnpark(l *Lane, now time.Time) {
 }
 
 // grant lets keys have parked jobs back, in the order in which they asked, as long as what is
-// back fits into half of the window. The other half is for reading.
+// back fits into half of the window. The other half is for reading. While as much is held as may
+// be it is one key at a time.
 func (s *Shard) grant(t *Tenure, now time.Time) {
-	for !t.over && !t.wants.empty() && t.back < s.half() {
+	full := s.pool.bytes >= s.pool.limits.HeldBytes
+	for !t.over && !t.wants.empty() && t.back < s.half() && (!full || t.back == 0) {
 		l := t.wants.pop()
 		l.ask(l.nextPage(now))
 		s.unpark = append(s.unpark, l)
@@ -163,6 +165,9 @@ func (s *Shard) Unparked(l *Lane, page job.UnparkPage, now time.Time) {
 	s.wantUnpark(l, now)
 	s.grant(t, now)
 }
+
+// Spoiled: somebody damaged what the store has of the lane's parked jobs. They are not asked for again.
+func (l *Lane) Spoiled() { l.ask(0) }
 
 // UnparkFailed has lanes asked for again that were not answered.
 func (s *Shard) UnparkFailed(ls []*Lane) {

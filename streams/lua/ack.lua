@@ -4,7 +4,7 @@
 -- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal,
 -- ARGV[4] number of the call, rising, or '' if it does no harm to be executed late
 -- ARGV[5] number of partitions, then these; then for each of them: epoch, '1' to delete what is acked, '-' to
--- leave the stream untrimmed, number
+-- leave the stream untrimmed, '1-' for both, number
 -- of plain ids, these ids, number of other ends, and for each of those: outcome, id, attempt, key, type, data, '1' if
 -- it has a retry record
 -- Returns a string for each partition, one letter for each id in order:
@@ -28,7 +28,7 @@ local function effects(p, id, o, epoch)
   elseif o.outcome == 'X' then
     redis.call('HSET', K .. 'dead:' .. p, full, o.data)
   elseif o.outcome == 'P' then
-    park(p, id, o.key)
+    park_key(p, o.key, {id})
     return
   end
   if o.retry == '1' then redis.call('HDEL', K .. 'retry:' .. p, id) end
@@ -148,7 +148,7 @@ some_parked = redis.call('EXISTS', unpack(parked)) > 0
 local records = redis.call('HMGET', K .. 'owner', unpack(ARGV, 6, 5 + count))
 for i = 1, count do
   local p, epoch, how, n = ARGV[5 + i], next_arg(), next_arg(), tonumber(next_arg())
-  local pinned = how == '1'
+  local pinned, untrimmed = string.find(how, '1', 1, true), string.find(how, '-', 1, true)
   local stream = K .. 'jobs:' .. p
   local own = records[i] == me .. ' ' .. epoch
   local owner, oe = me, epoch
@@ -195,7 +195,7 @@ for i = 1, count do
     for first = 1, gone and #gone or 0, 1000 do
       redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
     end
-    if how ~= '-' then try_to_trim(p, stream) end
+    if not untrimmed then try_to_trim(p, stream) end
   end
   out[i] = table.concat(letters)
 end

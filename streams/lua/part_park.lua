@@ -1,29 +1,3 @@
--- The list of a key stays in id order, also when a job comes back to it that had been
--- taken out before later ones; the index holds the time of the first, about which trim spares.
-local function park(p, id, key)
-  local index = K .. 'parked:' .. p
-  local list = index .. ':' .. key
-  local tail = redis.call('LINDEX', list, -1)
-  if not tail or below(tail, id) then
-    redis.call('RPUSH', list, id)
-  else
-    local from, pivot = 0, nil
-    repeat
-      local page = redis.call('LRANGE', list, from, from + 99)
-      for _, other in ipairs(page) do
-        if not pivot and below(id, other) then pivot = other end
-      end
-      from = from + 100
-    until pivot or #page == 0
-    if pivot then
-      redis.call('LINSERT', list, 'BEFORE', pivot, id)
-    elseif not redis.call('LPOS', list, id) then
-      redis.call('RPUSH', list, id)
-    end
-  end
-  redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
-end
-
 -- below, for ids that are of one length as a rule: those are compared as they are.
 local function before(a, b)
   local dash = string.find(a, '-', 1, true)
@@ -31,19 +5,43 @@ local function before(a, b)
   return below(a, b)
 end
 
--- Adds to the list of a key, its ids in order as a rule: then they go to its end together.
+-- Takes what is behind an id out of a list, and returns it.
+local function cut_behind(list, id)
+  local behind, from = {}, nil
+  repeat
+    local page = redis.call('LRANGE', list, -#behind - 100, -#behind - 1)
+    from = #page
+    for i = #page, 1, -1 do
+      if before(page[i], id) then break end
+      behind[#behind + 1], from = page[i], i - 1
+    end
+  until from > 0 or #page == 0
+  if #behind > 0 then redis.call('LTRIM', list, 0, -#behind - 1) end
+  return behind
+end
+
+-- Adds to the list of a key, which stays in id order: as a rule they go to its end together, but jobs may come back
+-- to it that had been taken out before later ones. The index holds the time of the first, about which trim spares.
 local function park_key(p, key, ids)
   local index = K .. 'parked:' .. p
   local list = index .. ':' .. key
-  local last = redis.call('LINDEX', list, -1)
+  local last, sorted = redis.call('LINDEX', list, -1), true
   for _, id in ipairs(ids) do
-    if last and not before(last, id) then
-      for _, each in ipairs(ids) do park(p, each, key) end
-      return
-    end
+    sorted = sorted and (not last or before(last, id))
     last = id
   end
-  redis.call('RPUSH', list, unpack(ids))
+  if not sorted then
+    table.sort(ids, before)
+    for _, id in ipairs(cut_behind(list, ids[1])) do ids[#ids + 1] = id end
+    table.sort(ids, before)
+    local kept = {}
+    for i, id in ipairs(ids) do
+      if id ~= ids[i - 1] then kept[#kept + 1] = id end
+    end
+    ids = kept
+  end
+  for first = 1, #ids, 1000 do
+    redis.call('RPUSH', list, unpack(ids, first, math.min(first + 999, #ids)))
+  end
   redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
 end
-

@@ -57,7 +57,7 @@ until got == 0 or got < piece
 local out, spoiled = {'OK', count, entries}, false
 for _, key in ipairs(keys) do
   local set = sets[key]
-  if pcall(park_key, p, key, set.ids) then
+  if pcall(park_key, p, key, {unpack(set.ids)}) then
     redis.call('XACK', stream, me, unpack(set.ids))
     out[#out + 1] = {key, #set.ids, set.ids[1], set.ids[#set.ids], set.bytes, set.largest}
   else

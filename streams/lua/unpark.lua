@@ -4,7 +4,7 @@
 -- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] bytes: no more entries follow once there are so many,
 -- of all keys together; ARGV[5..] key, how many
 -- Returns {'FENCED'} | {'OK', for each key {how many stay parked, entries, their retry records, first id that stays,
--- how many stay parked no more}...}
+-- how many stay parked no more}...}; of a key whose list cannot be read how many is -1, and the first id is the error
 -- FORCE would resurrect a finished job; only ids that leave the parked list in this very
 -- step are claimed.
 local me, p, room = ARGV[1], ARGV[2], tonumber(ARGV[4])
@@ -60,5 +60,8 @@ local function bring(key, count)
 end
 
 local out = {'OK'}
-for i = 5, #ARGV, 2 do out[#out + 1] = bring(ARGV[i], tonumber(ARGV[i + 1])) end
+for i = 5, #ARGV, 2 do
+  local done, row = pcall(bring, ARGV[i], tonumber(ARGV[i + 1])) -- a list that somebody damaged stops no other key
+  out[#out + 1] = done and row or {-1, {}, {}, type(row) == 'table' and row.err or row, 0}
+end
 return out
