@@ -111,3 +111,16 @@ func TestParkedJobsAreInOrderHoweverTheyCome(t *testing.T) {
 		c.expect("left", page.Left, 0)
 	})
 }
+
+// Of an evicted worker nobody knows which call was the newest: it parks nothing, however late a call of it comes.
+func TestWhoIsNoMemberParksNothing(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a := c.give(c.join("a.1"))
+		ids := c.add(2, "k")
+		a.read(0)
+		must(c.t, c.raw.HDel(c.ctx, c.key(0, "members"), "a.1").Err())
+		c.expect("park", a.ack(0, 1, park(ids[1], "k")), "F")
+		c.expect("pending", c.holder(0, ids[1]), "a.1")
+		c.expect("parked", c.exists(0, "parked:0:k"), 0)
+	})
+}

@@ -201,7 +201,7 @@ func (s *store) ack(inc string, p int, epoch uint64, n int, how job.Outcome, not
 		return "DUP"
 	case e.held == holder{}:
 		return "GONE"
-	case e.held != me, !own && how == job.Parked:
+	case e.held != me, how == job.Parked && (!own || s.members[inc] == nil):
 		return "FENCED"
 	}
 	kind := resize.TypeDrained

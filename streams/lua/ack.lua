@@ -9,7 +9,8 @@
 -- it has a retry record
 -- Returns a string for each partition, one letter for each id in order:
 -- O done by the owner, D done by a drainer, F pending for another; pending for nobody: U if the
--- caller owns the partition, G if not. On U, G and F nothing is written. A plain end by the
+-- caller owns the partition, G if not; F also for a job that was to be parked if the caller is no member any more.
+-- On U, G and F nothing is written. A plain end by the
 -- owner writes nothing but its ack, so it is not looked up: repeated, it answers O again.
 -- Error LATE: a later call was executed; this one was given up, and repeated, long ago.
 local me, ttl, journal, call = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4]
@@ -190,7 +191,12 @@ for i = 1, count do
       end
     end
   end
-  if #parks > 0 then park_all(p, stream, epoch, parks, keys, places, letters) end
+  if #parks > 0 and member(me) then
+    park_all(p, stream, epoch, parks, keys, places, letters)
+  else
+    -- Of who is no member nobody knows which call was the newest.
+    for _, place in ipairs(places) do letters[place] = 'F' end
+  end
   if own then
     for first = 1, gone and #gone or 0, 1000 do
       redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
