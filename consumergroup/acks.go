@@ -185,9 +185,6 @@ func (s *shard) group(batch []ended) []ackGroup {
 		g.acks.Completions = append(g.acks.Completions, batch[i].c)
 		g.items = append(g.items, batch[i].it)
 	}
-	for i := range groups {
-		groups[i].acks.Untrimmed = groups[i].t.LeaveUntrimmed(groups[i].items)
-	}
 	return groups
 }
 
@@ -239,7 +236,7 @@ func (s *shard) applyAll(groups []ackGroup, answers [][]job.Answer) {
 		if fenced {
 			lost = append(lost, g.t.Tenure)
 		}
-		s.lanes.Settled(g.t, len(g.items), now)
+		s.lanes.Settled(g.t, len(g.items))
 	}
 	w.mu.Unlock()
 	for _, t := range lost {

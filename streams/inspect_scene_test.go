@@ -82,8 +82,7 @@ func (sc *scene) giveAll(inc, from string, epoch uint64) {
 		steals = append(steals, Steal{n, from, epoch, inc})
 	}
 	must(sc.t, sc.ring.WritePlan(sc.ctx, p))
-	_, errs := sc.ring.StealAll(sc.ctx, sc.term, steals)
-	for _, err := range errs {
+	for _, err := range sc.ring.StealAll(sc.ctx, sc.term, steals) {
 		must(sc.t, err)
 	}
 }

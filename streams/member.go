@@ -210,14 +210,11 @@ func (t *idTexts) add(id job.EntryID) *string {
 
 // ackArgs adds the arguments of one partition. ids has room for all ends.
 func (m *Member) ackArgs(args []any, ids *idTexts, b *job.PartitionAcks) []any {
-	how := ""
+	pinned := ""
 	if b.Pinned {
-		how = "1"
+		pinned = "1"
 	}
-	if b.Untrimmed {
-		how += "-"
-	}
-	args = append(args, epochText(b.Epoch), how)
+	args = append(args, epochText(b.Epoch), pinned)
 	count := len(args)
 	args = append(args, 0)
 	plain := 0

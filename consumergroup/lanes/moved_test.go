@@ -95,7 +95,6 @@ func TestTheLastGateClosesWithItsPartition(t *testing.T) {
 		if told(b) {
 			t.Fatal("told while a job runs")
 		}
-		b.s.Confirm(nil, b.now)
 		b.finish(it)
 		b.answer(job.Refused)
 		if !told(b) {
