@@ -124,68 +124,47 @@ func Joined(t testing.TB, others []*Server) *Server {
 // the given keys' slots each.
 func Primaries(t testing.TB, n int, keys ...string) []*Server {
 	t.Helper()
-	return clustered(t, n, func(slot func(key string) int) [][]int {
-		slots, out, next := make([]int, len(keys)), make([][]int, n), 0
-		for i, key := range keys {
-			slots[i] = slot(key)
-		}
-		slices.Sort(slots)
-		for i := range n - 1 {
-			last := slots[(i+1)*len(slots)/n-1]
-			out[i], next = []int{next, last}, last+1
-		}
-		out[n-1] = []int{next, 16383}
-		return out
-	})
-}
-
-// Narrow starts a Redis Cluster of three primaries without replicas. The second holds the slots of the
-// keys and no others, so that all of them can be moved soon.
-func Narrow(t testing.TB, keys ...string) []*Server {
-	t.Helper()
-	return clustered(t, 3, func(slot func(key string) int) [][]int {
-		out, next := make([][]int, 3), 0
-		var slots []int
-		for _, key := range keys {
-			slots = append(slots, slot(key))
-		}
-		slices.Sort(slots)
-		for _, s := range slices.Compact(slots) {
-			out[0], out[1] = append(out[0], next, s-1), append(out[1], s, s)
-			next = s + 1
-		}
-		out[2] = []int{next, 16383}
-		return out
-	})
-}
-
-// clustered has each server hold ranges of slots: first and last of each.
-func clustered(t testing.TB, n int, ranges func(slot func(key string) int) [][]int) []*Server {
-	t.Helper()
 	servers, buses := make([]*Server, n), make([]string, n)
 	for i := range servers {
 		buses[i] = strconv.Itoa(port(t))
 		servers[i] = Real(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", buses[i])
 		ctl(servers[i].Addr(), "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
 	}
-	held := ranges(func(key string) int {
-		slot, _ := strconv.Atoi(strings.TrimSpace(ctl(servers[0].Addr(), "CLUSTER", "KEYSLOT", key)))
-		return slot
-	})
+	slots := make([]int, len(keys))
+	for i, key := range keys {
+		slots[i], _ = strconv.Atoi(strings.TrimSpace(ctl(servers[0].Addr(), "CLUSTER", "KEYSLOT", key)))
+	}
+	slices.Sort(slots)
+	first := 0
 	for i, s := range servers {
-		args := []string{"CLUSTER", "ADDSLOTSRANGE"}
-		for r := range slices.Chunk(held[i], 2) {
-			if r[0] <= r[1] {
-				args = append(args, strconv.Itoa(r[0]), strconv.Itoa(r[1]))
-			}
+		last := 16383
+		if i < n-1 {
+			last = slots[(i+1)*len(slots)/n-1]
 		}
-		ctl(s.Addr(), args...)
+		ctl(s.Addr(), "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last))
+		first = last + 1
 		ctl(servers[(i+1)%n].Addr(), "CLUSTER", "MEET", "127.0.0.1", strings.TrimPrefix(s.Addr(), "127.0.0.1:"), buses[i])
 	}
 	for _, s := range servers {
 		wait(t, "the cluster is whole", func() bool {
 			return strings.Contains(ctl(s.Addr(), "CLUSTER", "INFO"), "cluster_state:ok") && strings.Count(ctl(s.Addr(), "CLUSTER", "NODES"), "connected") == n
 		})
+	}
+	return servers
+}
+
+// Narrow starts a Redis Cluster of three primaries without replicas: the first holds the slots of the keys
+// and no others, the third none. See redisproc.
+func Narrow(t testing.TB, keys ...string) []*Server {
+	t.Helper()
+	c, err := redisproc.StartCluster(t.Context(), redisproc.Options{Dir: t.TempDir()}, keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	var servers []*Server
+	for _, p := range c.Nodes {
+		servers = append(servers, &Server{Server: p, t: t})
 	}
 	return servers
 }
