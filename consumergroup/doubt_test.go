@@ -91,6 +91,21 @@ func TestAHeartbeatOfANewGenerationStopsAllStarts(t *testing.T) {
 	b.mustStart(3)
 }
 
+// A plan brings a shard to the epoch of another that had a new generation. The participant knows of it when
+// the heartbeat tells: it asks for no records.
+func TestAHeartbeatThatTellsNoNewsStopsNobodyForLong(t *testing.T) {
+	b := newBench(t, nil)
+	b.s.beaten(job.Beat{RingEpoch: 5})
+	b.arrive(entry(1, ""))
+	b.s.beaten(job.Beat{RingEpoch: 2005})
+	b.mustNotStart()
+	b.s.events = nil // as of a participant that knows
+	if err := b.s.turn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.mustStart(1)
+}
+
 // evicting answers a look at the records as to an incarnation that is no member.
 type evicting struct{ *fakeServer }
 

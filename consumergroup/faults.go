@@ -23,15 +23,26 @@ func (s *shard) doubt() {
 
 // beaten takes the answer to a heartbeat. It may tell of a new generation before the reader's
 // own connection is known to be lost, as where the server before hangs: no tenure has the epoch
-// any more that it had, and the reader is to find out which it has.
+// any more that it had. Or a plan has brought this shard to the epoch of another that had a new
+// generation, and the participant may know of it. So the reader looks, whatever the numbers say.
 func (s *shard) beaten(b job.Beat) {
 	s.w.mu.Lock()
 	if b.RingEpoch >= s.epoch+job.GenerationJump && s.epoch > 0 {
 		s.lanes.Doubt()
+		s.look = true
 	}
 	s.epoch = max(s.epoch, b.RingEpoch)
 	s.w.mu.Unlock()
 	s.post(resize.BeatAnswered{RingState: ringState(b)})
+}
+
+// lookWanted reports, once, whether a heartbeat has stopped the starts.
+func (s *shard) lookWanted() bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	wanted := s.look
+	s.look = false
+	return wanted
 }
 
 // reset replaces the connection after a call without an answer, reads the records, and merges

@@ -35,6 +35,7 @@ type shard struct {
 	woken   bool      // something came up since it last looked
 	poked   bool      // and a poke is on its way
 	epoch   uint64    // the newest ring epoch that heartbeats and records have told
+	look    bool      // a heartbeat has stopped the starts: the reader looks at the records
 
 	completions []job.Completion // acker goroutine only: memory of a batch, used again for the next
 	items       []*lanes.Item    // likewise
@@ -128,6 +129,12 @@ func (s *shard) turn(ctx context.Context) error {
 	}
 	if s.unsure {
 		return s.reset(ctx)
+	}
+	if s.lookWanted() {
+		if err := s.takeStock(ctx); err != nil {
+			return s.readFailed(ctx, err)
+		}
+		return nil
 	}
 	if err := s.unparkWanted(ctx); err != nil {
 		return err
