@@ -37,6 +37,16 @@ func clusterRows() []Row {
 	}
 }
 
+// home is the server that has the queue's slots, and away the one that they can be moved to. A row
+// that was not hit may have left them at either.
+func home(ctx context.Context, c *redisproc.Cluster) (home, away int, err error) {
+	n, _, err := c.Slots(ctx, 0)
+	if n > 0 {
+		return 0, 2, err
+	}
+	return 2, 0, err
+}
+
 // move starts redis-cli, and returns when a slot is on its way. done tells how redis-cli ended.
 func (r *Rig) move(ctx context.Context, c *redisproc.Cluster, from, to int) (done <-chan error, err error) {
 	slots, _, err := c.Slots(ctx, from)
@@ -64,8 +74,11 @@ func slotsMove(ctx context.Context, r *Rig) error {
 	if err != nil {
 		return err
 	}
-	for _, way := range [][2]int{{0, 2}, {2, 0}} {
-		from, to := way[0], way[1]
+	for range 2 {
+		from, to, err := home(ctx, c)
+		if err != nil {
+			return err
+		}
 		w, err := r.Worker(ctx)
 		if err != nil {
 			return err
@@ -121,11 +134,9 @@ func moveBreaksOff(ctx context.Context, r *Rig) error {
 	if err != nil {
 		return err
 	}
-	from, to := 0, 2
-	if n, _, err := c.Slots(ctx, from); err != nil {
+	from, to, err := home(ctx, c)
+	if err != nil {
 		return err
-	} else if n == 0 {
-		from, to = to, from
 	}
 	before := r.pids()
 	done, err := r.move(ctx, c, from, to)
@@ -157,11 +168,9 @@ func moveBreaksOff(ctx context.Context, r *Rig) error {
 	if broke == nil || !under {
 		return notHit("the move was over when the server was killed (%v)", broke)
 	}
-	former := from
-	if n, _, err := c.Slots(ctx, from); err != nil {
+	_, former, err := home(ctx, c)
+	if err != nil {
 		return err
-	} else if n > 0 {
-		former = to
 	}
 	return r.bare(ctx, c, former)
 }
