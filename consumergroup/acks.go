@@ -185,6 +185,9 @@ func (s *shard) group(batch []ended) []ackGroup {
 		g.acks.Completions = append(g.acks.Completions, batch[i].c)
 		g.items = append(g.items, batch[i].it)
 	}
+	for i := range groups {
+		groups[i].acks.Untrimmed = groups[i].t.LeaveUntrimmed(groups[i].items)
+	}
 	return groups
 }
 
@@ -236,7 +239,7 @@ func (s *shard) applyAll(groups []ackGroup, answers [][]job.Answer) {
 		if fenced {
 			lost = append(lost, g.t.Tenure)
 		}
-		s.lanes.Settled(g.t, len(g.items))
+		s.lanes.Settled(g.t, len(g.items), now)
 	}
 	w.mu.Unlock()
 	for _, t := range lost {

@@ -140,7 +140,7 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 		case pages[i].Fenced:
 			out.Outcome = resize.ClaimFenced
 		default:
-			out.More = s.claimed(a, &pages[i])
+			out.More, out.Runs = s.claimed(a, &pages[i])
 		}
 		events[i] = out
 	}
@@ -190,14 +190,18 @@ func (s *shard) along() {
 	s.news = append(s.news, batch.Control...)
 }
 
-// claimed takes a page in and reports whether the claim goes on.
-func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) bool {
+// jobsLost is the line that tells of it, wherever it is found.
+const jobsLost = "jobs are lost: somebody deleted pending entries"
+
+// claimed takes a page in and reports whether the claim goes on, and whether jobs run.
+func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) (more, runs bool) {
 	if page.Lost > 0 {
-		s.w.deps.Log.Error("jobs are lost: somebody deleted pending entries", "partition", a.Part, "lost", page.Lost)
+		s.w.deps.Log.Error(jobsLost, "partition", a.Part, "lost", page.Lost)
 	}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	return s.lanes.Claimed(a.Part, a.Epoch, page, time.Now())
+	more = s.lanes.Claimed(a.Part, a.Epoch, page, time.Now())
+	return more, s.lanes.Adopted(a.Part, a.Epoch)
 }
 
 // unblock: somebody says that former owners finished jobs. The messages are hints; the

@@ -238,6 +238,10 @@ func (f *fakeServer) Release(_ context.Context, ts []job.Tenure, _ [][]job.Entry
 	return make([]job.ReleaseAnswer, len(ts)), make([]error, len(ts))
 }
 
-func (f *fakeServer) Unpark(context.Context, job.Tenure, string, int) (job.UnparkPage, error) {
-	return job.UnparkPage{}, nil
+func (f *fakeServer) Skim(_ context.Context, asks []job.Skim) ([]job.SkimPage, []error) {
+	return make([]job.SkimPage, len(asks)), make([]error, len(asks))
+}
+
+func (f *fakeServer) Unpark(_ context.Context, asks []job.Unpark) ([]job.UnparkPage, []error) {
+	return make([]job.UnparkPage, len(asks)), make([]error, len(asks))
 }

@@ -34,7 +34,7 @@ type Config struct {
 	ReadBytes      int           // bytes that one answer may bring, as far as can be told before; 4 MiB
 	HeldBytes      int           // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts; 64 MiB
 	MaxResult      int           // bytes of a handler's result; 1 MiB
-	ParkBeyond     int           // jobs that may wait behind a blocked key before the rest is parked; 16
+	ParkBeyond     int           // jobs of a key that may wait in a full window, or behind a blocked key, before the rest is parked; 16
 	IdleLanes      int           // queues of keys that are kept while they are empty, of each shard; 16,384
 	HandlerTimeout time.Duration // 30 s
 	DrainTimeout   time.Duration // how long running jobs may finish after a move or a stop; 30 s
@@ -143,7 +143,8 @@ type Reader interface {
 	History(ctx context.Context, partition int) ([]job.Entry, error)
 	Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int, also []int, each int) ([]job.ClaimPage, []error)
 	Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseAnswer, []error)
-	Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error)
+	Skim(ctx context.Context, asks []job.Skim) ([]job.SkimPage, []error)
+	Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPage, []error)
 	Snapshot(ctx context.Context) (job.Snapshot, error)
 	AckControl(ctx context.Context, ids []string) error
 	Received() uint64

@@ -32,6 +32,9 @@ func (s *shard) release(ctx context.Context, as []resize.ReleasePartition) []res
 			out.Outcome = resize.ReleaseUnknown
 		case answers[i].Outcome == job.Released:
 			out.Outcome, out.Change = resize.ReleaseFlipped, answers[i].Change
+			if lost := answers[i].Lost; lost > 0 {
+				s.w.deps.Log.Error(jobsLost, "partition", a.Part, "lost", lost)
+			}
 		case answers[i].Outcome == job.ReleaseFenced:
 			out.Outcome = resize.ReleaseFenced
 		default:

@@ -146,7 +146,7 @@ func TestNoEndSetsOutWhileThePendingListIsRead(t *testing.T) {
 func TestNothingStartsBetweenTheGateAndTheRelease(t *testing.T) {
 	b := newBench(t, nil)
 	f := b.slow()
-	b.arrive(entry(1, "a"), entry(2, "b"), entry(3, ""))
+	b.arrive(entry(1, "a"), entry(2, "b"), entry(3, "c"))
 	b.mustStart(1)
 	b.finish(b.mustStart(2)) // ended and not answered: it may still need its permit
 	b.s.setGate(0, 1, false)

@@ -1,6 +1,7 @@
 package consumergroup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -136,19 +137,23 @@ func (s *shard) turn(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := s.unparkWanted(ctx); err != nil {
+	unparked, err := s.unparkWanted(ctx)
+	if err != nil {
 		return err
 	}
 	if len(s.news) > 0 {
 		return s.messages(ctx, nil)
 	}
-	parts, count, wait := s.toRead()
+	parts, count, block := s.toRead()
 	if !s.startBlocking() {
-		return nil
+		if !unparked {
+			return nil
+		}
+		block = -1 // more is to come back already: new jobs are read in between
 	}
-	block := s.w.cfg.Block
-	if !wait {
-		block = -1
+	if err := s.skim(ctx); err != nil || s.unsure {
+		s.endBlocking()
+		return err
 	}
 	batch, err := s.reader.Read(ctx, parts, count, block)
 	s.endBlocking()
@@ -212,11 +217,19 @@ func (s *shard) endBlocking() {
 	s.w.mu.Unlock()
 }
 
-// toRead chooses the partitions with room, and how much to ask of each.
-func (s *shard) toRead() (parts []int, count int, wait bool) {
+// toRead chooses the partitions with room, how much to ask of each, and how long to wait: -1
+// for not at all.
+func (s *shard) toRead() (parts []int, count int, block time.Duration) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	return s.lanes.ToRead(time.Now())
+	parts, count, block = s.lanes.ToRead(time.Now())
+	switch {
+	case block < 0:
+		block = -1
+	case block == 0 || block > s.w.cfg.Block:
+		block = s.w.cfg.Block
+	}
+	return parts, count, block
 }
 
 // take hands new jobs to their lanes.
@@ -298,26 +311,73 @@ func (s *shard) stillIdle() bool {
 	return s.lanes.StillIdle()
 }
 
-// unparkWanted brings parked jobs back for the keys that ran low.
-func (s *shard) unparkWanted(ctx context.Context) error {
+// skim reads new jobs of partitions that have keys with parked jobs.
+func (s *shard) skim(ctx context.Context) error {
 	s.w.mu.Lock()
-	wanted := s.lanes.Unparks()
+	asks := s.lanes.Skims()
 	s.w.mu.Unlock()
-	for i, l := range wanted {
-		page, err := s.reader.Unpark(ctx, l.Tenure.Tenure, l.Key, s.w.cfg.ParkBeyond)
-		if err != nil {
-			s.w.mu.Lock()
-			s.lanes.UnparkFailed(wanted[i:])
-			s.w.mu.Unlock()
-			return s.readFailed(ctx, err)
+	if len(asks) == 0 {
+		return nil
+	}
+	pages, errs := s.reader.Skim(ctx, asks)
+	var failed error
+	now := time.Now()
+	s.w.mu.Lock()
+	for i, a := range asks {
+		switch {
+		case errs[i] != nil:
+			s.lanes.SkimFailed(a)
+			if errors.Is(errs[i], job.ErrOutcomeUnknown) || errors.Is(errs[i], job.ErrUnavailable) {
+				failed = cmp.Or(failed, errs[i])
+			} // else a plain read finds out the same
+		case pages[i].Fenced:
+			s.events = append(s.events, resize.PartitionFenced{Part: a.Tenure.Partition, Epoch: a.Tenure.Epoch})
+		default:
+			s.lanes.Skimmed(a, &pages[i], now)
 		}
-		if page.Fenced {
-			s.fenced(l.Tenure.Tenure)
-			continue
-		}
-		s.w.mu.Lock()
-		s.lanes.Unparked(l, page, time.Now())
-		s.w.mu.Unlock()
+	}
+	s.w.mu.Unlock()
+	if failed != nil {
+		return s.readFailed(ctx, failed)
 	}
 	return nil
+}
+
+// unparkWanted brings parked jobs back for the keys that ran low. It reports whether there
+// were any.
+func (s *shard) unparkWanted(ctx context.Context) (bool, error) {
+	s.w.mu.Lock()
+	wanted := s.lanes.Unparks()
+	slices.SortStableFunc(wanted, func(a, b *lanes.Lane) int { return cmp.Compare(a.Tenure.Partition, b.Tenure.Partition) })
+	asks := make([]job.Unpark, len(wanted))
+	for i, l := range wanted {
+		asks[i] = job.Unpark{Tenure: l.Tenure.Tenure, Key: l.Key, Count: l.Asked()}
+	}
+	s.w.mu.Unlock()
+	if len(asks) == 0 {
+		return false, nil
+	}
+	pages, errs := s.reader.Unpark(ctx, asks)
+	var failed error
+	now := time.Now()
+	s.w.mu.Lock()
+	for i, l := range wanted {
+		switch {
+		case errs[i] != nil && !waitable(errs[i]) && !errors.Is(errs[i], job.ErrGroupGone):
+			s.w.deps.Log.Error("parked jobs of a key cannot be read: it stands still until its partition moves", "partition", l.Tenure.Partition, "key", l.Key, "error", errs[i])
+			l.Spoiled()
+		case errs[i] != nil:
+			s.lanes.UnparkFailed(wanted[i : i+1])
+			failed = cmp.Or(failed, errs[i])
+		case pages[i].Fenced:
+			s.events = append(s.events, resize.PartitionFenced{Part: l.Tenure.Partition, Epoch: l.Tenure.Epoch})
+		default:
+			s.lanes.Unparked(l, pages[i], now)
+		}
+	}
+	s.w.mu.Unlock()
+	if failed != nil {
+		return false, s.readFailed(ctx, failed)
+	}
+	return true, nil
 }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -17,6 +18,12 @@ type Entry struct {
 	Retry string
 	// Broken is nil unless the entry cannot be run; then it goes whole to the dead letters.
 	Broken *Broken
+}
+
+// Same reports whether two entries are one job with one past, both of which can be run.
+func (e *Entry) Same(other *Entry) bool {
+	return e.ID == other.ID && e.Type == other.Type && e.Key == other.Key && e.Retry == other.Retry &&
+		bytes.Equal(e.Payload, other.Payload) && e.Broken == nil && other.Broken == nil
 }
 
 // Broken is an entry that cannot be run.
@@ -102,7 +109,7 @@ const (
 	Failed   Outcome = 'F' // attempt failed; the retry record says what next
 	Buried   Outcome = 'X' // to the dead letters
 	HandBack Outcome = 'B' // not finished and not counted: whoever owns the partition runs it again
-	Parked   Outcome = 'P' // never started: set aside behind a blocked key
+	Parked   Outcome = 'P' // never started: set aside behind a key that is blocked, or has much to do
 )
 
 // Completion is the end of one run, as the completion script takes it. It is identified
@@ -145,9 +152,11 @@ const (
 type PartitionAcks struct {
 	Partition int
 	Epoch     uint64
-	// Pinned asks to delete each acked entry, because an old pending one keeps the
-	// low-water mark down.
-	Pinned      bool
+	// Pinned asks to delete each acked entry, because an old pending one, or jobs that are set
+	// aside, keep the low-water mark down.
+	Pinned bool
+	// Untrimmed leaves the trimming of the stream to a later call.
+	Untrimmed   bool
 	Completions []Completion
 }
 

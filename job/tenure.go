@@ -48,10 +48,43 @@ type ClaimPage struct {
 }
 
 // ParkedKey is a key with jobs that were set aside, because an earlier one of it holds
-// it up. They are in id order, after every job of the key that is pending.
+// it up, or because it has much to do. They are in id order, after every job of the key that is pending.
 type ParkedKey struct {
 	Key   string
 	First EntryID
+}
+
+// Skim asks for new jobs of a tenure that has keys with parked jobs. Those of these keys are parked
+// as they are read; of others Room come at most.
+type Skim struct {
+	Tenure Tenure
+	Room   int
+	Most   int // are read
+}
+
+// SkimPage is what a skim has read: Read jobs in all, those that came, and of each key what was parked.
+type SkimPage struct {
+	Fenced  bool
+	Read    int
+	Entries []Entry
+	Parked  []ParkedJobs
+}
+
+// ParkedJobs are some jobs of a key that were parked together, from First to Last.
+type ParkedJobs struct {
+	Key         string
+	Count       int
+	First, Last EntryID
+	Bytes       int // of their payloads
+	Largest     int // payload
+}
+
+// Unpark asks for the first parked jobs of a key, Count at most: fewer come, or none, where
+// there would be too many bytes in the answer to all that is asked for.
+type Unpark struct {
+	Tenure Tenure
+	Key    string
+	Count  int
 }
 
 // UnparkPage is what came back of the parked jobs of one key.
@@ -59,6 +92,7 @@ type UnparkPage struct {
 	Fenced  bool
 	Left    int     // still parked
 	First   EntryID // of those
+	Taken   int     // parked no more: Entries, and those that somebody has deleted
 	Entries []Entry
 }
 
@@ -73,10 +107,11 @@ const (
 )
 
 // ReleaseAnswer tells who gave a partition up what came of it, and its change number after
-// that (0: it did not rise).
+// that (0: it did not rise). Lost jobs were pending, and somebody had deleted them.
 type ReleaseAnswer struct {
 	Outcome ReleaseOutcome
 	Change  uint64
+	Lost    int
 }
 
 // Beat is the answer to a heartbeat.
@@ -126,8 +161,8 @@ type MemberInfo struct {
 	DrainMs     int64  `json:"drain_ms"` // how long its running jobs may take to end after a move
 }
 
-// GenerationJump is by how much a new generation raises the epochs of a ring and of its tenures, and
-// what else counts up: by more than a server can have lost (lua/renew.lua).
+// GenerationJump is by a multiple of what a new generation raises the epochs of a ring and of its
+// tenures, and what else counts up: by more than a server can have lost (lua/renew.lua).
 const GenerationJump = 1000
 
 // Stand is how far a ring is with a member: who leads it, how much the plan gives the member, and

@@ -50,7 +50,7 @@ type QueueView struct {
 	Waiting    int       `json:"waiting"`  // not handed out yet; see QueueView of package streams for its precision
 	Pending    int       `json:"pending"`  // handed out, not ended; those that wait for a retry included
 	Draining   int       `json:"draining"` // of the pending, those that former owners still finish
-	Parked     int       `json:"parked"`   // set aside behind a blocked key
+	Parked     int       `json:"parked"`   // set aside, of keys that are blocked or have much to do
 	Dead       int       `json:"dead"`
 	Error      string    `json:"error,omitempty"` // why there are no counts: keys that somebody damaged
 }

@@ -263,7 +263,7 @@ func (p *Participant) claimAnswered(ev ClaimAnswered) {
 		return
 	case ClaimOK:
 	}
-	t.claim, t.paged = claimIdle, true
+	t.claim, t.paged, t.idle = claimIdle, true, t.idle && !ev.Runs
 	switch {
 	case t.state == Closing:
 		t.again = t.again || ev.More

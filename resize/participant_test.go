@@ -195,3 +195,22 @@ func TestAWorkerThatGivesUpKnowsItsNumber(t *testing.T) {
 		})
 	}
 }
+
+// A claim brings runs that went on into a partition whose gate never opened: in mode partition it
+// does not go before they have ended.
+func TestWhatWentOnIsWaitedFor(t *testing.T) {
+	for _, runs := range []bool{true, false} {
+		p := NewParticipant()
+		got := steps(t, p, Joined{Incarnation: "w.1", RingState: RingState{Epoch: 3}},
+			MessageReceived{Message{Type: TypeSync, Phase: Syncing, Epoch: 3, Part: 0, PartEpoch: 1001, Change: 1}},
+			MessageReceived{Message{Type: TypeSync, Phase: Stopping, Epoch: 4, Part: -1, Parts: []int{0}, Mode: ModePartition, Change: 2}},
+			ClaimAnswered{Part: 0, Epoch: 1001, Runs: runs})
+		const releases = "resize.ReleasePartition"
+		if slices.Contains(got, releases) == runs {
+			t.Errorf("runs: %v: %v", runs, got)
+		}
+		if got := steps(t, p, PartitionIdle{Part: 0, Epoch: 1001}); slices.Contains(got, releases) != runs {
+			t.Errorf("runs: %v, idle: %v", runs, got)
+		}
+	}
+}

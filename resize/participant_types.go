@@ -42,12 +42,14 @@ const (
 	ClaimUnknown                     // no answer; the old connection is dead for certain
 )
 
-// ClaimAnswered answers ClaimPartition. More: the cursor has not come back to 0-0.
+// ClaimAnswered answers ClaimPartition. More: the cursor has not come back to 0-0. Runs: jobs of
+// the partition run, as after a new generation of the store.
 type ClaimAnswered struct {
 	Part    int
 	Epoch   uint64
 	Outcome ClaimOutcome
 	More    bool
+	Runs    bool
 }
 
 // ReleaseOutcome is how a release ended.

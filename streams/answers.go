@@ -60,12 +60,12 @@ func forms() map[string]form {
 	flip := []string{"CONFLICT", "STALE", "SAME", "MISMATCH"}
 	return map[string]form{
 		"create": count, "enqueue": rows(1), "enqueue_once": rows(2), "reserve": count, "requeue": rows(1), "discard": count,
-		"ack": rows(0), "mark": word("OK", "FENCED"), "release": whole(5, "FLIPPED", append(flip, "KEPT", "FENCED")...),
-		"claim": whole(9, "OK", "FENCED"), "unpark": whole(5, "OK", "FENCED"),
+		"ack": rows(0), "mark": word("OK", "FENCED"), "release": whole(6, "FLIPPED", append(flip, "KEPT", "FENCED")...),
+		"claim": whole(9, "OK", "FENCED"), "skim": whole(3, "OK", "FENCED"), "unpark": whole(2, "OK", "FENCED"),
 		"join": whole(6, "JOINED", "TAKEN", "NOQUEUE"), "heartbeat": whole(5, "OK", "FENCED"),
 		"leave": word("OK", "GONE"), "snapshot": whole(6, "OK", "FENCED"), "report": either(word("FENCED"), rows(2)),
 		"lead": rows(2), "resign": count, "look": rows(8), "plan": word("PLANNED", "STALE", "CONFLICT"),
-		"steal": word(append(flip, "FLIPPED")...), "evict": word("STALE", "GONE", "ALIVE", "EVICTED"),
+		"steal": whole(3, "FLIPPED", flip...), "evict": word("STALE", "GONE", "ALIVE", "EVICTED"),
 		"revoke": word("STALE", "GONE", "REVOKED"), "permits": rows(0), "repair": either(word("STALE"), rows(0)),
 		"advance": filled, "state": either(nothing, rows(10)), "counts": rows(0), "key": rows(4),
 		"request": word("NOQUEUE", "WITHDRAWN", "BUSY", "ASKED", "NOWORKER"), "audit": rows(0), "ids": rows(0),

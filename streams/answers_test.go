@@ -27,7 +27,7 @@ func TestARefusedConnectionIsNoVerdict(t *testing.T) {
 		t.Errorf("a look says %+v, %v; want that nothing was done", rec, err)
 	}
 	steal := Steal{Partition: 0, From: "w1", Epoch: 1, To: "w2"}
-	if errs := c.ring.StealAll(c.ctx, c.term, []Steal{steal}); !errors.Is(errs[0], job.ErrUnavailable) {
+	if _, errs := c.ring.StealAll(c.ctx, c.term, []Steal{steal}); !errors.Is(errs[0], job.ErrUnavailable) {
 		t.Errorf("a flip says %v; want that nothing was done", errs[0])
 	}
 	if counts, err := c.s.QueueView(c.ctx, c.q.Name); !errors.Is(err, job.ErrUnavailable) {
@@ -49,7 +49,7 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"mark", "release", "claim", "unpark", "join", "heartbeat", "leave", "snapshot", "report", "lead", "look",
+		"mark", "release", "claim", "skim", "unpark", "join", "heartbeat", "leave", "snapshot", "report", "lead", "look",
 		"plan", "steal", "evict", "revoke", "state", "key", "request", "renew", "enqueue_once",
 	} {
 		sc := script{name: name, form: forms[name]}
@@ -59,7 +59,7 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"claim", "unpark", "heartbeat", "snapshot"} {
+	for _, name := range []string{"claim", "heartbeat", "snapshot"} {
 		sc := script{name: name, form: forms[name]}
 		if _, err := sc.answered([]any{"OK", "1"}); !errors.Is(err, job.ErrOutcomeUnknown) {
 			t.Errorf("%s: an answer that was cut is taken for one: %v", name, err)

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -170,6 +171,18 @@ func TestGivenUpPartitionCountsNoCrash(t *testing.T) {
 	})
 }
 
+// unpark brings back at most n parked jobs of a key.
+func unpark(ctx context.Context, r *Reader, t job.Tenure, key string, n int) (job.UnparkPage, error) {
+	pages, errs := r.Unpark(ctx, []job.Unpark{{Tenure: t, Key: key, Count: n}})
+	return pages[0], errs[0]
+}
+
+// skim reads at most n new jobs, and so many of them for the caller.
+func skim(ctx context.Context, r *Reader, t job.Tenure, n int) (job.SkimPage, error) {
+	pages, errs := r.Skim(ctx, []job.Skim{{Tenure: t, Room: n, Most: n}})
+	return pages[0], errs[0]
+}
+
 func park(id job.EntryID, key string) job.Completion {
 	x := done(id)
 	x.Outcome, x.Key = job.Parked, key
@@ -185,7 +198,7 @@ func TestLateCallParksNothing(t *testing.T) {
 		a.read(0)
 		a.member.calls.Store(1)
 		c.expect("the repeated call", a.ack(0, 1, park(ids[1], "k")), "O")
-		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
+		page, err := unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
 		must(c.t, err)
 		c.expect("back", idsOf(page.Entries), ids[1:])
 		a.member.calls.Store(0)
@@ -218,7 +231,7 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		pages := b.claimAll(0, 2, 10)
 		c.expect("parked", pages[0].Parked, []job.ParkedKey{{Key: key, First: ids[2]}})
 		t1 := job.Tenure{Partition: 0, Epoch: 2}
-		page, err := b.readers[0].Unpark(c.ctx, t1, key, 3)
+		page, err := unpark(c.ctx, b.readers[0], t1, key, 3)
 		must(c.t, err)
 		c.expect("first page", idsOf(page.Entries), ids[2:5])
 		c.expect("its record", page.Entries[1].Retry, "1|0|1||e")
@@ -230,14 +243,14 @@ func TestParkedJobsComeBackInOrder(t *testing.T) {
 		if n := c.xlen(0); n < 5-2 {
 			c.t.Fatalf("%d entries left: parked jobs were trimmed away", n)
 		}
-		page, err = b.readers[0].Unpark(c.ctx, t1, key, 10)
+		page, err = unpark(c.ctx, b.readers[0], t1, key, 10)
 		must(c.t, err)
 		c.expect("second page", idsOf(page.Entries), ids[3:6])
 		c.expect("left", page.Left, 0)
 		c.expect("ack", b.ack(0, 2, done(ids[3]), done(ids[4]), done(ids[5])), "OOO")
 		c.expect("nothing is left", c.xlen(0), 0)
 		c.expect("nor of the lists", c.exists(0, "parked:0", "parked:0:"+key), 0)
-		page, err = b.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, key, 10)
+		page, err = unpark(c.ctx, b.readers[0], job.Tenure{Partition: 0, Epoch: 1}, key, 10)
 		must(c.t, err)
 		c.expect("another epoch is fenced", page.Fenced, true)
 	})
@@ -258,7 +271,7 @@ func TestTheIndexOfParkedJobsFollowsThem(t *testing.T) {
 		c.expect("park", a.ack(0, 1, park(ids[1], "k"), park(ids[2], "k")), "OO")
 		c.expect("ack", a.ack(0, 1, done(ids[0]), done(ids[3])), "OO")
 		c.expect("index", index(), []redis.Z{{Score: 2000, Member: "k"}})
-		page := must1(a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 1))(c.t)
+		page := must1(unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 1))(c.t)
 		c.expect("unparked", idsOf(page.Entries), ids[1:2])
 		c.expect("index, with one left", index(), []redis.Z{{Score: 3000, Member: "k"}})
 		a.handTo(b, 0, 1)
@@ -266,7 +279,7 @@ func TestTheIndexOfParkedJobsFollowsThem(t *testing.T) {
 		c.expect("parked, as the next owner finds it", pages[0].Parked, []job.ParkedKey{{Key: "k", First: ids[2]}})
 		c.expect("ack", b.ack(0, 2, done(ids[1])), "O")
 		c.expect("entries from the first parked one on", c.xlen(0), 2)
-		page = must1(b.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 2}, "k", 1))(c.t)
+		page = must1(unpark(c.ctx, b.readers[0], job.Tenure{Partition: 0, Epoch: 2}, "k", 1))(c.t)
 		c.expect("unparked", idsOf(page.Entries), ids[2:3])
 		c.expect("index, with none left", index(), []redis.Z{})
 		c.expect("ack", b.ack(0, 2, done(ids[2])), "O")
@@ -291,7 +304,7 @@ func TestParkedJobsAreNotTrimmed(t *testing.T) {
 			c.expect("ack", a.ack(0, 1, cs...), "OOOOO")
 		}
 		c.expect("ack", a.ack(0, 1, done(old[0])), "O")
-		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
+		page, err := unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
 		must(c.t, err)
 		c.expect("unparked", idsOf(page.Entries), old[1:])
 	})
@@ -304,7 +317,7 @@ func TestTheCallThatParksDoesNotTrimWhatItParked(t *testing.T) {
 		ids := c.add(2, "k")
 		a.read(0)
 		c.expect("end and park", a.ack(0, 1, done(ids[0]), park(ids[1], "k")), "OO")
-		page, err := a.readers[0].Unpark(c.ctx, job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
+		page, err := unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 10)
 		must(c.t, err)
 		c.expect("unparked", idsOf(page.Entries), ids[1:])
 	})

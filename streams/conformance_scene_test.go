@@ -114,7 +114,8 @@ func (c *crew) plan(mode string, targets ...string) error {
 }
 
 func (c *crew) steal(p int, from string, epoch uint64, to string) error {
-	return c.ring.StealAll(c.ctx, c.term, []Steal{{p, from, epoch, to}})[0]
+	_, errs := c.ring.StealAll(c.ctx, c.term, []Steal{{p, from, epoch, to}})
+	return errs[0]
 }
 
 // give plans everything for h and hands it over from nobody.

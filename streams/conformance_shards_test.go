@@ -53,7 +53,7 @@ func TestThreeShards(t *testing.T) {
 			steals = append(steals, Steal{p, "a.1", 1, "b.1"})
 		}
 		steals = append(steals, Steal{0, "a.1", 1, "b.1"}) // moved before
-		errs := c.ring.StealAll(c.ctx, c.term, steals)
+		_, errs := c.ring.StealAll(c.ctx, c.term, steals)
 		if !errors.Is(errs[3], ErrMoved) {
 			c.t.Errorf("steal of what has moved: %v", errs[3])
 		}

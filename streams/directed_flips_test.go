@@ -1,6 +1,13 @@
 package streams
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
+)
 
 // What a flip must not do to a pending list, and to whom it must not do it.
 
@@ -63,4 +70,28 @@ func TestWhatWasNotClaimedCountsNoCrash(t *testing.T) {
 		c.expect("claimed", claimed(pages), ids)
 		c.expect("records", c.exists(0, "retry:0"), 0)
 	})
+}
+
+// What somebody has deleted is told to whoever moves the partition, in every shard: the message on the
+// control stream is read in the first alone. On the real server alone: the in-memory store claims
+// entries that do not exist.
+func TestAFlipTellsWhatWasDeleted(t *testing.T) {
+	c := realCrew(t, Queue{Shards: 2, Partitions: 4})
+	a := c.give(c.join("a.1"))
+	c.join("b.1")
+	for p := range 4 {
+		id := must1(c.raw.XAdd(c.ctx, &redis.XAddArgs{Stream: c.stream(p), Values: []any{"type", "t"}}).Result())(t)
+		a.read(p)
+		if p%2 == 1 {
+			must(t, c.raw.XDel(c.ctx, c.stream(p), id).Err())
+		}
+	}
+	must(t, c.plan("key", "b.1"))
+	answers, errs := a.reader(1).Release(c.ctx, []job.Tenure{{Partition: 1, Epoch: 1}}, make([][]job.EntryID, 1), false)
+	must(t, errors.Join(errs...))
+	c.expect("lost in a release", answers[0].Lost, 1)
+	c.evict(a)
+	lost, errs := c.ring.StealAll(c.ctx, c.term, []Steal{{2, "a.1", 1, "b.1"}, {3, "a.1", 1, "b.1"}})
+	must(t, errors.Join(errs...))
+	c.expect("lost in steals", lost, []int{0, 1})
 }

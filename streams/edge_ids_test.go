@@ -36,11 +36,11 @@ func TestJobsAtTheEndOfTheIDs(t *testing.T) {
 				c.expect("end", a.ack(0, 1, kept(id)), "O")
 			}
 			one := job.Tenure{Partition: 0, Epoch: 1}
-			page := must1(a.readers[0].Unpark(c.ctx, one, "k", 2))(c.t)
+			page := must1(unpark(c.ctx, a.readers[0], one, "k", 2))(c.t)
 			c.expect("first page", idsOf(page.Entries), ids[3:5])
 			// Back behind one that stayed.
 			c.expect("park again", a.ack(0, 1, park(ids[4], "k"), park(ids[3], "k")), "OO")
-			page = must1(a.readers[0].Unpark(c.ctx, one, "k", 9))(c.t)
+			page = must1(unpark(c.ctx, a.readers[0], one, "k", 9))(c.t)
 			c.expect("all", idsOf(page.Entries), ids[3:6])
 			c.expect("end", a.ack(0, 1, done(ids[3]), done(ids[4]), done(ids[5])), "OOO")
 			c.expect("nothing is left", c.xlen(0), 0)

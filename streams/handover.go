@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -154,7 +155,7 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 		l := list(k.value)
 		switch text(at(l, 0)) {
 		case "FLIPPED":
-			out[i] = job.ReleaseAnswer{Outcome: job.Released, Change: number(at(l, 4))}
+			out[i] = job.ReleaseAnswer{Outcome: job.Released, Change: number(at(l, 4)), Lost: int(number(at(l, 5)))}
 		case "KEPT":
 			out[i].Outcome = job.ReleaseKept
 		case "FENCED":
@@ -166,21 +167,90 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 	return out, errs
 }
 
-// Unpark brings back at most n parked jobs of a key, and one at least: as many as fit into a
-// page of bounded size.
-func (r *Reader) Unpark(ctx context.Context, t job.Tenure, key string, n int) (job.UnparkPage, error) {
+// Unpark brings parked jobs back, in one round trip: what is asked of one tenure in a row is
+// one step. All answers together stay below a bound, but of each tenure one job at least comes
+// back: of the keys behind that, fewer than were asked for, or none. Each answer has its own
+// error; after ErrOutcomeUnknown what was asked for may be pending for the caller: Reset and
+// History.
+func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPage, []error) {
+	var calls []*call
+	for i, a := range asks {
+		if i == 0 || a.Tenure != asks[i-1].Tenure {
+			calls = append(calls, &call{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch), 0}})
+		}
+		k := calls[len(calls)-1]
+		k.args = append(k.args, a.Key, a.Count)
+	}
+	for _, k := range calls {
+		k.args[unparkHead-1] = max(bytesOfPage/len(calls), 1)
+	}
 	failpoint.Hit(failpoint.D9)
-	v, err := r.s.run(ctx, r.conn, &r.s.scripts.unpark, r.shard, r.inc, t.Partition, epochText(t.Epoch), key, n, bytesOfPage)
-	if err != nil {
-		return job.UnparkPage{}, err
+	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.unpark, calls, pipeline{})
+	pages, errs := make([]job.UnparkPage, 0, len(asks)), make([]error, 0, len(asks))
+	for _, k := range calls {
+		answer, asked := list(k.value), (len(k.args)-unparkHead)/2
+		fenced := text(at(answer, 0)) == "FENCED"
+		if k.err == nil && !fenced && (len(answer) != 1+asked || slices.ContainsFunc(answer[1:], func(v any) bool { return len(list(v)) != 5 })) {
+			k.err = badAnswer("unpark", k.value)
+		}
+		for i := range asked {
+			page, err := job.UnparkPage{Fenced: fenced}, k.err
+			if err == nil && !fenced {
+				page, err = r.unparkPage(asks[len(pages)].Tenure.Partition, list(answer[1+i]))
+			}
+			pages, errs = append(pages, page), append(errs, err)
+		}
 	}
-	l := list(v)
-	if text(at(l, 0)) != "OK" {
-		return job.UnparkPage{Fenced: true}, nil
+	return pages, errs
+}
+
+// unparkHead is how many arguments of unpark.lua come before the keys.
+const unparkHead = 4
+
+func (r *Reader) unparkPage(p int, v []any) (job.UnparkPage, error) {
+	if left, _ := at(v, 0).(int64); left < 0 {
+		return job.UnparkPage{}, fmt.Errorf("bring parked jobs back: %s", text(at(v, 3)))
 	}
-	page := job.UnparkPage{Left: int(number(at(l, 1)))}
-	page.Entries = entriesWithRetries(list(at(l, 2)), list(at(l, 3)), t.Partition, r.q.Partitions)
-	page.First, _ = job.ParseEntryID(text(at(l, 4)))
+	page := job.UnparkPage{Left: int(number(at(v, 0))), Taken: int(number(at(v, 4)))}
+	page.Entries = entriesWithRetries(list(at(v, 1)), list(at(v, 2)), p, r.q.Partitions)
+	page.First, _ = job.ParseEntryID(text(at(v, 3)))
+	return page, nil
+}
+
+// Skim reads new jobs of tenures that have keys with parked jobs, in one round trip, and parks those
+// of these keys in the same step. Each answer has its own error; after ErrOutcomeUnknown jobs may
+// have been handed out, and others parked: Reset and History.
+func (r *Reader) Skim(ctx context.Context, asks []job.Skim) ([]job.SkimPage, []error) {
+	calls := make([]*call, len(asks))
+	for i, a := range asks {
+		calls[i] = &call{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch), a.Room, a.Most, max(bytesOfPage/len(asks), 1)}}
+	}
+	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.skim, calls, pipeline{})
+	pages, errs := make([]job.SkimPage, len(asks)), make([]error, len(asks))
+	for i, k := range calls {
+		if errs[i] = k.err; k.err == nil {
+			pages[i], errs[i] = r.skimPage(asks[i].Tenure.Partition, list(k.value))
+		}
+	}
+	return pages, errs
+}
+
+func (r *Reader) skimPage(p int, v []any) (job.SkimPage, error) {
+	if text(at(v, 0)) == "FENCED" {
+		return job.SkimPage{Fenced: true}, nil
+	}
+	page := job.SkimPage{Read: int(number(at(v, 1))), Entries: entries(list(at(v, 2)), p, r.q.Partitions)}
+	for _, raw := range v[3:] {
+		x := list(raw)
+		set := job.ParkedJobs{Key: text(at(x, 0)), Count: int(number(at(x, 1))), Bytes: int(number(at(x, 4))), Largest: int(number(at(x, 5)))}
+		var first, last bool
+		set.First, first = job.ParseEntryID(text(at(x, 2)))
+		set.Last, last = job.ParseEntryID(text(at(x, 3)))
+		if !first || !last {
+			return page, badAnswer("skim", v)
+		}
+		page.Parked = append(page.Parked, set)
+	}
 	return page, nil
 }
 

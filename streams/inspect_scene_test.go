@@ -82,7 +82,8 @@ func (sc *scene) giveAll(inc, from string, epoch uint64) {
 		steals = append(steals, Steal{n, from, epoch, inc})
 	}
 	must(sc.t, sc.ring.WritePlan(sc.ctx, p))
-	for _, err := range sc.ring.StealAll(sc.ctx, sc.term, steals) {
+	_, errs := sc.ring.StealAll(sc.ctx, sc.term, steals)
+	for _, err := range errs {
 		must(sc.t, err)
 	}
 }

@@ -30,8 +30,8 @@ const DefaultNamespace = "rm"
 //	<shard>alive:<w>        string  join, heartbeat         worker lease
 //	<shard>deaths           hash    evict, heartbeat        a day
 //	<shard>retry:<p>        hash    ack, mark, steal        a field per job that failed
-//	<shard>parked:<p>       zset    ack, unpark             a member per key with parked jobs
-//	<shard>parked:<p>:<key> list    ack, unpark             ids of parked jobs, in order
+//	<shard>parked:<p>       zset    ack, skim, unpark       a member per key with parked jobs
+//	<shard>parked:<p>:<key> list    ack, skim, unpark       ids of parked jobs, in order
 //	<shard>dead:<p>         hash    ack                     until requeued or removed
 //	<shard>result:<id>      string  ack                     24 h
 //	<shard>journal:<p>      stream  ack                     for ever (only queues with a journal)

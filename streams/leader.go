@@ -140,21 +140,26 @@ type Steal struct {
 	To        string
 }
 
-// StealAll flips partitions in one round trip; the errors are parallel to the steals.
-func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) []error {
+// StealAll flips partitions in one round trip. lost is how many of the jobs that the owner held had been
+// deleted by somebody; both are parallel to the steals.
+func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) (lost []int, errs []error) {
 	calls := make([]*call, len(steals))
 	for i, x := range steals {
 		calls[i] = &call{shard: r.s.shardOf(r.q, x.Partition), args: []any{epochText(term), x.Partition, x.From, epochText(x.Epoch), x.To}}
 	}
 	failpoint.Hit(failpoint.D6)
 	r.s.runAll(ctx, r.s.cmd, &r.s.scripts.steal, calls)
-	errs := make([]error, len(steals))
+	lost, errs = make([]int, len(steals)), make([]error, len(steals))
 	for i, k := range calls {
-		if errs[i] = k.err; k.err == nil {
-			errs[i] = verdict(text(at(list(k.value), 0)), list(k.value))
+		if errs[i] = k.err; k.err != nil {
+			continue
+		}
+		l := list(k.value)
+		if errs[i] = verdict(text(at(l, 0)), l); errs[i] == nil {
+			lost[i] = int(number(at(l, 2)))
 		}
 	}
-	return errs
+	return lost, errs
 }
 
 // Evict removes a worker from the members if the evidence still holds, and reports

@@ -210,11 +210,14 @@ func (t *idTexts) add(id job.EntryID) *string {
 
 // ackArgs adds the arguments of one partition. ids has room for all ends.
 func (m *Member) ackArgs(args []any, ids *idTexts, b *job.PartitionAcks) []any {
-	pinned := ""
+	how := ""
 	if b.Pinned {
-		pinned = "1"
+		how = "1"
 	}
-	args = append(args, epochText(b.Epoch), pinned)
+	if b.Untrimmed {
+		how += "-"
+	}
+	args = append(args, epochText(b.Epoch), how)
 	count := len(args)
 	args = append(args, 0)
 	plain := 0

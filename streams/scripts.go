@@ -31,7 +31,7 @@ type script struct {
 // scripts are all scripts, loaded once per Store.
 type scripts struct {
 	create, enqueue, enqueueOnce, reserve                                    script
-	ack, release, claim, unpark, mark                                        script
+	ack, release, claim, skim, unpark, mark                                  script
 	join, heartbeat, leave, snapshot, report                                 script
 	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
 	requeue, discard, state, counts, key, request, audit, ids, held, reclaim script
@@ -49,7 +49,7 @@ func loadScripts() (*scripts, error) {
 	s, forms := &scripts{names: map[string]string{}}, forms()
 	for name, dst := range map[string]*script{
 		"create": &s.create, "enqueue": &s.enqueue, "enqueue_once": &s.enqueueOnce, "reserve": &s.reserve,
-		"ack": &s.ack, "release": &s.release, "claim": &s.claim, "unpark": &s.unpark, "mark": &s.mark,
+		"ack": &s.ack, "release": &s.release, "claim": &s.claim, "skim": &s.skim, "unpark": &s.unpark, "mark": &s.mark,
 		"join": &s.join, "heartbeat": &s.heartbeat, "leave": &s.leave, "snapshot": &s.snapshot, "report": &s.report,
 		"lead": &s.lead, "resign": &s.resign, "look": &s.look, "plan": &s.plan, "steal": &s.steal, "evict": &s.evict,
 		"revoke": &s.revoke, "permits": &s.permits, "repair": &s.repair, "advance": &s.advance,

@@ -164,6 +164,9 @@ func keysOf(args []string) []string {
 		return args[1:]
 	case "xgroup", "xinfo", "pubsub":
 		return args[2:3]
+	case "xreadgroup":
+		at := slices.Index(args, "STREAMS") + 1
+		return args[at : at+(len(args)-at)/2]
 	}
 	return args[1:2]
 }
@@ -216,13 +219,15 @@ func exercise(c *crew) {
 			c.t.Fatalf("nothing in partition %d", n)
 		}
 		c.expect("park", a.ack(n, 1, park(ids[0], key[n])), "O")
+		c.add(1, key[n])
+		must1(skim(c.ctx, a.reader(n), job.Tenure{Partition: n, Epoch: 1}, 10))(c.t)
 		more := c.add(3, key[n])
 		a.read(n)
 		must(c.t, a.member.Mark(c.ctx, job.Tenure{Partition: n, Epoch: 1}, more[0], 1, time.Second))
 		must1(a.member.Deaths(c.ctx, n))(c.t)
 		c.expect("release", a.release(n, 1, more...), job.Released)
 		b.claimAll(n, 2, 10)
-		must1(b.reader(n).Unpark(c.ctx, job.Tenure{Partition: n, Epoch: 2}, key[n], 10))(c.t)
+		must1(unpark(c.ctx, b.reader(n), job.Tenure{Partition: n, Epoch: 2}, key[n], 10))(c.t)
 		c.expect("ack", a.ack(n, 1, kept(more[0])), "D")
 		must1(c.s.Key(c.ctx, "q", key[n]))(c.t)
 	}

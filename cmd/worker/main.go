@@ -5,9 +5,15 @@ import (
 	"os"
 
 	"ringmaster/internal/cli"
+	"ringmaster/internal/reexec"
 )
 
 // version is set by the linker.
 var version string
 
-func main() { os.Exit(cli.Main(cli.Worker, version)) }
+func main() {
+	if code, first := reexec.First(); first {
+		os.Exit(code)
+	}
+	os.Exit(cli.Main(cli.Worker, version))
+}

@@ -48,7 +48,7 @@ func (p *Pool) suspect(now time.Time) (*Item, bool) {
 			a.ready.pop()
 			p.take(it, now) // which sees why not
 			continue
-		case p.runs == 0 && p.ready.empty(), p.runs == 0 && !a.quiet.IsZero(): // it holds nobody up
+		case p.runs == 0 && p.idle(), p.runs == 0 && !a.quiet.IsZero(): // it holds nobody up
 		case a.quiet.IsZero() && now.Before(a.rest):
 			if turn := it.since.Add(turnFor); now.Before(turn) {
 				p.lookAt(earlier(a.rest, turn))

@@ -134,7 +134,7 @@ func (b *bench) reply(batch []ended, a job.Answer) {
 		}
 	}
 	if len(batch) > 0 {
-		b.s.Settled(b.ten, len(batch))
+		b.s.Settled(b.ten, len(batch), b.now)
 	}
 }
 
@@ -147,8 +147,12 @@ func (b *bench) answer(a job.Answer) []ended {
 
 func (b *bench) complete(it *Item) { b.finish(it); b.answer(job.ByOwner) }
 
+// toRead are the partitions that are read, in one way or the other.
 func (b *bench) toRead() []int {
 	parts, _, _ := b.s.ToRead(b.now)
+	for _, ask := range b.s.Skims() {
+		parts = append(parts, ask.Tenure.Partition)
+	}
 	return parts
 }
 

@@ -24,8 +24,11 @@ func (s *Shard) DoubtOne(part int, epoch uint64) {
 // Confirm lets go on what the records still have, under the same epoch. Of the other tenures
 // nothing starts any more: they are about to be dropped.
 func (s *Shard) Confirm(owned map[int]uint64, now time.Time) {
+	s.pool.loseOf(s, func(it *Item) bool { return !follows(it.Tenure.Epoch, owned[it.Tenure.Partition]) })
 	for _, t := range s.tenures {
-		if epoch, has := owned[t.Partition]; !t.doubt || !has || epoch != t.Epoch {
+		epoch, has := owned[t.Partition]
+		t.renewed, t.denied = has && follows(t.Epoch, epoch), !has || epoch != t.Epoch
+		if !t.doubt || !has || epoch != t.Epoch {
 			continue
 		}
 		t.doubt = false

@@ -17,6 +17,12 @@ func (it *Item) tell(cause error) {
 // Finished ends an attempt: c goes to the store by Host.End. Its key stays busy until the
 // answer is here.
 func (p *Pool) Finished(it *Item, c job.Completion) {
+	if it.Tenure.over {
+		if it = p.heir(it); it.kept {
+			p.endsKept(it, c)
+			return
+		}
+	}
 	it.state = ending
 	it.Run = nil
 	p.returned(it)
@@ -49,8 +55,22 @@ func (s *Shard) Sent(its []*Item) {
 func (s *Shard) Answered(it *Item, c *job.Completion, a job.Answer, now time.Time) (fenced bool) {
 	t, p := it.Tenure, s.pool
 	it.flight = false
+	if t.over {
+		if heir := p.heir(it); heir != it {
+			p.Finished(heir, *c) // for it the end is new
+			return false
+		}
+	}
 	switch a {
 	case job.Refused, job.Gone, job.ByDrainer:
+		if a == job.Refused && it.state == ending && (it.kept || !t.over) {
+			p.holdEnd(it, *c)
+			t.doubt = true
+			return !t.over
+		}
+		if it.kept {
+			p.lose(it)
+		}
 		// A refused end frees nothing here: the key's next job is another owner's.
 		// Applied under a permit: the partition moved; its items are nobody's here any more.
 		p.drop(it)
@@ -60,6 +80,9 @@ func (s *Shard) Answered(it *Item, c *job.Completion, a job.Answer, now time.Tim
 	}
 	back := a == job.ByOwner && (c.Outcome == job.Failed || c.Outcome == job.HandBack)
 	if t.over {
+		if it.kept {
+			p.lose(it)
+		}
 		if back {
 			p.giveBack(it) // the end came before the hand-over, its answer after
 		} else {
@@ -90,9 +113,10 @@ func (s *Shard) Answered(it *Item, c *job.Completion, a job.Answer, now time.Tim
 }
 
 // Settled follows the answers to n ends of a tenure.
-func (s *Shard) Settled(t *Tenure, n int) {
+func (s *Shard) Settled(t *Tenure, n int, now time.Time) {
 	s.pool.pace.ended += n
 	t.noteMark(n)
+	s.grant(t, now)
 	s.roomMade(t)
 	if s.short && s.pool.bytes < s.pool.limits.HeldBytes {
 		s.short = false
@@ -123,6 +147,7 @@ func (p *Pool) PutBack(it *Item, now time.Time) {
 		return
 	}
 	p.ceased(it)
+	it.notBack() // it may wait for long now
 	it.state, it.Run = waiting, nil
 	if t.leftOut {
 		t.Shard.host.Wake() // the key may be held up from now on: see shed
@@ -132,6 +157,7 @@ func (p *Pool) PutBack(it *Item, now time.Time) {
 		l.insert(it)
 	}
 	p.awake(it, now)
+	t.Shard.grant(t, now)
 	t.Shard.runEnded(t)
 }
 
@@ -148,13 +174,22 @@ func (p *Pool) giveBack(it *Item) {
 	it.Tenure.Shard.end(it, job.Completion{Outcome: job.HandBack})
 }
 
-// abandon ends a tenure's claim on everything that does not run.
-func (p *Pool) abandon(t *Tenure, cancel bool) {
+// abandon ends a tenure's claim on everything that does not run. What runs is told so if cancel
+// is true, but for what is kept.
+func (p *Pool) abandon(t *Tenure, cancel, keep bool) {
 	t.over, t.lost, t.gate, t.reading = true, cancel, false, false
 	var back []*Item
 	for _, it := range slices.Clone(t.items) {
 		switch {
 		case it.state == running, it.state == ending:
+			if keep && p.keep(it) {
+				continue
+			}
+			if _, ended := p.former.ends[it]; ended {
+				delete(p.former.ends, it)
+				p.drop(it)
+				continue
+			}
 			if it.state == running {
 				p.outlives(it)
 			}

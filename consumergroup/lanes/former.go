@@ -13,6 +13,7 @@ type former struct {
 	runs  []*Item
 	waits []*Item // were put back because of one of them; each once
 	ended bool    // one has returned since waits were offered
+	keeping
 }
 
 // outlives notes a run that goes on though its tenure has ended.

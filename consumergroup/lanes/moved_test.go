@@ -95,6 +95,7 @@ func TestTheLastGateClosesWithItsPartition(t *testing.T) {
 		if told(b) {
 			t.Fatal("told while a job runs")
 		}
+		b.s.Confirm(nil, b.now)
 		b.finish(it)
 		b.answer(job.Refused)
 		if !told(b) {

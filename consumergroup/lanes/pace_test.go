@@ -12,7 +12,7 @@ func TestWhatIsHeldFollowsThePace(t *testing.T) {
 	for _, c := range []struct {
 		ended, budget int
 	}{{0, 64}, {20, 64}, {100, 250}, {1000, 512}, {100, 250}, {0, 64}} {
-		b.s.Settled(b.ten, c.ended)
+		b.s.Settled(b.ten, c.ended, b.now)
 		b.now = b.now.Add(5 * time.Millisecond)
 		b.toRead()
 		b.now = b.now.Add(15 * time.Millisecond)

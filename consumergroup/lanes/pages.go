@@ -11,6 +11,9 @@ import (
 // minWindow is more than can be under way for one partition between two reads.
 const minWindow = 32
 
+// lastID is above all others.
+var lastID = job.EntryID{Ms: math.MaxUint64, Seq: math.MaxUint64}
+
 // Claimed takes a page of pending jobs in, and reports whether the claim goes on.
 func (s *Shard) Claimed(part int, epoch uint64, page *job.ClaimPage, now time.Time) (more bool) {
 	t := s.Find(part, epoch)
@@ -21,9 +24,8 @@ func (s *Shard) Claimed(part int, epoch uint64, page *job.ClaimPage, now time.Ti
 	t.paged = true
 	if t.passes == 0 {
 		for _, k := range page.Parked {
-			if l := t.lane(k.Key); l.parked == nil {
-				l.parked = &parked{first: k.First, left: 1}
-			}
+			// One, at least: and any that is pending now may be before others.
+			t.lane(k.Key).aside(k.First, lastID, s.pool.limits.ParkBeyond).left = 1
 		}
 	}
 	left := s.page(t, t.cursor, page, now)
@@ -38,8 +40,13 @@ func (s *Shard) Claimed(part int, epoch uint64, page *job.ClaimPage, now time.Ti
 	t.passes++
 	var set []*Lane
 	for _, l := range t.lanes {
+		// Whether it had its turn nobody knows: what has more to do than one job had.
+		l.served = l.served || len(l.queue) > 1
 		if l.parked != nil {
 			set = append(set, l)
+			if l.parked.last == lastID {
+				l.parked.last = t.LastRead
+			}
 		}
 	}
 	slices.SortFunc(set, byKey)
@@ -73,12 +80,13 @@ func (s *Shard) page(t *Tenure, cursor string, page *job.ClaimPage, now time.Tim
 	}
 	slices.Sort(freed)
 	from, _ := job.ParseEntryID(cursor)
-	to := job.EntryID{Ms: math.MaxUint64, Seq: math.MaxUint64}
+	to := lastID
 	if !lastPage(page) {
 		to, _ = job.ParseEntryID(page.Cursor)
 	}
 	left := t.setPermits(page.Permits, from, to)
-	s.pool.arrive(t, page.Entries, now)
+	s.pool.arrive(t, s.pool.adopt(t, page.Entries, now), false, now)
+	s.pool.loseOf(s, func(it *Item) bool { return it.Tenure.Partition == t.Partition && it.Entry.ID.Less(to) })
 	s.pool.weight.noteArrived(page.Entries)
 	for _, key := range freed {
 		if l := t.lanes[key]; l != nil && t.blocked[key] == 0 {
@@ -117,9 +125,10 @@ func (l *Limits) window(budget, open int) int {
 const mostOfEach = 128
 
 // ToRead chooses the partitions with room for new jobs, and how much to ask of each. Until
-// ReadEnded the others are watched: Host.Wake tells when one has room again. If wait is false
-// there are more to ask, and the read must not wait for jobs.
-func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait bool) {
+// ReadEnded the others are watched: Host.Wake tells when one has room again. wait is for how
+// long the reader should wait for jobs: 0 as ever, more at most so long, since a window is full
+// and is looked at again then; less not at all, since there are more partitions to ask.
+func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait time.Duration) {
 	open := 0
 	for _, t := range s.tenures {
 		if t.reading && t.gate {
@@ -127,25 +136,70 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait bool) {
 		}
 	}
 	if open == 0 {
-		return nil, mostOfEach, true // messages alone
+		return nil, mostOfEach, 0 // messages alone
 	}
 	budget := s.pool.readBudget(now)
-	window := s.pool.limits.window(budget, open)
-	count = max(1, min(mostOfEach, budget/open, window/2))
+	s.window = s.pool.limits.window(budget, open)
+	count = max(1, min(mostOfEach, budget/open, s.half()))
+	most := count
+	s.fast = budget > s.pool.limits.ReadBudget
 	full := s.pool.bytes >= s.pool.limits.HeldBytes
-	parts = make([]int, 0, open)
+	parts, s.skim = make([]int, 0, open), nil
 	for _, t := range s.tenures {
 		if !t.reading || !t.gate || t.brokenUntil.After(now) {
 			continue
 		}
-		if full || t.stalled > 0 || window-len(t.items) < count {
-			t.leftOut, t.roomAt = true, window-count
-			s.pool.shed(t, now)
-			continue
+		room := s.window - len(t.items)
+		if !full && t.stalled == 0 && room >= most && t.wants.empty() {
+			if s.fast || t.short {
+				t.fullSince = time.Time{}
+			}
+		} else {
+			wait = patience
+			room = s.makeRoom(t, full, most, now)
 		}
-		parts = append(parts, t.Partition)
+		if room > 0 {
+			parts, count = s.chooseRead(t, parts, count, room)
+		}
+		if t.leftOut && wait == 0 {
+			wait = patience
+		}
 	}
-	return s.pool.weighed(parts, count)
+	parts, count, all := s.pool.weighed(parts, count)
+	if !all || len(s.skim) > 0 {
+		wait = -1
+	}
+	if len(s.skim) > 0 && len(parts) > 0 { // each alone may bring as much as there is room for
+		if s.skimmed = !s.skimmed; s.skimmed {
+			parts = nil
+		} else {
+			s.skim = nil
+		}
+	}
+	for _, part := range parts {
+		s.At(part).short = true
+	}
+	s.count = count
+	return parts, count, wait
+}
+
+// makeRoom sheds what fills a window. It returns how much may be read all the same: a window
+// that has been full for long is read in small pieces.
+func (s *Shard) makeRoom(t *Tenure, full bool, most int, now time.Time) int {
+	if t.fullSince.IsZero() {
+		t.fullSince = now
+	}
+	late := now.Sub(t.fullSince) >= patience
+	s.pool.shed(t, late, now)
+	least := most
+	if late {
+		least = max(1, s.window/8)
+	}
+	if room := s.window - len(t.items); !full && t.stalled == 0 && room >= least {
+		return room
+	}
+	t.leftOut, t.roomAt = true, s.window-least
+	return 0
 }
 
 // ReadEnded tells that the read which ToRead began is over.

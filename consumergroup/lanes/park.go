@@ -8,6 +8,48 @@ import (
 	"ringmaster/job"
 )
 
+// A window that stays full keeps the jobs behind it from their turn. What makes it full is
+// set aside: of each key with much to do the tail goes back to the store, there to wait in a
+// list of its own, and reading goes on.
+const (
+	// patience is how long a full window may take to drain by itself.
+	patience = 20 * time.Millisecond
+	// crowdedFor: others may wait so long while one key has more than its share back.
+	crowdedFor = 100 * time.Millisecond
+	// mostAside is how many busy keys of a partition are set aside at most: each is remembered.
+	mostAside = 1024
+)
+
+// parked is what is known of the set-aside jobs of a key: all have ids of at least first.
+type parked struct {
+	first  job.EntryID
+	last   job.EntryID   // no later one was set aside
+	left   int           // in the store; of those of a former tenure perhaps one alone is counted
+	flight []job.EntryID // on the way there
+	early  bool          // one of these may be before others that are there
+	unsure bool          // some may have come back in an answer that was lost: left is too many
+	blind  bool          // some were on the way when the reader asked: its answer may not know of them
+	next   job.EntryID   // the first of those
+	page   int           // how many come back at a time
+	asked  time.Time     // for the last page
+	size   int           // bytes of the largest payload
+}
+
+// aside notes that jobs of the key are set aside.
+func (l *Lane) aside(first, last job.EntryID, page int) *parked {
+	if l.parked == nil {
+		l.parked = &parked{first: first, last: last, page: page}
+		l.Tenure.aside++
+	}
+	return l.parked
+}
+
+// noneAside notes that there are none any more.
+func (l *Lane) noneAside() {
+	l.parked = nil
+	l.Tenure.aside--
+}
+
 // setAside reports whether a job of the key that has just arrived must be parked.
 func (l *Lane) setAside(id job.EntryID, beyond int, now time.Time) bool {
 	if l.parked != nil {
@@ -19,47 +61,126 @@ func (l *Lane) setAside(id job.EntryID, beyond int, now time.Time) bool {
 
 // park sends a job to wait in the store, behind those of its key.
 func (p *Pool) park(it *Item) {
-	l := it.lane
-	if l.parked == nil || it.Entry.ID.Less(l.parked.first) {
-		if l.parked == nil {
-			l.parked = &parked{}
-		}
-		l.parked.first = it.Entry.ID
+	id := it.Entry.ID
+	set := it.lane.aside(id, id, p.limits.ParkBeyond)
+	if id.Less(set.first) {
+		set.first = id
 	}
-	l.parked.flight = append(l.parked.flight, it.Entry.ID)
+	if id.Less(set.last) {
+		set.early = true
+	} else {
+		set.last = id
+	}
+	set.size = max(set.size, len(it.Entry.Payload))
+	set.flight = append(set.flight, id)
 	it.state = parking
 	it.Tenure.parking++
 	it.Tenure.Shard.end(it, job.Completion{Outcome: job.Parked})
 }
 
-// shed makes room in a full window: what waits behind a held key may have come before
-// the key was held. First the long queues, then all but the head of each.
-func (p *Pool) shed(t *Tenure, now time.Time) {
+// cut is a lane whose tail may be set aside: all but so many.
+type cut struct {
+	l     *Lane
+	least int
+	whole bool // it is to be cut to its least, however little must go
+}
+
+// beyond is how many go if so many of each lane stay.
+func (c cut) beyond(level int) int {
+	if c.whole {
+		level = 0
+	}
+	return max(0, len(c.l.queue)-max(level, c.least))
+}
+
+// shed makes room in a full window. What waits behind a held key goes first, and of a long
+// lane its tail. late says that the window has been full for long: then each lane with more
+// to do than one job gives up what it must, all lanes down to the same length.
+func (p *Pool) shed(t *Tenure, late bool, now time.Time) {
 	if t.parking > 0 {
 		return // room is on its way
 	}
-	var held []*Lane
-	keep := 1 // all are cut to their head, unless some are long: then those, to what is usual
-	// Most lanes hold nothing: it is shorter to look at what is held.
-	for _, it := range t.items {
-		if l := it.lane; l != nil && it.heads(l) && len(l.queue) > 1 && l.held(now) {
-			held = append(held, l)
-			if len(l.queue) > p.limits.ParkBeyond {
-				keep = p.limits.ParkBeyond
-			}
+	cuts := p.cuts(t, late, now)
+	if len(cuts) == 0 {
+		return
+	}
+	excess := len(t.items) - t.Shard.window/2
+	if p.bytes >= p.limits.HeldBytes {
+		excess = len(t.items)
+	}
+	level := p.limits.ParkBeyond
+	for ; level > 0; level-- {
+		gain := 0
+		for _, c := range cuts {
+			gain += c.beyond(level)
+		}
+		if gain >= excess {
+			break
 		}
 	}
-	slices.SortFunc(held, byKey)
-	for _, l := range held {
-		if len(l.queue) <= keep {
-			continue
-		}
-		rest := l.queue[keep:]
-		l.queue = l.queue[:keep:keep]
+	slices.SortFunc(cuts, func(a, b cut) int { return cmp.Compare(a.l.Key, b.l.Key) })
+	for _, c := range cuts {
+		keep := len(c.l.queue) - c.beyond(level)
+		rest := c.l.queue[keep:]
+		c.l.queue = c.l.queue[:keep:keep]
 		for _, it := range rest {
 			p.park(it)
 		}
+		clear(rest) // the lane shares their memory
 	}
+}
+
+// cuts are the lanes of which jobs may be set aside. What has been set aside before stays, as
+// a rule: but not of a key that is stuck, nor of one that has much more back than its share
+// while others wait for theirs.
+func (p *Pool) cuts(t *Tenure, late bool, now time.Time) []cut {
+	var out []cut
+	room, share := mostAside-t.aside, t.share()
+	crowded := !t.wantSince.IsZero() && now.Sub(t.wantSince) >= crowdedFor
+	// Most lanes hold nothing: it is shorter to look at what is held.
+	for _, it := range t.items {
+		l := it.lane
+		if l == nil || !it.heads(l) {
+			continue
+		}
+		c := cut{l: l, least: 1}
+		switch stuck := l.stuck(now); {
+		case stuck:
+			c.whole = !t.wants.empty()
+		case crowded && len(l.queue) > share && l.parked != nil:
+			c.least, c.whole = share, true
+		case l.held(now):
+			c.least = l.settled(1)
+		case !late && len(l.queue) <= p.limits.ParkBeyond:
+			continue
+		default:
+			if late && (l.busy != nil || l.parked != nil || len(l.queue) > 1) {
+				c.least = 0 // it comes back when it has its turn
+			}
+			c.least = l.settled(c.least)
+			if l.parked == nil {
+				if room <= 0 {
+					continue
+				}
+				room--
+			}
+		}
+		if c.beyond(0) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// settled is how many jobs of the lane stay: to the last that was set aside before, but at
+// least so many.
+func (l *Lane) settled(least int) int {
+	for n := len(l.queue); n > least; n-- {
+		if l.queue[n-1].back {
+			return n
+		}
+	}
+	return least
 }
 
 func byKey(a, b *Lane) int { return cmp.Compare(a.Key, b.Key) }
@@ -68,79 +189,19 @@ func byKey(a, b *Lane) int { return cmp.Compare(a.Key, b.Key) }
 func (p *Pool) parkedNow(it *Item, now time.Time) {
 	l := it.lane
 	p.forget(it)
+	it.Entry.Payload = nil // it may be in a ready list still
 	set := l.parked
 	set.left++
 	if i := slices.Index(set.flight, it.Entry.ID); i >= 0 {
 		set.flight = slices.Delete(set.flight, i, i+1)
 	}
-	if l.stalled && len(set.flight) == 0 {
-		l.stalled, l.wanted = false, false
-		l.Tenure.stalled--
-		l.Tenure.Shard.host.Wake()
+	if len(set.flight) == 0 {
+		set.early = false
+		if l.stalled {
+			l.stalled, l.wanted = false, false
+			l.Tenure.stalled--
+			l.Tenure.Shard.host.Wake()
+		}
 	}
 	l.Tenure.Shard.wantUnpark(l, now)
 }
-
-// wantUnpark asks the reader for parked jobs once few of the key are left here.
-func (s *Shard) wantUnpark(l *Lane, now time.Time) {
-	set := l.parked
-	if set == nil || l.wanted || len(l.queue) > s.pool.limits.ParkBeyond/2 {
-		return
-	}
-	if !s.has(l) || (set.left == 0 && len(set.flight) > 0) {
-		return
-	}
-	if set.left == 0 {
-		l.parked = nil
-		return
-	}
-	if len(l.queue) > 0 && l.held(now) {
-		return
-	}
-	l.wanted = true
-	s.unpark = append(s.unpark, l)
-	s.host.Wake()
-}
-
-// has reports whether a lane is one of a tenure that goes on.
-func (s *Shard) has(l *Lane) bool {
-	return s.At(l.Tenure.Partition) == l.Tenure && l.Tenure.lanes[l.Key] == l
-}
-
-// UnparkWanted reports whether Unparks would return any.
-func (s *Shard) UnparkWanted() bool { return len(s.unpark) > 0 }
-
-// Unparks takes the lanes whose parked jobs the reader is to bring back. Each is answered
-// by Unparked or UnparkFailed. A lane whose last jobs are still on the way to be parked is
-// put off; only the reader lets jobs be parked, so none can set out while it unparks.
-func (s *Shard) Unparks() []*Lane {
-	wanted := s.unpark
-	s.unpark = nil
-	return slices.DeleteFunc(wanted, s.stall)
-}
-
-func (s *Shard) stall(l *Lane) bool {
-	if l.stalled || l.parked == nil || len(l.parked.flight) == 0 {
-		return l.stalled
-	}
-	l.stalled = true
-	l.Tenure.stalled++
-	return true
-}
-
-// Unparked takes in what came back of a lane.
-func (s *Shard) Unparked(l *Lane, page job.UnparkPage, now time.Time) {
-	l.wanted = false
-	if l.Tenure.over || l.parked == nil {
-		return
-	}
-	l.parked.left, l.parked.first = page.Left, page.First
-	if page.Left == 0 {
-		l.parked = nil
-	}
-	s.pool.arrive(l.Tenure, page.Entries, now)
-	l.Tenure.tidy(l)
-}
-
-// UnparkFailed has lanes asked for again that were not answered.
-func (s *Shard) UnparkFailed(ls []*Lane) { s.unpark = append(s.unpark, ls...) }

@@ -15,7 +15,7 @@ type Limits struct {
 	MostBudget int // the same where jobs end fast; less than ReadBudget: the same always
 	ReadBytes  int // bytes that one answer of the store may bring, as far as can be told before; 0: it is not bounded
 	HeldBytes  int // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts
-	ParkBeyond int // jobs that may wait behind a blocked key before the rest is parked
+	ParkBeyond int // jobs of a key that may wait in a full window, or behind a blocked key, before the rest is parked
 	IdleLanes  int // lanes that hold nothing and are kept for their keys' next jobs: of a shard, of each partition at least one
 }
 
@@ -33,8 +33,9 @@ type Pool struct {
 	before func(record string) Prior
 	crew   Crew
 
-	fresh  Prior         // of a job without a past
-	ready  fifo[*Tenure] // those with ready items, each once
+	fresh  Prior                // of a job without a past
+	ready  [turns]fifo[*Tenure] // of each kind those with ready items, each once
+	turn   turn                 // whose it is
 	alarms alarms
 	apart  apart  // suspects that are held apart
 	former former // runs of ended tenures
@@ -53,63 +54,6 @@ func NewPool(limits Limits, before func(record string) Prior, crew Crew) *Pool {
 
 // Runs is how many jobs were started whose end is not answered.
 func (p *Pool) Runs() int { return p.runs }
-
-// Next starts the next job, if one may start now, and nil otherwise. Partitions take
-// turns, so that one with much to do does not keep the others waiting. A suspect that is to
-// be held apart has the worker for itself for a while; see apart. While ends of many bytes
-// wait for their answers none starts that would add more. None starts beside itself or another
-// of its key; see former.
-func (p *Pool) Next(now time.Time) *Item {
-	p.offerBehind(now)
-	waits := !p.ready.empty() || !p.apart.ready.empty()
-	if p.choked = waits && p.owed > 0 && p.owed >= p.limits.HeldBytes; p.choked {
-		return nil
-	}
-	if p.holds(now) {
-		return nil
-	}
-	if it, only := p.suspect(now); it != nil || only {
-		return it
-	}
-	for !p.ready.empty() {
-		t := p.ready.pop()
-		it := t.ready.pop()
-		if !t.ready.empty() {
-			p.ready.push(t)
-		}
-		if p.take(it, now) {
-			return it
-		}
-	}
-	return nil
-}
-
-// take starts a job that was offered, if it still may.
-func (p *Pool) take(it *Item, now time.Time) bool {
-	t := it.Tenure
-	if it.state != ready {
-		return false
-	}
-	if !t.starts() || p.behind(it) {
-		it.state = waiting
-		return false
-	}
-	// A smaller id of the key may have arrived since.
-	if l := it.lane; l != nil {
-		if l.busy != nil || l.queue[0] != it || t.blocked[l.Key] > 0 {
-			it.state = waiting
-			p.dispatch(l, now)
-			return false
-		}
-		if l.queue = l.queue[1:]; len(l.queue) == 0 {
-			l.queue = l.few[:0]
-		}
-		l.busy = it
-	}
-	it.state, it.since = running, now
-	p.began(it)
-	return true
-}
 
 // began counts a run; ceased ends the count.
 func (p *Pool) began(it *Item) {
@@ -142,13 +86,6 @@ func (p *Pool) ceased(it *Item) {
 	}
 }
 
-// quiet has everybody look again who may start what waits.
-func (p *Pool) quiet() {
-	if !p.ready.empty() || !p.apart.ready.empty() {
-		p.crew.Quiet()
-	}
-}
-
 // Entries with small payloads are made in blocks: an item that stays keeps those of its block
 // in memory, which held payloads do not count.
 const (
@@ -156,9 +93,9 @@ const (
 	blockPayload = 1 << 10
 )
 
-// arrive takes entries into a tenure, in id order: claimed and new ones come through the
-// same door. What is held already is left alone.
-func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
+// arrive takes entries into a tenure, in id order: claimed and new ones, and those that come
+// back from being set aside, come through the same door. What is held already is left alone.
+func (p *Pool) arrive(t *Tenure, entries []job.Entry, back bool, now time.Time) {
 	var block []Item // made together; few enough that one that stays does not keep much
 	var known map[job.EntryID]*Item
 	for i := range entries {
@@ -201,14 +138,31 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, now time.Time) {
 			p.offer(it, now)
 			continue
 		}
-		it.lane = t.lane(e.Key)
-		if it.lane.setAside(e.ID, p.limits.ParkBeyond, now) {
+		l := t.lane(e.Key)
+		if it.lane = l; l.empty() {
+			l.served = false
+		}
+		switch {
+		case back:
+			it.back = true
+			t.back++
+		case l.wasBack(e.ID) && t.blocked[e.Key] == 0 && !it.Prior.NotBefore.After(now):
+			it.back = true
+			t.back++
+		case l.setAside(e.ID, p.limits.ParkBeyond, now):
 			p.park(it)
 			continue
 		}
-		it.lane.insert(it)
-		p.dispatch(it.lane, now)
+		l.insert(it)
+		p.dispatch(l, now)
 	}
+}
+
+// wasBack reports whether a job may have come back from being set aside under a former owner:
+// it is claimed before those that are set aside still. A few are taken for such.
+func (l *Lane) wasBack(id job.EntryID) bool {
+	t := l.Tenure
+	return t.passes == 0 && l.parked != nil && id.Less(l.parked.first) && len(l.queue) < 2
 }
 
 // dispatch offers the head of a lane, if it may start.
@@ -242,32 +196,6 @@ func (p *Pool) awake(it *Item, now time.Time) {
 	} else {
 		p.offer(it, now)
 	}
-}
-
-// offer puts an item into the ready list, or sets an alarm for it.
-func (p *Pool) offer(it *Item, now time.Time) {
-	t := it.Tenure
-	if !t.starts() {
-		return
-	}
-	if it.Prior.NotBefore.After(now) {
-		heap.Push(&p.alarms, alarm{it.Prior.NotBefore, it})
-		if p.alarms[0].item == it {
-			p.crew.Alarm()
-		}
-		return
-	}
-	it.state = ready
-	if it.Prior.Apart > 0 {
-		it.since = now
-		p.apart.ready.push(it)
-	} else {
-		if t.ready.empty() {
-			p.ready.push(t)
-		}
-		t.ready.push(it)
-	}
-	p.crew.Ready()
 }
 
 // Ring offers the jobs whose backoff is over, and has everybody look who waits for a suspect. It
@@ -306,6 +234,7 @@ func (p *Pool) forget(it *Item) {
 			it.Tenure.parking--
 		}
 		p.bytes -= len(it.Entry.Payload)
+		it.notBack()
 	}
 }
 

@@ -21,20 +21,26 @@ type Host interface {
 
 // Shard is what one incarnation holds of one shard of the queue.
 type Shard struct {
-	pool    *Pool
-	host    Host
-	tenures []*Tenure // by partition
-	started []*Item   // runs whose end is not answered, of any tenure; each knows its place
-	closing []*Tenure // gates closed, waiting for runs to end
-	opened  []*Tenure // gates opened, not dispatched yet
-	unpark  []*Lane
-	barrier bool // all gates were closed: tell when nothing runs
-	over    bool // nobody asks the store any more
-	short   bool // the reader waits for room
+	pool     *Pool
+	host     Host
+	tenures  []*Tenure  // by partition
+	started  []*Item    // runs whose end is not answered, of any tenure; each knows its place
+	closing  []*Tenure  // gates closed, waiting for runs to end
+	opened   []*Tenure  // gates opened, not dispatched yet
+	unpark   []*Lane    // that the reader is to bring jobs back for
+	skim     []job.Skim // what the reader is to read so
+	nextSkim int        // partition at which the next of these begin, where there are many
+	skimmed  bool       // they were read last, not the others
+	window   int        // entries held of one partition, as of the last choice of what to read
+	count    int        // asked of each partition then
+	fast     bool       // so many jobs end that windows drain by themselves
+	barrier  bool       // all gates were closed: tell when nothing runs
+	over     bool       // nobody asks the store any more
+	short    bool       // the reader waits for room
 }
 
 // NewShard makes a shard that holds nothing yet.
-func NewShard(p *Pool, h Host) *Shard { return &Shard{pool: p, host: h} }
+func NewShard(p *Pool, h Host) *Shard { return &Shard{pool: p, host: h, window: p.limits.Window} }
 
 // Host is what NewShard was given.
 func (s *Shard) Host() Host { return s.host }
@@ -81,6 +87,12 @@ func (s *Shard) Paged(part int, epoch uint64) *Tenure {
 // It returns where the next page begins.
 func (s *Shard) Claim(part int, epoch uint64, first bool) (t *Tenure, cursor string) {
 	i, ok := s.place(part)
+	if !ok || s.tenures[i].Epoch != epoch {
+		// A claim that was asked for before a tenure ended says nothing about what is kept of that.
+		s.pool.loseOf(s, func(it *Item) bool {
+			return it.Tenure.Partition == part && epoch > it.Tenure.Epoch && !follows(it.Tenure.Epoch, epoch)
+		})
+	}
 	switch {
 	case !ok:
 		t = newTenure(s, job.Tenure{Partition: part, Epoch: epoch})
@@ -103,7 +115,8 @@ func (s *Shard) Claim(part int, epoch uint64, first bool) (t *Tenure, cursor str
 // Arrive takes new jobs in.
 func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 	if t := s.At(part); t != nil {
-		s.pool.arrive(t, entries, now)
+		t.short = t.short && len(entries) < s.count
+		s.pool.arrive(t, entries, false, now)
 		s.pool.weight.noteArrived(entries)
 	}
 }
@@ -113,7 +126,7 @@ func (s *Shard) Arrive(part int, entries []job.Entry, now time.Time) {
 // it is left to that page, which job.ClaimAll has bring all.
 func (s *Shard) Merge(t *Tenure, entries []job.Entry, now time.Time) {
 	if s.At(t.Partition) == t && t.paged {
-		s.pool.arrive(t, entries, now)
+		s.pool.arrive(t, s.pool.adopt(t, entries, now), false, now)
 	}
 }
 
@@ -173,17 +186,24 @@ func (s *Shard) Naming(part int, epoch uint64) []job.EntryID {
 	return nil
 }
 
-// Drop forgets a tenure. Its runs go on under permits, or are cancelled.
+// Drop forgets a tenure. Its runs go on under permits, or are cancelled, if they do not go on in
+// a new generation: see adopt. Where one has begun, a release that was not answered has given
+// nothing away, and left no permits.
 func (s *Shard) Drop(part int, epoch uint64, cancel bool, now time.Time) {
 	t := s.Find(part, epoch)
 	if t == nil {
 		return
 	}
+	cancel = cancel || t.renewed
+	keep := cancel && (t.renewed || !t.denied)
+	if !keep {
+		s.pool.losePart(s, part)
+	}
 	i, _ := s.place(part)
 	s.tenures = slices.Delete(s.tenures, i, i+1)
 	// Its gate closes with it, and may have been the last one that was open.
 	s.barrier = s.barrier || t.gate
-	s.pool.abandon(t, cancel)
+	s.pool.abandon(t, cancel, keep)
 	goesOn := !cancel && t.running > 0
 	if goesOn && t.closedAt.IsZero() {
 		t.closedAt = now
@@ -235,9 +255,10 @@ func (s *Shard) Overdue(now time.Time, limit time.Duration) {
 // AbandonAll ends every tenure: the incarnation is over, and its runs are told.
 func (s *Shard) AbandonAll() {
 	for _, t := range s.tenures {
-		s.pool.abandon(t, true)
+		s.pool.abandon(t, true, false)
 	}
 	s.tenures = nil
+	s.pool.loseOf(s, func(*Item) bool { return true })
 }
 
 // Stop lets go of ends that will not be answered any more. None is sent from now on.
@@ -248,4 +269,5 @@ func (s *Shard) Stop() {
 			s.pool.drop(it)
 		}
 	}
+	s.pool.forgetHeirs(s)
 }

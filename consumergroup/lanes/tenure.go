@@ -19,15 +19,25 @@ type Tenure struct {
 	doubt   bool // nobody knows whether the records still have it: nothing of it starts
 	over    bool // dropped or released: nothing of it starts any more
 	lost    bool // dropped: its runs are not ours to finish either
+	renewed bool // the records have it under the epoch of a later generation
+	denied  bool // the records do not have it
+	adopted bool // runs have come into it while its gate was closed
 	leftOut bool // a read is under way without it, because its window was full
 	roomAt  int  // leftOut: it has room when it holds so few
 	parking int  // items on the way to be set aside
 	stalled int  // stalled lanes: nothing is read meanwhile, so that their parking comes to an end
+	aside   int  // lanes with jobs that are set aside
+	back    int  // items held that came back from there, and those that are asked for
+
+	short     bool        // the last read brought less than was asked for: there is no more
+	fullSince time.Time   // its window has been too full to be read since then; zero: it is not
+	wants     fifo[*Lane] // those that run low, and wait until few enough are back
+	wantSince time.Time   // some have waited since then
 
 	items   []*Item // all that is held: waiting, running, unanswered; each knows its place
 	lanes   map[string]*Lane
 	idle    fifo[*Lane] // those that held nothing, the longest ago first; some are in use again
-	ready   fifo[*Item]
+	ready   [turns]fifo[*Item]
 	permits map[job.EntryID]string // entries former owners still run -> key
 	blocked map[string]int         // key -> permits
 	running int                    // started and not answered
@@ -41,6 +51,8 @@ type Tenure struct {
 	low         job.EntryID // the low-water mark when it was last looked for
 	above       int         // ends since then
 	pinned      bool        // it had not moved then since it was looked for before
+	ended       int         // ends that left the stream untrimmed
+	endedBytes  int         // and their payloads
 }
 
 // Lane is the FIFO of one key: one job runs at a time.
@@ -52,17 +64,12 @@ type Lane struct {
 	idle   bool     // among its tenure's idle ones
 	busy   *Item    // running or unanswered
 	parked *parked  // jobs of the key that are set aside, nil if none
-	wanted bool     // to be unparked by the reader
+	wanted bool     // among its tenure's wants, or to be unparked by the reader
+	asked  int      // how many the reader is to unpark
+	served bool     // a job of it has started since it held nothing
 	// stalled: wanted, but jobs of the key are on the way to be parked. Unparked before the
 	// answer is here they would be known as both.
 	stalled bool
-}
-
-// parked is what is known of the set-aside jobs of a key: all have ids of at least first.
-type parked struct {
-	first  job.EntryID
-	left   int           // in the store
-	flight []job.EntryID // on the way there
 }
 
 type state uint8
@@ -97,7 +104,9 @@ type Item struct {
 	flight bool // its end was sent and is not answered
 	again  bool // it was delivered once more meanwhile: the end may have come before
 	behind bool // it waits for a run of a former tenure
+	kept   bool // its tenure has ended, and it may go on in another
 	permit bool // a release named it as running: its entry may be under this incarnation's permit
+	back   bool // it was set aside and came back: it is not set aside again
 }
 
 // Runs reports whether a handler is at work on it.
@@ -129,7 +138,7 @@ func (t *Tenure) starts() bool { return t.gate && !t.over && !t.doubt }
 
 // Pinned reports whether one old entry keeps the low-water mark where it is, so that
 // looking for it with every batch of ends would be in vain.
-func (t *Tenure) Pinned() bool { return t.pinned }
+func (t *Tenure) Pinned() bool { return t.pinned || t.aside > 0 }
 
 func (t *Tenure) lane(key string) *Lane {
 	l := t.lanes[key]
@@ -219,13 +228,18 @@ func byID(a, b *Item) int { return a.Entry.ID.Compare(b.Entry.ID) }
 // held reports whether the key is held up: by a backoff, a former owner's run, or a run
 // that takes long.
 func (l *Lane) held(now time.Time) bool {
+	if l.busy != nil && l.busy.state == running && now.Sub(l.busy.since) > time.Second {
+		return true
+	}
+	return l.stuck(now)
+}
+
+// stuck reports whether nothing of the key runs, nor may.
+func (l *Lane) stuck(now time.Time) bool {
 	if l.Tenure.blocked[l.Key] > 0 {
 		return true
 	}
-	if l.busy != nil {
-		return l.busy.state == running && now.Sub(l.busy.since) > time.Second
-	}
-	return len(l.queue) > 0 && l.queue[0].Prior.NotBefore.After(now)
+	return l.busy == nil && len(l.queue) > 0 && (l.queue[0].behind || l.queue[0].Prior.NotBefore.After(now))
 }
 
 // named are the entries a release must name. It notes which they are.
@@ -266,6 +280,27 @@ func (t *Tenure) block(id job.EntryID, key string) {
 	if key != "" {
 		t.blocked[key]++
 	}
+}
+
+// A stream is trimmed once so much has ended, or nothing of it is held: trimming takes as long as
+// the rest of a call for one job.
+const (
+	trimEvery      = 64
+	trimEveryBytes = 64 << 10
+)
+
+// LeaveUntrimmed counts ends that are about to be sent, and reports whether their call is to leave
+// the stream as it is.
+func (t *Tenure) LeaveUntrimmed(ended []*Item) bool {
+	t.ended += len(ended)
+	for _, it := range ended {
+		t.endedBytes += len(it.Entry.Payload)
+	}
+	if len(t.items) > len(ended) && t.ended < trimEvery && t.endedBytes < trimEveryBytes {
+		return true
+	}
+	t.ended, t.endedBytes = 0, 0
+	return false
 }
 
 // markEvery is after how many ends of a partition its low-water mark is looked for.

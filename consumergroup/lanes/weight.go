@@ -23,7 +23,7 @@ type weight struct {
 	bytes int // and what they weighed
 	most  int // and the largest of them
 	next  int // partition at which the next read begins
-	empty int // partitions that were read one after the other and had nothing, while not all were read
+	empty int // partitions that were read and had nothing since jobs came last, while not all were read at a time
 }
 
 // noteArrived counts jobs that came.
@@ -35,6 +35,13 @@ func (w *weight) noteArrived(entries []job.Entry) {
 	}
 	w.jobs += len(entries)
 	w.empty = 0
+}
+
+// noteSkimmed counts jobs that were set aside as they were read.
+func (w *weight) noteSkimmed(k *job.ParkedJobs) {
+	w.jobs += k.Count
+	w.bytes += k.Bytes
+	w.most = max(w.most, k.Largest)
 }
 
 // learn makes an estimate of what came since the last time.
@@ -73,10 +80,15 @@ func (s *Shard) Unanswered() {
 
 // Claims is how many pages of pending jobs may be asked for at a time: each brings one at least.
 func (s *Shard) Claims() int {
-	if s.pool.limits.ReadBytes == 0 {
-		return s.pool.limits.MostBudget + 1
+	return s.pool.most()
+}
+
+// most is how many jobs may be asked for at a time, if that is bounded.
+func (p *Pool) most() int {
+	if p.limits.ReadBytes == 0 {
+		return p.limits.MostBudget + 1
 	}
-	return s.pool.fits()
+	return p.fits()
 }
 
 // Full reports whether no more is to be brought here for now. It has Host.Wake tell when there
@@ -88,7 +100,8 @@ func (s *Shard) Full() bool {
 
 // weighed chooses among partitions that have room, and how much to ask of each, so that the
 // answer is not too large. Where not all can be asked they take turns, and wait is false: the
-// others may have jobs. When all had nothing in their turn all are asked, for one job each.
+// others may have jobs. When all had nothing in their turn all are asked, for one job each, until jobs come:
+// a worker at rest waits in one read.
 func (p *Pool) weighed(parts []int, count int) (_ []int, _ int, wait bool) {
 	if p.limits.ReadBytes == 0 || len(parts) == 0 {
 		return parts, count, true
@@ -98,7 +111,6 @@ func (p *Pool) weighed(parts []int, count int) (_ []int, _ int, wait bool) {
 		return parts, count, true
 	}
 	if fit >= len(parts) || w.empty >= len(parts) {
-		w.empty = 0
 		return parts, max(fit/len(parts), 1), true
 	}
 	first := 0

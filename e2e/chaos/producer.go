@@ -90,6 +90,27 @@ type feed struct {
 	seq  int
 	due  float64 // jobs that are due and not made
 	at   time.Time
+	busy string // the key of a run of jobs
+	more int    // left of that run
+}
+
+// Now and then a key gets so many jobs in a row that they would fill its partition's window.
+const (
+	runEvery  = 1000
+	runLength = 150
+)
+
+// key is the next job's.
+func (f *feed) key() string {
+	if f.more == 0 {
+		key := "k" + strconv.FormatUint(f.keys.Uint64(), 10)
+		if f.rnd.IntN(runEvery) > 0 {
+			return key
+		}
+		f.busy, f.more = key, runLength
+	}
+	f.more--
+	return f.busy
 }
 
 func newFeed(r Role) *feed {
@@ -119,7 +140,7 @@ func (f *feed) batch(rate int) ([]job.Job, []string) {
 		case n < 20:
 			w.Ms = 30 + f.rnd.IntN(70)
 		}
-		jobs = append(jobs, jobOf(w, "k"+strconv.FormatUint(f.keys.Uint64(), 10)))
+		jobs = append(jobs, jobOf(w, f.key()))
 		if f.role.Once {
 			jobs[len(jobs)-1].IdempotencyKey = token
 		}

@@ -18,16 +18,16 @@ import (
 // commandInput is what the command of doCommand is given: more than a pipe holds.
 const commandInput = 1 << 20
 
-// countsLate begins to read when it is told to, in a process of its own, which nobody kills
-// with the worker, and adds a line with the number of bytes that it read to their end.
+// countsLate begins to read when it is told to, in a process that has left the group, so that nobody
+// kills it with the worker, and adds a line with the number of bytes that it read to their end.
 const countsLate = `
 exec 3<&0
-(
+setsid sh -c '
 	echo begun >>"$1.begun"
 	until [ -e "$1.go" ]; do sleep 0.02; done
 	n=$(wc -c <&3)
 	echo $n >>"$1.counts"
-) &
+' sh "$1" &
 wait
 `
 

@@ -28,6 +28,7 @@ type ringStore struct {
 	last     streams.Records // of the last look; the runner's goroutine only
 	serverID string
 	told     time.Time
+	unsure   bool            // a look for connections was not answered, and serverID may be another
 	asked    map[string]bool // members without a subscription that were asked for a heartbeat
 	found    []scanned       // by partition
 	scanned  time.Time       // everywhere
@@ -71,12 +72,12 @@ func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
 		}
 	}
 	r.last = rec
-	if time.Since(r.told) > time.Second {
+	if r.unsure || time.Since(r.told) > time.Second {
 		id, err := r.ring.Renew(ctx)
 		if err != nil {
 			return runner.Look{}, err
 		}
-		r.serverID, r.told = id, time.Now()
+		r.serverID, r.told, r.unsure = id, time.Now(), false
 	}
 	out := runner.Look{Records: records(rec), ServerTime: rec.ServerTime, ServerID: r.serverID}
 	for _, m := range rec.Members {
@@ -196,8 +197,11 @@ func (r *ringStore) Steal(ctx context.Context, term uint64, as []resize.StealPar
 	for i, a := range as {
 		steals[i] = streams.Steal{Partition: a.Partition, From: a.From, Epoch: a.Epoch, To: a.To}
 	}
-	errs := r.ring.StealAll(ctx, term, steals)
+	lost, errs := r.ring.StealAll(ctx, term, steals)
 	for i := range errs {
+		if lost[i] > 0 {
+			r.log.Error("jobs are lost: somebody deleted pending entries", "partition", as[i].Partition, "lost", lost[i])
+		}
 		errs[i] = translate(errs[i])
 	}
 	return errs

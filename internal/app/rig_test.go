@@ -124,6 +124,7 @@ type spec struct {
 	h      map[string]consumergroup.Handler
 	t      consumergroup.Handler // of type "t"
 	newID  func() string
+	count  func(consumergroup.Store) consumergroup.Store // nil: the store as it is
 }
 
 func (r *rig) start(s spec) *proc {
@@ -152,8 +153,12 @@ func (r *rig) start(s spec) *proc {
 	if s.url != "" {
 		store = r.open(s.url)
 	}
+	var group consumergroup.Store = &groupStore{s: store, want: r.queue}
+	if s.count != nil {
+		group = s.count(group)
+	}
 	p := &proc{r: r, name: s.name, ended: make(chan struct{}), ready: make(chan string, 100)}
-	w, err := consumergroup.New(c, consumergroup.Deps{Store: &groupStore{s: store, want: r.queue}, Policy: s.policy, Handlers: s.h,
+	w, err := consumergroup.New(c, consumergroup.Deps{Store: group, Policy: s.policy, Handlers: s.h,
 		Log: r.log.With("who", s.name), NewID: s.newID, Ready: func(inc string) { p.ready <- inc }})
 	if err != nil {
 		r.t.Fatal(err)

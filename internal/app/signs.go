@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"ringmaster/recovery"
@@ -11,8 +12,12 @@ import (
 
 // Signs asks whoever is not subscribed for a heartbeat, once for each loss.
 func (r *ringStore) Signs(ctx context.Context, incs []string) ([]runner.Sighting, error) {
+	if r.unsure {
+		return nil, errUnsure
+	}
 	signs, err := r.ring.Signs(ctx, incs, func(inc string) bool { return !r.asked[inc] })
 	if err != nil {
+		r.unsure = true
 		return nil, err
 	}
 	clear(r.asked)
@@ -25,6 +30,10 @@ func (r *ringStore) Signs(ctx context.Context, incs []string) ([]runner.Sighting
 	}
 	return out, nil
 }
+
+// errUnsure: a call was not answered, and whoever answers the next one may be another server, at
+// which nobody can have subscribed yet. The look at the records asks it first who it is.
+var errUnsure = errors.New("not known which server answers")
 
 // detector is package recovery's, in the runner's words.
 type detector struct{ d *recovery.Detector }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io/fs"
+	"log/slog"
 	"os"
 	"regexp"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ringmaster"
+	"ringmaster/configs"
+	"ringmaster/internal/app"
 	"ringmaster/internal/redistest"
 	"ringmaster/job"
 	"ringmaster/streams"
@@ -53,18 +56,39 @@ func TestRightsCoverTheScripts(t *testing.T) {
 	}
 }
 
+// clusterRights are what each of the users needs in addition where the server is part of a cluster.
+func clusterRights(t *testing.T) []string {
+	t.Helper()
+	m := regexp.MustCompile("Users in a cluster also need `([^`]+)`").FindStringSubmatch(read(t, "docs/operations.md"))
+	if m == nil {
+		t.Fatal("docs/operations.md names no rights for clusters")
+	}
+	return strings.Fields(m[1])
+}
+
 // TestRightsAreEnough runs a dispatcher, workers that come and go, and producers as the
 // documented users: the server refuses nothing.
 func TestRightsAreEnough(t *testing.T) {
-	server := redistest.Real(t)
+	t.Run("alone", func(t *testing.T) { enough(t, "standalone", nil, redistest.Real(t)) })
+	t.Run("cluster", func(t *testing.T) {
+		enough(t, "cluster", clusterRights(t), redistest.Primaries(t, 2, "rm:{mails/0}:", "rm:{mails/1}:")...)
+	})
+}
+
+func enough(t *testing.T, mode string, more []string, servers ...*redistest.Server) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = admin.Close() }()
-	for name, rules := range rights(t) {
-		must(t, admin.ACLSetUser(ctx, name, rules...).Err())
+	var admins []*redis.Client
+	for _, server := range servers {
+		admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
+		defer func() { _ = admin.Close() }()
+		for name, rules := range rights(t) {
+			must(t, admin.ACLSetUser(ctx, name, append(rules, more...)...).Err())
+		}
+		admins = append(admins, admin)
 	}
-	as := func(user string) string { return "redis://" + user + ":secret@" + server.Addr() }
+	as := func(user string) string { return "redis://" + user + ":secret@" + servers[0].Addr() }
 
 	running, stop := context.WithCancel(ctx)
 	var services sync.WaitGroup
@@ -77,28 +101,46 @@ func TestRightsAreEnough(t *testing.T) {
 			}
 		})
 	}
-	serve(func(ctx context.Context) error { return ringmaster.Dispatch(ctx, as("ringmaster"), nil) })
+	s, err := streams.Open(streams.Options{URL: as("ringmaster"), Mode: mode})
+	must(t, err)
+	defer func() { _ = s.Close() }()
+	_, err = s.CreateQueue(ctx, streams.Queue{Name: "mails", Shards: len(servers)})
+	must(t, err)
+	serve(func(ctx context.Context) error {
+		cfg := configs.DefaultDispatcher()
+		cfg.Redis, cfg.RedisMode = as("ringmaster"), mode
+		return app.Lead(ctx, cfg, app.Options{Log: slog.New(slog.DiscardHandler)})
+	})
 	for range 2 {
-		w := &ringmaster.Worker{URL: as("ringmaster"), Queues: []string{"mails"}}
+		w := &ringmaster.Worker{URL: as("ringmaster"), Mode: mode, Queues: []string{"mails"}}
 		ringmaster.HandleResult(w, "send", func(_ context.Context, j ringmaster.Job[int]) (int, error) { return j.Payload, nil })
 		serve(w.Run)
 	}
-	p, err := ringmaster.NewClient(as("producer"))
+	p, err := ringmaster.NewClient(as("producer"), ringmaster.Mode(mode))
 	must(t, err)
 	defer func() { _ = p.Close() }()
 	_, err = p.Submit(ctx, "mails", "send", 1, ringmaster.Key("a"))
 	must(t, err)
 	_, err = p.Submit(ctx, "mails", "send", 1, ringmaster.Key("a"), ringmaster.Once("x"))
 	must(t, err)
-	c, err := ringmaster.NewClient(as("caller"))
+	c, err := ringmaster.NewClient(as("caller"), ringmaster.Mode(mode))
 	must(t, err)
 	defer func() { _ = c.Close() }()
-	_, err = c.Call(ctx, "mails", "send", 2, nil)
-	must(t, err)
+	for range 2 * len(servers) { // one partition after the other
+		_, err = c.Call(ctx, "mails", "send", 2, nil)
+		must(t, err)
+	}
 	if st, err := c.Call(ctx, "mails", "send", "not a number", nil); st.State != job.Dead {
 		t.Errorf("a payload that does not decode: %v, %v", st.State, err)
 	}
-	lookAround(ctx, t, as("ringmaster"))
+	lookAround(ctx, t, s)
+	for _, admin := range admins {
+		refusedNothing(ctx, t, admin)
+	}
+}
+
+func refusedNothing(ctx context.Context, t *testing.T, admin *redis.Client) {
+	t.Helper()
 	for _, command := range [][]any{{"CLIENT", "KILL", "ID", "1"}, {"CLIENT", "ID"}, {"CONFIG", "GET", "appendonly"}} {
 		answer, err := admin.Do(ctx, append([]any{"ACL", "DRYRUN", "ringmaster"}, command...)...).Text()
 		if err != nil || answer != "OK" {
@@ -114,12 +156,9 @@ func TestRightsAreEnough(t *testing.T) {
 }
 
 // lookAround does what people do with ringctl.
-func lookAround(ctx context.Context, t *testing.T, url string) {
+func lookAround(ctx context.Context, t *testing.T, s *streams.Store) {
 	t.Helper()
-	s, err := streams.Open(streams.Options{URL: url})
-	must(t, err)
-	defer func() { _ = s.Close() }()
-	_, err = s.QueueViews(ctx)
+	_, err := s.QueueViews(ctx)
 	must(t, err)
 	_, err = s.RingView(ctx, "mails")
 	must(t, err)

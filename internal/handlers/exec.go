@@ -30,8 +30,8 @@ const exitDead = 65
 //
 // A payload that is a JSON string is the command's standard input as bare text, any
 // other as JSON; no payload is empty input. It is whole before the command starts, and on
-// Linux the command is killed with its worker; what it started in turn is not. The command
-// inherits the environment but for this program's secrets, and finds the job in
+// Linux the command is killed with its worker, and where there is a shell (sh) the rest of its
+// process group is too. The command inherits the environment but for this program's secrets, and finds the job in
 // RINGMASTER_JOB_ID, _JOB_KEY, _JOB_TYPE, _QUEUE, _PARTITION, _ATTEMPT and _FENCE. Standard
 // output is the result.
 //
@@ -44,13 +44,14 @@ const exitDead = 65
 // An output of more than limit bytes, less one trailing newline, sends the job to the dead
 // letters.
 func Exec(cfg configs.Exec, limit int) Func {
-	return withTimeout(command{cfg.Command, limit, killGrace}.run, cfg.Timeout)
+	return withTimeout(command{cfg.Command, limit, killGrace, &guard{}}.run, cfg.Timeout)
 }
 
 type command struct {
 	argv  []string
 	limit int // bytes of output
 	grace time.Duration
+	guard *guard
 }
 
 func (c command) run(parent context.Context, d job.Delivery) (json.RawMessage, error) {
@@ -87,6 +88,8 @@ func (c command) run(parent context.Context, d job.Delivery) (json.RawMessage, e
 		}
 		return nil, fmt.Errorf("start command: %w", err)
 	}
+	release := c.guard.watch(cmd.Process.Pid)
+	defer release()
 	err = cmd.Wait()
 	// The leader is gone, its group may not be. The number of a group with members is
 	// not given to another.

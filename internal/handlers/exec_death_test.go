@@ -28,29 +28,75 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// slowReader begins to read when it is told to, in a process that nobody kills. The command
-// itself only holds a pipe open.
+// slowReader begins to read when it is told to, in a process that nobody kills, since it has left
+// the group. The command itself only holds a pipe open.
 const slowReader = `
 exec 3<&0 4>"$1/alive"
-(
+setsid sh -c '
 	exec 4>&-
 	: >"$1/begun"
 	until [ -e "$1/go" ]; do sleep 0.02; done
 	wc -c <&3 >"$1/count.part"
 	mv "$1/count.part" "$1/count"
-) &
+' sh "$1" &
+wait
+`
+
+// starter holds a pipe open, and starts another process that does.
+const starter = `
+exec 4>"$1/alive"
+sleep 300 &
+: >"$1/begun"
 wait
 `
 
 func worker(dir string) {
+	script := slowReader
+	if _, err := os.Stat(filepath.Join(dir, "starter")); err == nil {
+		script = starter
+	}
 	d := delivery(`"` + strings.Repeat("x", job.MaxPayloadBytes-2) + `"`)
-	_, _ = Exec(configs.Exec{Command: []string{"sh", "-c", slowReader, "sh", dir}}, job.DefaultResultBytes)(context.Background(), d)
+	_, _ = Exec(configs.Exec{Command: []string{"sh", "-c", script, "sh", dir}}, job.DefaultResultBytes)(context.Background(), d)
 }
 
 // TestExec_TheInputIsWholeWhenTheWorkerIsKilled: a command that goes on after its worker was
 // killed does not take a part of the payload for all of it.
 func TestExec_TheInputIsWholeWhenTheWorkerIsKilled(t *testing.T) {
 	dir := t.TempDir()
+	alive := killedWorker(t, dir)
+	if runtime.GOOS == "linux" {
+		if _, err := io.ReadAll(alive); err != nil { // until the command is gone
+			t.Error(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := strconv.Itoa(job.MaxPayloadBytes - 2)
+	if got := strings.TrimSpace(content(t, filepath.Join(dir, "count"))); got != want {
+		t.Errorf("the command read %s bytes to the end of its input, want %s", got, want)
+	}
+}
+
+// TestExec_WhatTheCommandStartedEndsWithTheWorker: it would run on beside the job's next run.
+func TestExec_WhatTheCommandStartedEndsWithTheWorker(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "starter"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	alive := killedWorker(t, dir)
+	if err := alive.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(alive); err != nil {
+		t.Errorf("it lives on: %v", err)
+	}
+}
+
+// killedWorker starts a worker, kills it while its command runs, and returns a pipe that is open as
+// long as somebody of the command's lives.
+func killedWorker(t *testing.T, dir string) (alive *os.File) {
+	t.Helper()
 	fifo := filepath.Join(dir, "alive")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -64,28 +110,16 @@ func TestExec_TheInputIsWholeWhenTheWorkerIsKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	alive, err := os.Open(fifo) // waits for the command
-	if err != nil {
+	if alive, err = os.Open(fifo); err != nil { // waits for the command
 		t.Fatal(err)
 	}
-	defer alive.Close()
+	t.Cleanup(func() { _ = alive.Close() })
 	content(t, filepath.Join(dir, "begun"))
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	if runtime.GOOS == "linux" {
-		if _, err := io.ReadAll(alive); err != nil { // until the command is gone
-			t.Error(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	want := strconv.Itoa(job.MaxPayloadBytes - 2)
-	if got := strings.TrimSpace(content(t, filepath.Join(dir, "count"))); got != want {
-		t.Errorf("the command read %s bytes to the end of its input, want %s", got, want)
-	}
+	return alive
 }
 
 // content waits for a file.

@@ -8,7 +8,7 @@ import (
 )
 
 // groupAttr gives a command a group of its own, and has the kernel kill it when the thread
-// that started it is gone: with its worker. Its own children are not killed.
+// that started it is gone: with its worker. For its children see guard.
 func groupAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

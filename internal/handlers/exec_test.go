@@ -140,7 +140,7 @@ func start(ctx context.Context, t *testing.T, script string) (pipe *os.File, out
 	}
 	ended := make(chan error, 1)
 	go func() {
-		c := command{[]string{"sh", "-c", script, "sh", path}, 1 << 20, 20 * time.Millisecond}
+		c := command{[]string{"sh", "-c", script, "sh", path}, 1 << 20, 20 * time.Millisecond, &guard{}}
 		_, err := c.run(ctx, delivery(""))
 		ended <- err
 	}()

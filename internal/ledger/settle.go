@@ -97,7 +97,8 @@ func (c *Checker) judge(j *jobState) {
 }
 
 // committed is the run that completed the job: the last good one of the tenure that the
-// journal names. Nil if there is none, or the job is dead.
+// journal names, or that began before new generations of the store gave that its epoch. Nil if
+// there is none, or the job is dead.
 func (c *Checker) committed(j *jobState) *run {
 	if len(j.commits) == 0 || j.commits[0].Dead {
 		return nil
@@ -105,7 +106,7 @@ func (c *Checker) committed(j *jobState) *run {
 	process := c.members[j.commits[0].Worker]
 	var found *run
 	for _, x := range j.runs {
-		if x.good && x.epoch == j.commits[0].Epoch && x.file.name == process && (found == nil || x.end > found.end) {
+		if x.good && x.epoch <= j.commits[0].Epoch && (j.commits[0].Epoch-x.epoch)%job.GenerationJump == 0 && x.file.name == process && (found == nil || x.end > found.end) {
 			found = x
 		}
 	}

@@ -17,7 +17,11 @@ import (
 
 // Sentinels start three sentinels that watch primary as "main" and promote a replica when
 // it has been down for half a second. It returns their addresses; they end with the test.
-func Sentinels(t testing.TB, primary *Server) []string {
+func Sentinels(t testing.TB, primary *Server) []string { return GuardedSentinels(t, primary, "", "") }
+
+// GuardedSentinels are Sentinels that want a password of their own, of a primary that wants another.
+// Empty: none.
+func GuardedSentinels(t testing.TB, primary *Server, own, primarys string) []string {
 	t.Helper()
 	_, watched, err := net.SplitHostPort(primary.Addr())
 	if err != nil {
@@ -31,6 +35,12 @@ func Sentinels(t testing.TB, primary *Server) []string {
 		conf := filepath.Join(dir, "sentinel.conf")
 		text := "port " + p + "\nbind 127.0.0.1\ndir " + dir + "\nlogfile " + filepath.Join(dir, "log") + "\nsentinel monitor main 127.0.0.1 " + watched +
 			" 2\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+		if primarys != "" {
+			text += "sentinel auth-pass main " + primarys + "\n"
+		}
+		if own != "" {
+			text += "requirepass " + own + "\nsentinel sentinel-pass " + own + "\n"
+		}
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +52,7 @@ func Sentinels(t testing.TB, primary *Server) []string {
 	}
 	for _, addr := range addrs {
 		wait(t, "a sentinel knows the others and the replicas", func() bool {
-			out := ctl(addr, "SENTINEL", "MASTER", "main")
+			out := ctlAs(own, addr, "SENTINEL", "MASTER", "main")
 			return strings.Contains(out, "num-other-sentinels\n2\n") && !strings.Contains(out, "num-slaves\n0\n")
 		})
 	}
@@ -198,14 +208,21 @@ func wait(t testing.TB, what string, fact func() bool) {
 }
 
 // ctl asks with redis-cli, which comes with the server; an answer that never came is "".
-func ctl(addr string, args ...string) string {
+func ctl(addr string, args ...string) string { return ctlAs("", addr, args...) }
+
+// ctlAs gives a password, if it is not empty.
+func ctlAs(password, addr string, args ...string) string {
 	host, p, err := net.SplitHostPort(addr)
 	if err != nil {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"-h", host, "-p", p}, args...)...).Output()
+	cmd := exec.CommandContext(ctx, "redis-cli", append([]string{"-h", host, "-p", p}, args...)...)
+	if password != "" {
+		cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+password)
+	}
+	out, err := cmd.Output()
 	if err != nil {
 		return ""
 	}

@@ -26,6 +26,13 @@ type audit struct {
 	deafen    string // an incarnation that loses its next messages
 	cuts      int    // shards that left phase 1 of mode ring
 	broken    bool   // the permanent fault has happened
+	tries     map[try]*attempt
+}
+
+// try is a job and who starts it.
+type try struct {
+	serial int
+	inc    string
 }
 
 // mayStart checks a start. A worker that owns the partition never runs a job before all
@@ -74,13 +81,26 @@ func (a *audit) started(e *engine, k *limb, it *lanes.Item) {
 	if k.stopping > 0 && !it.Tenure.Gate() {
 		e.fail("%s starts %d/%d behind a closed gate", k.inc, part, n)
 	}
-	for _, other := range k.runs() {
-		if other != it && other.Runs() && other.Tenure.Partition == part && (other.Entry.ID == it.Entry.ID || other.Entry.Key == it.Entry.Key) {
+	for _, w := range k.atWork {
+		other := w.it
+		if other != it && other.Tenure.Partition == part && (other.Entry.ID == it.Entry.ID || other.Entry.Key == it.Entry.Key) {
 			e.fail("%s starts %d/%d of key %s beside its own run of %d", k.inc, part, n, it.Entry.Key, numberOf(other))
 		}
-		if w, is := other.Run.(*attempt); is && other != it && other.Runs() && w.apart && e.now-w.began < other.Prior.Apart.Milliseconds() {
+		if other != it && w.apart && e.now-w.began < other.Prior.Apart.Milliseconds() {
 			e.fail("%s starts %d/%d beside %d, a suspect that is held apart", k.inc, part, n, numberOf(other))
 		}
+	}
+}
+
+// again checks that nobody starts a job whose work it has done already, where its server has
+// lost nothing. Suspects are no part of that.
+func (a *audit) again(e *engine, k *limb, w *attempt) {
+	part, n := w.it.Tenure.Partition, numberOf(w.it)
+	this := try{e.part(part).at(n).serial, k.inc}
+	was := a.tries[this]
+	a.tries[this] = w
+	if was != nil && !w.it.Prior.Suspect && !was.told && was.over && (was.how == job.Done || was.how == job.Buried) && a.failovers == 0 && !a.revoked[holdOf{part, n, k.inc}] {
+		e.fail("%s starts %d/%d once more, whose work it has done", k.inc, part, n)
 	}
 }
 
@@ -147,6 +167,9 @@ func (a *audit) end(e *engine, k *limb, inc string, f ended, epoch uint64) job.A
 	before := *part.at(n)
 	answer := s.ack(inc, p, epoch, n, f.c.Outcome, notBefore(f.c))
 	after := part.at(n)
+	if f.c.Outcome == job.Failed && (answer == "OWNER" || answer == "DRAINER") {
+		after.attempts = recordOf(f.c).Attempts // repeated, it counts once
+	}
 	if after.acked > before.acked {
 		if k.of(f.it.Tenure).era == a.failovers && before.held != (holder{inc: inc}) && before.held != (holder{inc, epoch}) {
 			e.fail("%s ended %d/%d, which was pending for %q", inc, p, n, before.held)
@@ -174,8 +197,11 @@ func notBefore(c job.Completion) int64 {
 	if c.Outcome != job.Failed {
 		return 0
 	}
-	return before(c.Data).NotBefore.UnixMilli()
+	return recordOf(c).NotBefore.UnixMilli()
 }
+
+// recordOf is the retry record that a failed attempt leaves.
+func recordOf(c job.Completion) lanes.Prior { return before(c.Data) }
 
 // owners checks that the epoch of a partition rises whenever its owner changes.
 func (a *audit) owners(e *engine) {

@@ -31,13 +31,15 @@ const (
 	BugLateParks             // a late call parks what came back since
 	BugShardAlone            // in mode ring a shard goes on when it stands still by itself
 	BugLateAdvance           // a leader's word that comes late ends phase 1 of a later plan
+	BugBesideItself          // a run that is told to end counts as one that has ended
+	BugNothingKept           // after a new generation a worker does not know again what it runs
 	bugs
 )
 
 var bugNames = [...]string{
 	"none", "flip-drops", "flip-resurrects", "marks-ack", "steal-member", "unfenced-ack", "trim-drainers",
 	"trim-unread", "enqueue-twice", "refused-frees", "unanswered-frees", "stale-permits", "merge-in-flight", "no-merge",
-	"drainers-key", "old-connection", "lost-hint", "lease-ignored", "read-early", "epoch-ignored", "failover-unnoticed", "deaf-beats", "look-lost", "trim-parked", "late-parks", "shard-alone", "late-advance",
+	"drainers-key", "old-connection", "lost-hint", "lease-ignored", "read-early", "epoch-ignored", "failover-unnoticed", "deaf-beats", "look-lost", "trim-parked", "late-parks", "shard-alone", "late-advance", "beside-itself", "nothing-kept",
 }
 
 // String is the bug's name on the command line.

@@ -211,7 +211,11 @@ func (d *chief) perform(a resize.CoordinatorAction) {
 	for _, sh := range read {
 		epoch = max(epoch, sh.Epoch+1)
 	}
-	e.each(&d.node, d.conn, "act", e.concerned(a), func(sh int) bool {
+	what := "act"
+	if _, is := a.(resize.AdvanceBarrier); is {
+		what = advancing
+	}
+	e.each(&d.node, d.conn, what, e.concerned(a), func(sh int) bool {
 		s := e.stores[sh]
 		if is {
 			result = s.planShard(term, plan, read[sh].Epoch, epoch)
@@ -265,6 +269,9 @@ func (d *chief) look() {
 	var o recovery.Observation
 	e.send(&call{from: &d.node, conn: d.conn, what: "look", exec: func() {
 		r = e.records()
+		for _, s := range e.stores {
+			s.renew(e.audit.servers) // after it has read
+		}
 		o = recovery.Observation{Now: now, ServerID: fmt.Sprint(e.audit.servers), ServerTime: time.UnixMilli(e.stores[0].now)}
 		for _, m := range r.Members {
 			left := time.Duration(e.lease(m.Incarnation)-e.stores[0].now) * time.Millisecond

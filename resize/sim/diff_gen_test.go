@@ -108,6 +108,9 @@ func (g *diffGen) next() op {
 
 func (g *diffGen) rare() op {
 	inc, p, epoch := g.tenure()
+	if g.park && g.rnd.IntN(5) == 0 {
+		return op{verb: "skim", inc: inc, p: p, epoch: epoch, n: 1 + g.rnd.IntN(3)}
+	}
 	if g.park && g.rnd.IntN(3) == 0 {
 		return op{verb: "unpark", inc: inc, p: p, epoch: epoch, key: g.one(diffKeys), n: 1 + g.rnd.IntN(3)}
 	}

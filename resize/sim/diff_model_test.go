@@ -144,6 +144,19 @@ func (m *modelSide) jobs(o op) string {
 		return fmt.Sprint(page)
 	case "ack":
 		return m.ack(o)
+	case "skim":
+		page := s.skim(o.inc, o.p, o.epoch, o.n, 2*o.n)
+		if page.Fenced {
+			return "fenced"
+		}
+		out := fmt.Sprint(page.Read)
+		for _, e := range page.Entries {
+			out += fmt.Sprint(" ", e.ID.Ms)
+		}
+		for _, k := range page.Parked {
+			out += fmt.Sprint(" ", k.Key, k.Count, k.First.Ms, k.Last.Ms)
+		}
+		return out
 	case "unpark":
 		page := s.unpark(o.inc, o.p, o.epoch, o.key, o.n)
 		if page.Fenced {

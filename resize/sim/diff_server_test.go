@@ -161,7 +161,8 @@ func (x *serverSide) do(o op) string {
 	case "advance":
 		return x.word(x.ring.Advance(x.ctx, o.term, streams.Records{Shards: []streams.ShardRecord{{Epoch: o.epoch}}}))
 	case "steal":
-		return x.word(x.ring.StealAll(x.ctx, o.term, []streams.Steal{{Partition: o.p, From: o.inc, Epoch: o.epoch, To: o.to}})[0])
+		_, errs := x.ring.StealAll(x.ctx, o.term, []streams.Steal{{Partition: o.p, From: o.inc, Epoch: o.epoch, To: o.to}})
+		return x.word(errs[0])
 	case "evict":
 		beat := "another"
 		if !o.flag {
@@ -252,8 +253,23 @@ func (x *serverSide) jobs(o op) string {
 		return fmt.Sprint(x.entryNumbers(o.p, es))
 	case "ack":
 		return x.ack(o)
+	case "skim":
+		pages, errs := x.reader(o.inc).Skim(x.ctx, []job.Skim{{Tenure: job.Tenure{Partition: o.p, Epoch: o.epoch}, Room: o.n, Most: 2 * o.n}})
+		x.must(errs[0])
+		if pages[0].Fenced {
+			return "fenced"
+		}
+		out := fmt.Sprint(pages[0].Read)
+		for _, n := range x.entryNumbers(o.p, pages[0].Entries) {
+			out += fmt.Sprint(" ", n)
+		}
+		for _, k := range pages[0].Parked {
+			out += fmt.Sprint(" ", k.Key, k.Count, x.number(o.p, k.First.String()), x.number(o.p, k.Last.String()))
+		}
+		return out
 	case "unpark":
-		page, err := x.reader(o.inc).Unpark(x.ctx, job.Tenure{Partition: o.p, Epoch: o.epoch}, o.key, o.n)
+		pages, errs := x.reader(o.inc).Unpark(x.ctx, []job.Unpark{{Tenure: job.Tenure{Partition: o.p, Epoch: o.epoch}, Key: o.key, Count: o.n}})
+		page, err := pages[0], errs[0]
 		x.must(err)
 		if page.Fenced {
 			return "fenced"

@@ -28,9 +28,10 @@ type node struct {
 // conn is a connection as the server knows it.
 type conn struct {
 	killed bool
-	deaf   int64  // its requests get lost until then
-	server int    // failovers that its client knows of
-	onNew  func() // another server answers: told once instead of the answer
+	deaf   int64 // its requests get lost until then
+	made   int   // to which server, counted from 1; 0: not made yet
+	own    bool  // of a reader: nobody makes it anew but the reader
+	renews []int // shards whose generation is looked at once it is made
 }
 
 // call is a request on its way to the server, or its answer on the way back.
@@ -45,6 +46,7 @@ type call struct {
 	exec  func()
 	done  func(answered bool)
 	block func() bool // a read that waits: reports whether it was answered
+	wait  int64       // so long at most
 	until int64
 	lost  bool // its answer
 }
@@ -206,6 +208,10 @@ func (e *engine) tell(who string, what fmt.Stringer, result string) {
 	}
 }
 
+// advancing is a leader's word that a barrier is passed. Late it can do much, and it is rare: it is late more
+// often than others.
+const advancing = "advance"
+
 // send puts a request on its way. exec is executed by the server in one step, at most
 // once, perhaps long after the caller has given up; done is told once whether an
 // answer came.
@@ -217,7 +223,7 @@ func (e *engine) send(c *call) {
 		e.log(c.from.name, "request lost", 0, 0)
 		c.expire()
 		return
-	case f.hits(lateRequest):
+	case f.hits(lateRequest), c.what == advancing && f.on[lateRequest] && e.chance(4):
 		late = e.between(callTimeout, 3000)
 	case f.hits(lostReply):
 		c.lost = true
@@ -255,15 +261,13 @@ func (c *call) arrive() {
 		c.expire()
 	case e.down > e.now, c.era != e.era:
 		c.deliver(2, false)
-	case c.conn.onNew != nil && c.conn.server != e.audit.failovers:
-		c.conn.server = e.audit.failovers
-		c.done = func(bool) { c.conn.onNew() }
-		c.deliver(2, true)
+	case !e.meets(c.conn):
+		c.deliver(2, false)
 	case c.block != nil:
-		c.until = e.now + blockTimeout
+		c.until = e.now + c.wait
 		if !c.block() {
 			e.blocked = append(e.blocked, c)
-			e.after(nil, blockTimeout, func() { e.unblock(c) })
+			e.after(nil, c.wait, func() { e.unblock(c) })
 			return
 		}
 		e.executed(c)

@@ -134,11 +134,16 @@ func (f *faults) server(k fault, w *proc) {
 	case restartServer:
 		e.down = e.now + e.between(20, 1500)
 		e.audit.servers++
+		e.replica = nil // it follows the new one from now on
 		e.drop()
 		e.unwatch()
 	case failover:
 		if e.replica == nil {
-			e.after(nil, e.between(1, 400), func() { f.server(failover, w) })
+			e.after(nil, e.between(1, 400), func() {
+				if e.replica != nil { // else it is in place, or follows another start
+					f.server(failover, w)
+				}
+			})
 			for _, s := range e.stores {
 				e.replica = append(e.replica, s.clone())
 			}

@@ -29,8 +29,8 @@ type proc struct {
 	beats  *conn
 
 	pool     *lanes.Pool
-	atWork   int // handlers
-	alarm    int // counts the alarms that were set
+	atWork   []*attempt // handlers
+	alarm    int        // counts the alarms that were set
 	lease    int64
 	expired  bool
 	stopping int64 // since; 0: not
@@ -47,16 +47,18 @@ type limb struct {
 	reader *conn
 	acks   *conn
 
-	events  []resize.ParticipantEvent
-	todo    []resize.ParticipantAction
-	again   []resize.ParticipantAction // looks without an answer
-	busy    bool                       // the reader waits for an answer
-	reading *call
-	unsure  bool
-	stock   map[int]uint64 // tenures by the records, when the own pending list is to be merged
-	merging bool           // the own pending list is being read: no end may be sent
-	waits   bool           // and cannot be, since one is under way
-	gone    int
+	events   []resize.ParticipantEvent
+	todo     []resize.ParticipantAction
+	again    []resize.ParticipantAction // looks without an answer
+	busy     bool                       // the reader waits for an answer
+	unparked bool                       // jobs have come back since it read: it reads before more do
+	skimmed  bool                       // jobs were set aside unread since it read, likewise
+	reading  *call
+	unsure   bool
+	stock    map[int]uint64 // tenures by the records, when the own pending list is to be merged
+	merging  bool           // the own pending list is being read: no end may be sent
+	waits    bool           // and cannot be, since one is under way
+	gone     int
 
 	lanes    *lanes.Shard
 	known    map[*lanes.Tenure]*known
@@ -79,12 +81,12 @@ func (k *proc) start() {
 	k.inc = ""
 	k.hangUp(k.e.hangUp)
 	for _, l := range k.shards {
-		*l = limb{proc: k, number: l.number, p: resize.NewParticipant(), reader: k.dial(), acks: k.dial(), calls: l.calls, heard: l.heard}
+		*l = limb{proc: k, number: l.number, p: resize.NewParticipant(), reader: l.dial(), acks: &conn{}, calls: l.calls, heard: l.heard}
 	}
 	if k.broken {
 		k.shards[len(k.shards)-1].reader.deaf = 1 << 40
 	}
-	k.beats = k.dial()
+	k.beats = &conn{}
 	k.expired, k.stopping = false, 0
 	k.hold()
 	k.join()
@@ -104,21 +106,8 @@ func (k *proc) hangUp(end func(*conn)) {
 	}
 }
 
-// dial makes a connection. One that finds another server in the old one's place makes
-// the worker join anew: what it learned from the old one may not have happened.
-func (k *proc) dial() *conn {
-	c := &conn{server: k.e.audit.failovers}
-	if k.e.bug != BugFailoverUnnoticed {
-		c.onNew = func() {
-			if k.inc != "" {
-				k.rejoin()
-			} else {
-				k.start()
-			}
-		}
-	}
-	return c
-}
+// dial makes a connection for the reader.
+func (k *limb) dial() *conn { return &conn{own: true, renews: []int{k.number}} }
 
 // join makes it a member of every shard, the first one last.
 func (k *proc) join() {
@@ -323,8 +312,9 @@ func (k *limb) turn() {
 	case len(k.again) > 0:
 		k.todo, k.again = k.again, nil
 		k.turn()
-	case k.lanes.UnparkWanted() && k.unpark():
+	case !k.unparked && k.lanes.UnparkWanted() && k.unpark():
 	default:
+		k.unparked = false
 		k.read()
 	}
 }

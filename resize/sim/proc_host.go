@@ -24,7 +24,7 @@ func (k *proc) hold() {
 		l.listed = map[int][]job.EntryID{}
 		l.waking, l.flushing = false, false
 	}
-	k.atWork = 0
+	k.atWork = nil
 	k.alarm++
 }
 

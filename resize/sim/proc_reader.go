@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
@@ -66,6 +67,11 @@ func (k *limb) page(what string, part int, epoch uint64, cursor string, then fun
 		if answered && k.e.bug == BugDrainersKey {
 			p.Permits = nil
 		}
+		if answered && k.e.bug == BugNothingKept {
+			for i := range p.Entries {
+				p.Entries[i].Type = "another"
+			}
+		}
 		then(p, answered)
 		k.dispatch()
 	})
@@ -121,34 +127,10 @@ func (k *limb) claim(a resize.ClaimPartition) {
 			out.Outcome = resize.ClaimFenced
 		default:
 			out.More = k.lanes.Claimed(a.Part, a.Epoch, p, k.e.time())
+			out.Runs = k.lanes.Adopted(a.Part, a.Epoch)
 		}
 		k.events = append(k.events, out)
 	})
-}
-
-// unpark brings set-aside jobs back for the first key that ran low. It reports whether
-// there is one.
-func (k *limb) unpark() bool {
-	wanted := k.lanes.Unparks()
-	if len(wanted) == 0 {
-		return false
-	}
-	l := wanted[0]
-	k.lanes.UnparkFailed(wanted[1:])
-	part, epoch := l.Tenure.Partition, l.Tenure.Epoch
-	var page job.UnparkPage
-	k.ask("unpark", func() { page = k.store().unpark(k.inc, part, epoch, l.Key, limits.ParkBeyond) }, func(answered bool) {
-		switch {
-		case !answered:
-			k.lanes.UnparkFailed([]*lanes.Lane{l})
-		case page.Fenced:
-			k.events = append(k.events, resize.PartitionFenced{Part: part, Epoch: epoch})
-		default:
-			k.lanes.Unparked(l, page, k.e.time())
-			k.dispatch()
-		}
-	})
-	return true
 }
 
 // recheck looks again at what blocks keys: a message about it may have been lost.
@@ -161,24 +143,36 @@ func (k *limb) recheck() {
 	}
 }
 
-// toRead are the partitions to read and how much of each.
-func (k *limb) toRead() ([]int, int) {
-	parts, count, _ := k.lanes.ToRead(k.e.time())
+// toRead are the partitions to read, how much of each, and how long to wait, if not as ever.
+func (k *limb) toRead() ([]int, int, time.Duration) {
+	parts, count, wait := k.lanes.ToRead(k.e.time())
 	if k.e.bug == BugReadEarly {
 		parts = nil
 		for _, t := range k.lanes.Tenures() {
 			parts = append(parts, t.Partition)
 		}
 	}
-	return parts, min(count, pageSize)
+	return parts, min(count, pageSize), wait
 }
 
 // read is the one blocking read of inbox and partitions. An inbox or a group that is
 // gone fails the whole of it.
 func (k *limb) read() {
-	parts, count := k.toRead()
+	parts, count, wait := k.toRead()
+	asks := k.lanes.Skims()
+	if len(asks) > 0 && !k.skimmed {
+		k.skim(asks)
+		return
+	}
+	k.skimmed = false
 	var r batchRead
-	c := &call{from: &k.node, conn: k.reader, what: "read"}
+	c := &call{from: &k.node, conn: k.reader, what: "read", wait: blockTimeout}
+	switch {
+	case wait < 0, k.lanes.UnparkWanted():
+		c.wait = 0
+	case wait > 0:
+		c.wait = wait.Milliseconds()
+	}
 	inc := k.inc
 	c.block = func() bool { return r.fill(k.store(), inc, parts, count) }
 	c.done = func(answered bool) {
@@ -260,7 +254,7 @@ func (k *limb) groupGone() {
 func (k *limb) reset() {
 	old := k.reader
 	k.reader = k.dial()
-	k.reader.deaf, k.reader.server = old.deaf, old.server
+	k.reader.deaf = old.deaf
 	k.ask("hang up", func() {
 		if k.e.bug != BugOldConnection {
 			k.e.hangUp(old)

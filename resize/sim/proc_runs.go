@@ -14,17 +14,26 @@ type attempt struct {
 	k    *proc
 	it   *lanes.Item
 	told bool // to end
+	deaf bool // and does not listen
 	over bool
+	how  job.Outcome // it is over
+
+	handed bool // its end was given to the lanes
 
 	began int64
 	apart bool // nothing else may start at first
 }
 
-// End implements lanes.Run: the handler's context ends, and the handler soon after. Its
-// job goes back without an attempt counted.
+// End implements lanes.Run: the handler's context ends, and the handler soon after, unless it
+// listens to nothing. Its job goes back without an attempt counted.
 func (a *attempt) End(error) {
 	a.told = true
-	a.k.e.after(&a.k.node, a.k.e.between(0, 20), func() { a.end(job.HandBack) })
+	if a.k.e.bug == BugBesideItself {
+		a.k.e.after(&a.k.node, 0, func() { a.hand(job.HandBack) })
+	}
+	if !a.deaf {
+		a.k.e.after(&a.k.node, a.k.e.between(0, 20), func() { a.end(job.HandBack) })
+	}
 }
 
 // end is the handler's return.
@@ -32,8 +41,19 @@ func (a *attempt) end(how job.Outcome) {
 	if a.over {
 		return
 	}
-	a.over = true
+	a.over, a.how = true, how
+	a.k.atWork = slices.DeleteFunc(a.k.atWork, func(b *attempt) bool { return a == b })
+	a.hand(how)
+}
+
+// hand gives the end of an attempt to the lanes.
+func (a *attempt) hand(how job.Outcome) {
 	k, it := a.k, a.it
+	if a.handed {
+		k.dispatch()
+		return
+	}
+	a.handed = true
 	c := job.Completion{Outcome: how}
 	if how == job.Failed {
 		r := recovery.RetryRecord{Attempts: it.Prior.Attempts + 1, Crashes: it.Prior.Crashes, NotBefore: k.e.time().Add(k.e.backoff())}
@@ -41,7 +61,6 @@ func (a *attempt) end(how job.Outcome) {
 		prior := before(c.Data)
 		it.Prior = &prior
 	}
-	k.atWork--
 	k.pool.Finished(it, c)
 	k.dispatch()
 }
@@ -65,7 +84,7 @@ func (k *limb) gate(part int, epoch uint64, open bool) {
 
 // dispatch starts what may start.
 func (k *proc) dispatch() {
-	for k.inc != "" && k.atWork < concurrency && (k.e.now < k.lease || k.e.bug == BugLeaseIgnored) {
+	for k.inc != "" && len(k.atWork) < concurrency && (k.e.now < k.lease || k.e.bug == BugLeaseIgnored) {
 		it := k.pool.Next(k.e.time())
 		if it == nil {
 			return
@@ -77,12 +96,13 @@ func (k *proc) dispatch() {
 // run starts a handler and lets it end: done, a failed attempt, or the last one.
 func (k *proc) run(it *lanes.Item) {
 	e := k.e
-	a := &attempt{k: k, it: it, began: e.now, apart: k.pool.Apart(it) > 0}
+	a := &attempt{k: k, it: it, began: e.now, apart: k.pool.Apart(it) > 0, deaf: e.chance(4)}
 	it.Run = a
-	k.atWork++
+	k.atWork = append(k.atWork, a)
 	e.handlers++
 	e.log(k.inc, "starts", int64(it.Tenure.Partition), int64(numberOf(it)))
 	e.audit.started(e, limbOf(it), it)
+	e.audit.again(e, limbOf(it), a)
 	takes := e.between(1, 60)
 	if e.chance(12) {
 		takes = e.between(100, 2500)
@@ -207,6 +227,6 @@ func (k *limb) settle(flight []ended) {
 		}
 	}
 	for _, t := range tenures {
-		k.lanes.Settled(t, 1)
+		k.lanes.Settled(t, 1, k.e.time())
 	}
 }

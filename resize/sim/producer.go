@@ -26,7 +26,7 @@ func (p *producer) next() {
 func (p *producer) send(part, seq int, key string, serial int) {
 	e := p.e
 	id := 0
-	e.send(&call{from: &p.node, conn: &conn{}, what: "enqueue", exec: func() {
+	e.send(&call{from: &p.node, conn: &conn{renews: []int{part % len(e.stores)}}, what: "enqueue", exec: func() {
 		if id = e.of(part).enqueue(p.number, seq, part, key, serial); id > 0 {
 			e.audit.added(e, part)
 		}

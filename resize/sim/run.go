@@ -76,7 +76,7 @@ func (e *engine) setUp(o Options) {
 		e.stores = append(e.stores, s)
 	}
 	e.faults.e = e
-	e.audit = audit{acked: map[int]bool{}, forgotten: map[int]bool{}, revoked: map[holdOf]bool{}, entered: map[int]bool{}, ended: map[int]bool{}, epochs: make([]uint64, parts), orphan: make([]int64, parts)}
+	e.audit = audit{acked: map[int]bool{}, forgotten: map[int]bool{}, revoked: map[holdOf]bool{}, tries: map[try]*attempt{}, entered: map[int]bool{}, ended: map[int]bool{}, epochs: make([]uint64, parts), orphan: make([]int64, parts)}
 	cfg := resize.Default()
 	cfg.Mode = resize.Mode(max(0, e.rng.IntN(6)-3))
 	cfg.DrainTimeout = drainLimit + 500

@@ -96,11 +96,45 @@ func (s *store) unpark(inc string, p int, epoch uint64, key string, count int) j
 		case len(page.Entries) < count:
 			e.parked, e.held = false, holder{inc: inc}
 			page.Entries = append(page.Entries, jobAt(i+1, e))
+			page.Taken++
 		default:
 			if page.Left++; page.Left == 1 {
 				page.First = job.EntryID{Ms: uint64(i + 1)}
 			}
 		}
+	}
+	return page
+}
+
+// skim reads new jobs for the owner: those of keys that have jobs set aside are set aside, too.
+func (s *store) skim(inc string, p int, epoch uint64, room, most int) job.SkimPage {
+	if !s.owns(inc, p, epoch) {
+		return job.SkimPage{Fenced: true}
+	}
+	part := s.parts[p]
+	var page job.SkimPage
+	aside, at := part.parkedKeys(), map[string]int{}
+	for part.delivered < len(part.entries) && len(page.Entries) < room && page.Read < most {
+		part.delivered++
+		n := part.delivered
+		e := part.at(n)
+		if e.void {
+			continue
+		}
+		page.Read++
+		if !slices.ContainsFunc(aside, func(k job.ParkedKey) bool { return k.Key == e.key }) {
+			e.held = holder{inc: inc}
+			page.Entries = append(page.Entries, jobAt(n, e))
+			continue
+		}
+		e.parked = true
+		id := job.EntryID{Ms: uint64(n)}
+		if _, seen := at[e.key]; !seen {
+			at[e.key] = len(page.Parked)
+			page.Parked = append(page.Parked, job.ParkedJobs{Key: e.key, First: id})
+		}
+		k := &page.Parked[at[e.key]]
+		k.Count, k.Last = k.Count+1, id
 	}
 	return page
 }
@@ -167,7 +201,7 @@ func (s *store) ack(inc string, p int, epoch uint64, n int, how job.Outcome, not
 		return "DUP"
 	case e.held == holder{}:
 		return "GONE"
-	case e.held != me, !own && how == job.Parked:
+	case e.held != me, how == job.Parked && (!own || s.members[inc] == nil):
 		return "FENCED"
 	}
 	kind := resize.TypeDrained

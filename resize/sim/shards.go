@@ -3,7 +3,6 @@ package sim
 import (
 	"slices"
 
-	"ringmaster/consumergroup/lanes"
 	"ringmaster/resize"
 )
 
@@ -161,17 +160,8 @@ func (e *engine) lease(inc string) int64 {
 	return 0
 }
 
-// runs are what a worker runs, of all shards.
-func (k *proc) runs() []*lanes.Item {
-	var out []*lanes.Item
-	for _, l := range k.shards {
-		out = append(out, l.lanes.Started()...)
-	}
-	return out
-}
-
 // cut checks the promise of mode ring: when a shard leaves phase 1, nothing runs in any. Shards
-// that have left it before may have come to the end already; what had its time and was told to
+// that have left it before may have come to the end already, or to a later plan; what had its time and was told to
 // end is not waited for, nor are those who are no members.
 func (a *audit) cut(e *engine, s *store, before resize.Phase) {
 	if before != resize.Stopping || s.phase != resize.Syncing || a.failovers > 0 {
@@ -179,9 +169,13 @@ func (a *audit) cut(e *engine, s *store, before resize.Phase) {
 	}
 	a.cuts++
 	for _, k := range e.workers {
+		if slices.ContainsFunc(e.stores, func(s *store) bool { return k.inc != "" && s.members[k.inc] == nil }) {
+			continue // it is being evicted, from one shard after the other
+		}
 		for _, l := range k.shards {
 			other := l.store()
-			if k.inc == "" || other.members[k.inc] == nil || other.epoch == s.epoch && other.phase == resize.Stable {
+			past := other.epoch > s.epoch || other.epoch == s.epoch && other.phase == resize.Stable // this plan
+			if k.inc == "" || past {
 				continue
 			}
 			for _, it := range l.lanes.Started() {

@@ -99,6 +99,7 @@ type store struct {
 	calls          map[string]int // number of each worker's last call that left jobs unfinished
 	news           int            // lines on the control stream
 	bug            Bug
+	server         int             // which start of a server began its generation
 	used           map[string]bool // incarnations are never reused
 	resumed        int             // phase 3 lines on the control stream
 }

@@ -1,14 +1,16 @@
 -- Ends runs: the only way a job completes, fails, dies or is parked.
--- uses: protocol
+-- uses: protocol park
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal,
 -- ARGV[4] number of the call, rising, or '' if it does no harm to be executed late
--- ARGV[5] number of partitions, then these; then for each of them: epoch, '1' to delete what is acked, number
+-- ARGV[5] number of partitions, then these; then for each of them: epoch, '1' to delete what is acked, '-' to
+-- leave the stream untrimmed, '1-' for both, number
 -- of plain ids, these ids, number of other ends, and for each of those: outcome, id, attempt, key, type, data, '1' if
 -- it has a retry record
 -- Returns a string for each partition, one letter for each id in order:
 -- O done by the owner, D done by a drainer, F pending for another; pending for nobody: U if the
--- caller owns the partition, G if not. On U, G and F nothing is written. A plain end by the
+-- caller owns the partition, G if not; F also for a job that was to be parked if the caller is no member any more.
+-- On U, G and F nothing is written. A plain end by the
 -- owner writes nothing but its ack, so it is not looked up: repeated, it answers O again.
 -- Error LATE: a later call was executed; this one was given up, and repeated, long ago.
 local me, ttl, journal, call = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4]
@@ -20,33 +22,6 @@ local function next_arg()
   return ARGV[at - 1]
 end
 
--- The list of a key stays in id order, also when a job comes back to it that had been
--- taken out before later ones; the index holds the time of the first, about which trim spares.
-local function park(p, id, key)
-  local index = K .. 'parked:' .. p
-  local list = index .. ':' .. key
-  local tail = redis.call('LINDEX', list, -1)
-  if not tail or below(tail, id) then
-    redis.call('RPUSH', list, id)
-  else
-    local from, pivot = 0, nil
-    repeat
-      local page = redis.call('LRANGE', list, from, from + 99)
-      for _, other in ipairs(page) do
-        if not pivot and below(id, other) then pivot = other end
-      end
-      from = from + 100
-    until pivot or #page == 0
-    if pivot then
-      redis.call('LINSERT', list, 'BEFORE', pivot, id)
-    elseif not redis.call('LPOS', list, id) then
-      redis.call('RPUSH', list, id)
-    end
-  end
-  redis.call('ZADD', index, string.match(redis.call('LINDEX', list, 0), '^%d+') or '0', key)
-  some_parked = true
-end
-
 local function effects(p, id, o, epoch)
   local full = p .. '-' .. id
   if o.outcome == 'C' then
@@ -54,7 +29,7 @@ local function effects(p, id, o, epoch)
   elseif o.outcome == 'X' then
     redis.call('HSET', K .. 'dead:' .. p, full, o.data)
   elseif o.outcome == 'P' then
-    park(p, id, o.key)
+    park_key(p, o.key, {id})
     return
   end
   if o.retry == '1' then redis.call('HDEL', K .. 'retry:' .. p, id) end
@@ -88,6 +63,34 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   redis.call('XACK', stream, owner, o.id)
   if drainer then inform(p, owner, oe, 'drained', o.id) end
   return drainer and 'D' or 'O'
+end
+
+-- Jobs that the owner sets aside, all of a partition together: parks[i] is an id, of the key of[i],
+-- and its letter is letters[at[i]].
+local function park_all(p, stream, epoch, parks, of, at, letters)
+  local low, high = parks[1], parks[1]
+  for i = 2, #parks do
+    if before(high, parks[i]) then high = parks[i] elseif before(parks[i], low) then low = parks[i] end
+  end
+  local mine, lists, keys, ids = {}, {}, {}, {}
+  for _, e in ipairs(redis.call('XPENDING', stream, me, low, high, 4000, me)) do mine[e[1]] = true end
+  for i, id in ipairs(parks) do
+    if mine[id] then
+      local list = lists[of[i]]
+      if not list then
+        list = {}
+        lists[of[i]], keys[#keys + 1] = list, of[i]
+      end
+      list[#list + 1], ids[#ids + 1], letters[at[i]] = id, id, 'O'
+    else
+      letters[at[i]] = finish_one(p, stream, me, epoch, me, false, epoch, {outcome = 'P', id = id, key = of[i]})
+    end
+  end
+  some_parked = true
+  for _, key in ipairs(keys) do park_key(p, key, lists[key]) end
+  for first = 1, #ids, 1000 do
+    redis.call('XACK', stream, me, unpack(ids, first, math.min(first + 999, #ids)))
+  end
 end
 
 -- The low-water mark: nothing below it is pending or parked, and everything below it was
@@ -145,7 +148,8 @@ for i = 1, count do parked[i] = K .. 'parked:' .. ARGV[5 + i] end
 some_parked = redis.call('EXISTS', unpack(parked)) > 0
 local records = redis.call('HMGET', K .. 'owner', unpack(ARGV, 6, 5 + count))
 for i = 1, count do
-  local p, epoch, pinned, n = ARGV[5 + i], next_arg(), next_arg() == '1', tonumber(next_arg())
+  local p, epoch, how, n = ARGV[5 + i], next_arg(), next_arg(), tonumber(next_arg())
+  local pinned, untrimmed = string.find(how, '1', 1, true), string.find(how, '-', 1, true)
   local stream = K .. 'jobs:' .. p
   local own = records[i] == me .. ' ' .. epoch
   local owner, oe = me, epoch
@@ -170,13 +174,16 @@ for i = 1, count do
       end
     end
   end
+  local parks, keys, places = {}, {}, {}
   for _ = 1, tonumber(next_arg()) do
-    local o = {outcome = next_arg(), id = next_arg(), attempt = next_arg(), key = next_arg(), type = next_arg(),
-      data = next_arg(), retry = next_arg()}
-    if not owner then
-      letters[#letters + 1] = 'G'
+    if own and ARGV[at] == 'P' then
+      letters[#letters + 1] = ''
+      parks[#parks + 1], keys[#keys + 1], places[#places + 1] = ARGV[at + 1], ARGV[at + 3], #letters
+      at = at + 7
     else
-      local l = finish_one(p, stream, owner, oe, own and me or me .. '@' .. epoch, not own, epoch, o)
+      local o = {outcome = next_arg(), id = next_arg(), attempt = next_arg(), key = next_arg(), type = next_arg(),
+        data = next_arg(), retry = next_arg()}
+      local l = owner and finish_one(p, stream, owner, oe, own and me or me .. '@' .. epoch, not own, epoch, o) or 'G'
       letters[#letters + 1] = l
       if pinned and l == 'O' and (o.outcome == 'C' or o.outcome == 'X') then
         gone = gone or {}
@@ -184,11 +191,17 @@ for i = 1, count do
       end
     end
   end
+  if #parks > 0 and member(me) then
+    park_all(p, stream, epoch, parks, keys, places, letters)
+  else
+    -- Of who is no member nobody knows which call was the newest.
+    for _, place in ipairs(places) do letters[place] = 'F' end
+  end
   if own then
     for first = 1, gone and #gone or 0, 1000 do
       redis.call('XDEL', stream, unpack(gone, first, math.min(first + 999, #gone)))
     end
-    try_to_trim(p, stream)
+    if not untrimmed then try_to_trim(p, stream) end
   end
   out[i] = table.concat(letters)
 end

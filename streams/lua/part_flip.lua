@@ -79,8 +79,8 @@ local function flip(p, from, epoch, to, keep)
   redis.call('XGROUP', 'CREATE', stream, to, cut)
   for holder, ids in pairs(by) do claim_for(stream, to, holder, ids) end
   local moved = redis.call('XPENDING', stream, to)[1]
+  local lost = 0
   if moved ~= total then
-    local lost
     lost, permits = missing(stream, by, permits)
     if moved + lost ~= total then
       redis.call('XGROUP', 'DESTROY', stream, to)
@@ -103,5 +103,5 @@ local function flip(p, from, epoch, to, keep)
     announce('sync', 'Master', '2', data)
   end
   if redis.call('HGET', K .. 'plan', p) == to then settle(p) end
-  return e, cut, change
+  return e, cut, change, lost
 end

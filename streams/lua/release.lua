@@ -3,7 +3,8 @@
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] '1' if the worker is leaving
 -- ARGV[5..] ids it still runs; each that is pending under it becomes its permit
--- Returns {'FLIPPED', target, new epoch, cut, the caller's change number after it} | {'KEPT'} (the plan
+-- Returns {'FLIPPED', target, new epoch, cut, the caller's change number after it,
+-- how many jobs somebody had deleted} | {'KEPT'} (the plan
 -- gives it to the caller, or its target is not up) | {'FENCED'} | {'MISMATCH'}
 local me, p, epoch = ARGV[1], ARGV[2], ARGV[3]
 local inc, e = owner_of(p)
@@ -23,8 +24,8 @@ for i = 5, #ARGV do
   keep[ARGV[i]] = true
   running[#running + 1] = ARGV[i]
 end
-local ne, cut, change = flip(p, me, epoch, to, keep)
+local ne, cut, change, lost = flip(p, me, epoch, to, keep)
 if not ne then return {cut} end
 reply(me, ring('epoch'), '1', '{"epoch":"' .. ring('epoch') .. '","current_job":{"' .. p .. '":"' .. cut
   .. '"},"running":' .. quoted(running) .. '}')
-return {'FLIPPED', to, ne, cut, change}
+return {'FLIPPED', to, ne, cut, change, lost}

@@ -8,7 +8,9 @@
 -- stays in their pending lists, and they claim it under the new epoch. Ids jump too, to the present, so that
 -- no job gets the id of one that is lost: by the server's clock, or the caller's where that is ahead, since the
 -- server before may have had another.
-local JUMP = 1000
+-- What is lost may be a generation whole, as where a server is restored twice from one snapshot: so how far they
+-- jump differs from time to time. Who knows the higher numbers sees that these have fallen.
+local JUMP = 1000 -- or a multiple
 local AHEAD = 60000 -- ms: the caller's clock is not followed further
 if redis.call('HEXISTS', K .. 'ring', 'epoch') == 0 then return {'0', ''} end
 local known = redis.call('HGET', K .. 'ring', 'server')
@@ -21,16 +23,17 @@ local now, before = redis.call('TIME'), tonumber(ring('generation'))
 local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
 local generation = string.format('%.0f', math.max(tonumber(now[1]), before + 1))
 redis.call('HINCRBY', K .. 'ring', 'failovers', 1)
-redis.call('HINCRBY', K .. 'ring', 'epoch', JUMP)
+local jump = JUMP * (1 + ms % 251)
+redis.call('HINCRBY', K .. 'ring', 'epoch', string.format('%.0f', jump))
 local owners = redis.call('HGETALL', K .. 'owner')
 for i = 1, #owners, 2 do
   local stream = K .. 'jobs:' .. owners[i]
   local top = note_gap(owners[i], stream, math.max(ms - 1, math.min(tonumber(ARGV[2]), ms + AHEAD)))
   if top then redis.pcall('XSETID', stream, top) end -- a user without the right: then the clock alone tells them apart
   local inc, epoch = string.match(owners[i + 1], '^(%S+) (%d+)$')
-  if inc then redis.call('HSET', K .. 'owner', owners[i], inc .. ' ' .. string.format('%.0f', tonumber(epoch) + JUMP)) end
+  if inc then redis.call('HSET', K .. 'owner', owners[i], inc .. ' ' .. string.format('%.0f', tonumber(epoch) + jump)) end
 end
-for _, inc in ipairs(redis.call('HKEYS', K .. 'members')) do redis.call('HINCRBY', K .. 'change', inc, JUMP) end
+for _, inc in ipairs(redis.call('HKEYS', K .. 'members')) do redis.call('HINCRBY', K .. 'change', inc, string.format('%.0f', jump)) end
 -- Last: who may not do all of this has not done it.
 redis.call('HSET', K .. 'ring', 'server', ARGV[1], 'generation', generation)
 announce('alarm', 'Master', '0', '{"alarm":"another server answers: generation ' .. generation .. ' begins"}')

@@ -1,0 +1,77 @@
+package handlers
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A command ends with its worker on Linux, whatever ends that one. What the command has started does
+// not, and would run on beside the job's next run. So a shell stands by that has been told which
+// process groups there are, and kills them when its input ends, which this process alone holds open.
+const guardScript = `
+trap '' HUP INT TERM
+groups=
+while read -r what group; do
+	left=
+	for g in $groups; do [ "$g" = "$group" ] || left="$left $g"; done
+	groups=$left
+	[ "$what" = - ] || groups="$groups $group"
+done
+for g in $groups; do kill -s KILL -- "-$g"; done
+`
+
+// guardPatience is for a shell that has been stopped: no job waits for it.
+const guardPatience = 100 * time.Millisecond
+
+// guard is that shell, from the first command on. Where there is none, nobody stands by. Its methods
+// are safe for concurrent use.
+type guard struct {
+	mu    sync.Mutex
+	tried bool
+	tell  *os.File // nil: there is none
+}
+
+// watch has the group of a command killed when this process ends, until release.
+func (g *guard) watch(group int) (release func()) {
+	g.say("+", group)
+	return func() { g.say("-", group) }
+}
+
+func (g *guard) say(what string, group int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.tried {
+		g.tried = true
+		g.start()
+	}
+	if g.tell == nil {
+		return
+	}
+	_ = g.tell.SetWriteDeadline(time.Now().Add(guardPatience))
+	if _, err := g.tell.WriteString(what + " " + strconv.Itoa(group) + "\n"); err != nil {
+		_ = g.tell.Close() // it has died, or does not read: another one with the next command
+		g.tried, g.tell = false, nil
+	}
+}
+
+// start leaves tell nil if there is no shell. The shell ends with this process; nobody waits for it.
+func (g *guard) start() {
+	in, tell, err := os.Pipe()
+	if err != nil {
+		return
+	}
+	defer in.Close()
+	cmd := exec.CommandContext(context.Background(), "sh", "-c", guardScript)
+	cmd.Stdin = in
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.Start() != nil {
+		_ = tell.Close()
+		return
+	}
+	g.tell = tell
+}
