@@ -91,11 +91,11 @@ func slotsMove(ctx context.Context, r *Rig) error {
 		if err != nil {
 			return err
 		}
-		r.Pause(ctx, 100*time.Millisecond)
-		_, under, err := c.Slots(ctx, from)
+		r.Pause(ctx, 50*time.Millisecond)
+		under := len(done) == 0 // between two slots none is on its way
 		r.Kill(w)
 		r.Kill(leader)
-		if err := errors.Join(err, <-done); err != nil {
+		if err := <-done; err != nil {
 			return err
 		}
 		at := time.Now()
