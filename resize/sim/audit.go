@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 
 	"ringmaster/consumergroup/lanes"
@@ -102,6 +103,15 @@ func (a *audit) again(e *engine, k *limb, w *attempt) {
 	if was != nil && !w.it.Prior.Suspect && !was.told && was.over && (was.how == job.Done || was.how == job.Buried) && a.failovers == 0 && !a.revoked[holdOf{part, n, k.inc}] {
 		e.fail("%s starts %d/%d once more, whose work it has done", k.inc, part, n)
 	}
+}
+
+// gaveUnseen notes that an incarnation gave a partition away before its claim told what is
+// pending. Whether work that it has done in an earlier generation counts nobody can say then:
+// its job starts again at the next owner, which may be the same.
+func (a *audit) gaveUnseen(k *limb, part int) {
+	maps.DeleteFunc(a.tries, func(t try, w *attempt) bool {
+		return t.inc == k.inc && w.it.Tenure.Partition == part
+	})
 }
 
 // alone checks that no key runs at two members at once. A run whose permit was revoked,

@@ -351,6 +351,9 @@ func (k *limb) local(a resize.ParticipantAction) {
 	case resize.StartReading:
 		k.lanes.StartReading(a.Part, a.Epoch)
 	case resize.DropPartition:
+		if !a.Cancel && k.lanes.Paged(a.Part, a.Epoch) == nil {
+			k.e.audit.gaveUnseen(k, a.Part)
+		}
 		k.lanes.Drop(a.Part, a.Epoch, a.Cancel, k.e.time())
 	case resize.Report:
 		if a.Phase == resize.Stopping {
