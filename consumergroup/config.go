@@ -35,6 +35,7 @@ type Config struct {
 	HeldBytes      int           // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts; 64 MiB
 	MaxResult      int           // bytes of a handler's result; 1 MiB
 	ParkBeyond     int           // jobs of a key that may wait in a full window, or behind a blocked key, before the rest is parked; 16
+	Backoff        int           // jobs of each shard that may wait for their next attempt beside the window's, 1,024 of each partition at most; 16,384
 	IdleLanes      int           // queues of keys that are kept while they are empty, of each shard; 16,384
 	HandlerTimeout time.Duration // 30 s
 	DrainTimeout   time.Duration // how long running jobs may finish after a move or a stop; 30 s
@@ -47,7 +48,7 @@ type Config struct {
 // Default is a Config with every number set.
 func Default() Config {
 	return Config{
-		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, ReadBytes: 4 << 20, HeldBytes: 64 << 20, ParkBeyond: 16, IdleLanes: 16 << 10,
+		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, ReadBytes: 4 << 20, HeldBytes: 64 << 20, ParkBeyond: 16, Backoff: 16 << 10, IdleLanes: 16 << 10,
 		MaxResult: job.DefaultResultBytes, HandlerTimeout: job.DefaultHandlerTimeout, DrainTimeout: 30 * time.Second,
 		Heartbeat: 500 * time.Millisecond, LeaseTTL: 3 * time.Second, Block: time.Second,
 	}
@@ -74,6 +75,7 @@ func (c Config) Validate() error {
 	positive("held bytes", int64(c.HeldBytes))
 	positive("result limit", int64(c.MaxResult))
 	positive("park limit", int64(c.ParkBeyond))
+	positive("backoff limit", int64(c.Backoff))
 	positive("idle lanes", int64(c.IdleLanes))
 	positive("handler timeout", int64(c.HandlerTimeout))
 	positive("drain timeout", int64(c.DrainTimeout))
@@ -90,7 +92,7 @@ func (c Config) Prefetch(partitions int) int { return c.limits().Prefetch(partit
 
 func (c Config) limits() lanes.Limits {
 	return lanes.Limits{Window: c.Window, ReadBudget: c.ReadBudget, MostBudget: c.MostBudget, ReadBytes: c.ReadBytes, HeldBytes: c.HeldBytes,
-		ParkBeyond: c.ParkBeyond, IdleLanes: c.IdleLanes}
+		ParkBeyond: c.ParkBeyond, Backoff: c.Backoff, IdleLanes: c.IdleLanes}
 }
 
 func (c Config) grace() time.Duration {

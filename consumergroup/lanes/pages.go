@@ -109,8 +109,8 @@ func (s *Shard) Blocked() []job.Tenure {
 	return out
 }
 
-// Prefetch is the most that is held of so many partitions that are read: more may be
-// handed over with a partition, and is not read beyond.
+// Prefetch is the most that is held of so many partitions that are read, beside what waits for
+// its backoff: more may be handed over with a partition, and is not read beyond.
 func (l Limits) Prefetch(open int) int {
 	return open * l.window(max(l.ReadBudget, l.MostBudget), open)
 }
@@ -119,6 +119,25 @@ func (l Limits) Prefetch(open int) int {
 // when the partition is, so with many partitions each holds less.
 func (l *Limits) window(budget, open int) int {
 	return max(min(l.Window, budget/max(open, 1)), min(l.Window, minWindow))
+}
+
+// mostBackoff is how many jobs of a partition may wait for their backoff without taking room of
+// its window. They are handed over with it.
+const mostBackoff = 1024
+
+// spare is Limits.Backoff of one partition.
+func (l *Limits) spare(open int) int { return min(mostBackoff, l.Backoff/max(open, 1)) }
+
+// load is how much of its window a partition fills. Where what the handlers call is down, most
+// jobs wait for their next attempt: counted, they would keep all others from being read.
+func (t *Tenure) load() int { return len(t.items) - min(t.backoff, t.Shard.spare) }
+
+// rested ends that an item waits for its backoff.
+func (it *Item) rested() {
+	if it.rests {
+		it.rests = false
+		it.Tenure.backoff--
+	}
 }
 
 // mostOfEach is how much a read asks of one partition at most.
@@ -139,7 +158,7 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait time.Duratio
 		return nil, mostOfEach, 0 // messages alone
 	}
 	budget := s.pool.readBudget(now)
-	s.window = s.pool.limits.window(budget, open)
+	s.window, s.spare = s.pool.limits.window(budget, open), s.pool.limits.spare(open)
 	count = max(1, min(mostOfEach, budget/open, s.half()))
 	most := count
 	s.fast = budget > s.pool.limits.ReadBudget
@@ -149,7 +168,7 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait time.Duratio
 		if !t.reading || !t.gate || t.brokenUntil.After(now) {
 			continue
 		}
-		room := s.window - len(t.items)
+		room := s.window - t.load()
 		if !full && t.stalled == 0 && room >= most && t.wants.empty() {
 			if s.fast || t.short {
 				t.fullSince = time.Time{}
@@ -195,7 +214,7 @@ func (s *Shard) makeRoom(t *Tenure, full bool, most int, now time.Time) int {
 	if late {
 		least = max(1, s.window/8)
 	}
-	if room := s.window - len(t.items); !full && t.stalled == 0 && room >= least {
+	if room := s.window - t.load(); !full && t.stalled == 0 && room >= least {
 		return room
 	}
 	t.leftOut, t.roomAt = true, s.window-least
@@ -218,7 +237,7 @@ func (s *Shard) LeaveOut(part int, until time.Time) {
 
 // roomMade wakes the reader if a partition that was left out of the read has room again.
 func (s *Shard) roomMade(t *Tenure) {
-	if t.leftOut && len(t.items) <= t.roomAt && s.pool.bytes < s.pool.limits.HeldBytes {
+	if t.leftOut && t.load() <= t.roomAt && s.pool.bytes < s.pool.limits.HeldBytes {
 		t.leftOut = false
 		s.host.Wake()
 	}

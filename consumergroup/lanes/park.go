@@ -104,7 +104,7 @@ func (p *Pool) shed(t *Tenure, late bool, now time.Time) {
 	if len(cuts) == 0 {
 		return
 	}
-	excess := len(t.items) - t.Shard.window/2
+	excess := t.load() - t.Shard.window/2
 	if p.bytes >= p.limits.HeldBytes {
 		excess = len(t.items)
 	}

@@ -3,6 +3,7 @@ package lanes
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"ringmaster/job"
 )
@@ -235,6 +236,52 @@ func TestNoMoreIsHeldThanThePrefetch(t *testing.T) {
 		}
 		if most := b.p.limits.Prefetch(open); held > most || held < most/2 {
 			t.Errorf("%d partitions: holds %d, with a prefetch of %d", open, held, most)
+		}
+	}
+}
+
+// Jobs that wait for their backoff take no room, up to a bound; whatever of them ends or leaves
+// is counted no more.
+func TestWhatWaitsForItsBackoffTakesNoRoom(t *testing.T) {
+	b := newBench(t, func(c *Limits) { smallPark(c); c.Backoff = 20 })
+	n := 0
+	fill := func(count int) {
+		for range count {
+			n++
+			key := ""
+			if n%2 == 0 {
+				key = fmt.Sprint("k", n)
+			}
+			b.arrive(waitingEntry(n, key))
+		}
+	}
+	fill(20)
+	if parts := b.toRead(); len(parts) != 1 {
+		t.Fatal("20 jobs that wait for their backoff keep the partition from being read")
+	}
+	fill(8)
+	if parts := b.toRead(); len(parts) != 0 {
+		t.Fatal("the window is full beside them, and is read into")
+	}
+	b.now = b.now.Add(2 * time.Hour)
+	b.p.Ring(b.now)
+	if b.ten.backoff != 0 {
+		t.Fatalf("%d are still counted after their backoff", b.ten.backoff)
+	}
+	for range n {
+		b.complete(b.p.Next(b.now))
+	}
+	if b.ten.backoff != 0 || len(b.ten.items) != 0 {
+		t.Fatalf("%d counted, %d held at the end", b.ten.backoff, len(b.ten.items))
+	}
+}
+
+// With many partitions each has less room for what waits.
+func TestRoomForBackoffIsShared(t *testing.T) {
+	l := Limits{Backoff: 16 << 10}
+	for open, want := range map[int]int{1: 1024, 16: 1024, 64: 256, 4096: 4} {
+		if got := l.spare(open); got != want {
+			t.Errorf("%d partitions: %d of each, want %d", open, got, want)
 		}
 	}
 }

@@ -16,6 +16,7 @@ type Limits struct {
 	ReadBytes  int // bytes that one answer of the store may bring, as far as can be told before; 0: it is not bounded
 	HeldBytes  int // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts
 	ParkBeyond int // jobs of a key that may wait in a full window, or behind a blocked key, before the rest is parked
+	Backoff    int // jobs that wait for their backoff and take no room of the window: of a shard, with an equal share for each partition
 	IdleLanes  int // lanes that hold nothing and are kept for their keys' next jobs: of a shard, of each partition at least one
 }
 
@@ -207,6 +208,7 @@ func (p *Pool) Ring(now time.Time) (time.Time, bool) {
 	}
 	for len(p.alarms) > 0 && !p.alarms[0].at.After(now) {
 		it := heap.Pop(&p.alarms).(alarm).item
+		it.rested()
 		if it.state == waiting && it.held {
 			p.awake(it, now)
 		}
@@ -235,6 +237,7 @@ func (p *Pool) forget(it *Item) {
 		}
 		p.bytes -= len(it.Entry.Payload)
 		it.notBack()
+		it.rested()
 	}
 }
 

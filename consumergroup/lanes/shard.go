@@ -32,6 +32,7 @@ type Shard struct {
 	nextSkim int        // partition at which the next of these begin, where there are many
 	skimmed  bool       // they were read last, not the others
 	window   int        // entries held of one partition, as of the last choice of what to read
+	spare    int        // entries of one partition that may wait for their backoff beside those, as of then
 	count    int        // asked of each partition then
 	fast     bool       // so many jobs end that windows drain by themselves
 	barrier  bool       // all gates were closed: tell when nothing runs

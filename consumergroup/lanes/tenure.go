@@ -35,6 +35,7 @@ type Tenure struct {
 	wantSince time.Time   // some have waited since then
 
 	items   []*Item // all that is held: waiting, running, unanswered; each knows its place
+	backoff int     // of these, those that wait for their backoff
 	lanes   map[string]*Lane
 	idle    fifo[*Lane] // those that held nothing, the longest ago first; some are in use again
 	ready   [turns]fifo[*Item]
@@ -107,6 +108,7 @@ type Item struct {
 	kept   bool // its tenure has ended, and it may go on in another
 	permit bool // a release named it as running: its entry may be under this incarnation's permit
 	back   bool // it was set aside and came back: it is not set aside again
+	rests  bool // it waits for its backoff, and its tenure counts it
 }
 
 // Runs reports whether a handler is at work on it.

@@ -131,6 +131,10 @@ func (p *Pool) offer(it *Item, now time.Time) {
 	}
 	if it.Prior.NotBefore.After(now) {
 		heap.Push(&p.alarms, alarm{it.Prior.NotBefore, it})
+		if !it.rests {
+			it.rests = true
+			t.backoff++
+		}
 		if p.alarms[0].item == it {
 			p.crew.Alarm()
 		}

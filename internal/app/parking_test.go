@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,4 +109,35 @@ func TestParkedJobsSurviveADeathAndAMove(t *testing.T) {
 	r.until("all jobs done", func() bool { return rs.done() == 4000+120 })
 	rs.inOrder(t)
 	r.until("nothing pending", func() bool { return r.pending(0) == 0 })
+}
+
+// What the handlers call is down, for some types: what fails waits for its next attempt, for
+// hours, and fills no window, nor does it at the worker that takes over.
+func TestManyFailingJobsStopNobody(t *testing.T) {
+	r, rs := newRig(t, redistest.Real(t).URL(), streams.Queue{Partitions: 1}), &runs{}
+	var failed atomic.Int64
+	down := func(worker string) consumergroup.Handler {
+		return rs.by(worker, func(_ context.Context, d job.Delivery, _ int) (json.RawMessage, error) {
+			if d.Key == "" || strings.HasPrefix(d.Key, "bad") {
+				failed.Add(1)
+				return nil, errors.New("not reachable")
+			}
+			return nil, nil
+		})
+	}
+	patient := Policy{MaxAttempts: 1 << 30, Backoff: recovery.Backoff{Base: 1000 * time.Hour, Max: 1000 * time.Hour}}
+	r.lead()
+	one := r.start(spec{name: "w1", policy: patient, t: down("w1")})
+	r.settled("w1")
+	const keys, keyless = 400, 400
+	for i := range keys {
+		r.send(fmt.Sprint("bad", i), 1)
+	}
+	r.send("", keyless)
+	r.until("all of them wait for their next attempt", func() bool { return failed.Load() == keys+keyless })
+	r.othersGoOn(rs, []string{"a", "b"}, 0, 50)
+	r.start(spec{name: "w2", policy: patient, t: down("w2")})
+	one.kill()
+	r.settled("w2")
+	r.othersGoOn(rs, []string{"a", "b"}, 50, 50)
 }

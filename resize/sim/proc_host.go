@@ -10,7 +10,7 @@ import (
 )
 
 // limits are small, so that windows fill and keys are parked.
-var limits = lanes.Limits{Window: 6, ReadBudget: 6, HeldBytes: 1 << 20, ParkBeyond: 2, IdleLanes: 1}
+var limits = lanes.Limits{Window: 6, ReadBudget: 6, HeldBytes: 1 << 20, ParkBeyond: 2, Backoff: 8, IdleLanes: 1}
 
 // time is the present as the lanes are given it.
 func (e *engine) time() time.Time { return time.UnixMilli(e.now) }
