@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -92,18 +93,26 @@ func (r *Rig) Quiet(ctx context.Context) error {
 	return nil
 }
 
-// Done waits until nothing is waiting, running or parked.
+// Done waits until nothing is waiting, running or parked. A key with much to do takes its time:
+// limit is for how long no job may end.
 func (r *Rig) Done(ctx context.Context, limit time.Duration) error {
-	last := ""
-	err := r.Until(ctx, "all jobs are done", limit, func() bool {
-		call, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		v, err := r.Store.QueueView(call, queueName)
-		last = fmt.Sprintf("%+v, %v", v, err)
-		return err == nil && open(v) == 0
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, last)
+	last, left := "", math.MaxInt
+	for left > 0 {
+		err := r.Until(ctx, "all jobs are done", limit, func() bool {
+			call, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			v, err := r.Store.QueueView(call, queueName)
+			last = fmt.Sprintf("%+v, %v", v, err)
+			if err != nil || open(v) >= left {
+				return false
+			}
+			left = open(v)
+			return true
+		})
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, last)
+		}
+		r.Wait(ctx, 20*time.Millisecond)
 	}
 	return nil
 }
