@@ -82,12 +82,29 @@ func callOf(ends []ended) int {
 // tellAfter is how long a call may go unanswered before that is logged.
 const tellAfter = 2 * time.Second
 
+var errOnItsWay = errors.New("it is on its way: it is large, the link is slow, or the server is busy")
+
 // persist repeats a call that is safe to repeat until it is answered or ctx ends. While it is
-// not answered jobs wait that nobody else can tell of.
+// not answered jobs wait that nobody else can tell of, so that is told after a while: of a call
+// too that is on its way for long, as one with large results over a slow link.
 func (s *shard) persist(ctx context.Context, what string, call func(context.Context) error) bool {
-	pause, begun, told := 10*time.Millisecond, time.Now(), false
+	pause, begun, told, last := 10*time.Millisecond, time.Now(), false, errOnItsWay
+	tell := func(err error) {
+		s.w.deps.Log.Warn(what+" is not answered: trying until it is", "for", time.Since(begun).Round(time.Millisecond), "error", err)
+	}
 	for {
+		over := make(chan struct{})
+		late := time.AfterFunc(max(tellAfter-time.Since(begun), 0), func() {
+			defer close(over)
+			if !told && ctx.Err() == nil {
+				told = true
+				tell(last)
+			}
+		})
 		err := call(ctx)
+		if !late.Stop() {
+			<-over
+		}
 		if err == nil {
 			if told {
 				s.w.deps.Log.Info(what+" was answered", "after", time.Since(begun).Round(time.Millisecond))
@@ -98,10 +115,7 @@ func (s *shard) persist(ctx context.Context, what string, call func(context.Cont
 			s.w.deps.Log.Error(what+" was refused", "error", err)
 			return false
 		}
-		if took := time.Since(begun); !told && took >= tellAfter && ctx.Err() == nil {
-			told = true
-			s.w.deps.Log.Warn(what+" is not answered: trying until it is", "for", took.Round(time.Millisecond), "error", err)
-		}
+		last = err
 		if !sleep(ctx, pause) {
 			return false
 		}

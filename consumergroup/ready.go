@@ -46,6 +46,22 @@ func (n *session) awaitReady(ctx context.Context) {
 	}
 }
 
+// tellStanding says, every 30 s, that partitions are not read since all that is held of them waits
+// for its next attempt.
+func (s *shard) tellStanding(now time.Time) {
+	if now.Sub(s.stands) < nextWord {
+		return
+	}
+	s.w.mu.Lock()
+	parts, jobs := s.lanes.Standing(now)
+	s.w.mu.Unlock()
+	if parts == 0 {
+		return
+	}
+	s.stands = now
+	s.w.deps.Log.Warn("partitions are not read: as many jobs as may be held wait for their next attempt", "partitions", parts, "jobs", jobs)
+}
+
 func (n *session) say(level slog.Level, what string, owned int, why string) {
 	args := []any{"incarnation", n.inc, "partitions", owned, "concurrency", n.w.cfg.Concurrency}
 	if why != "" {

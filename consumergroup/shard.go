@@ -47,6 +47,7 @@ type shard struct {
 	news   []job.ControlEntry // reader goroutine only: messages that claims have brought along
 	unsure bool               // reader goroutine only: the last read's outcome is unknown
 	gone   int                // reader goroutine only: consecutive reads that found a group gone
+	stands time.Time          // reader goroutine only: when it was told last that partitions are not read
 	pokes  chan struct{}      // capacity 1: asks the poker to write a poke
 }
 
@@ -145,6 +146,7 @@ func (s *shard) turn(ctx context.Context) error {
 		return s.messages(ctx, nil)
 	}
 	parts, count, block := s.toRead()
+	s.tellStanding(time.Now())
 	if !s.startBlocking() {
 		if !unparked {
 			return nil

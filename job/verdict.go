@@ -40,11 +40,42 @@ func (v *verdict) Unwrap() error { return v.err }
 // Verdict takes apart what Skip and RetryAfter put into an error. It calls the error's
 // methods, which may be anybody's.
 func Verdict(err error) (dead bool, after time.Duration) {
-	var v *verdict
-	if errors.As(err, &v) {
+	left := mostWrapped
+	if v := find(err, &left); v != nil {
 		return v.dead, v.after
 	}
 	return false, 0
+}
+
+// mostWrapped is how many errors under one are looked at: one that unwraps to itself has no end.
+const mostWrapped = 1000
+
+// find is errors.As with an end.
+func find(err error, left *int) *verdict {
+	for err != nil && *left > 0 {
+		*left--
+		if v, is := err.(*verdict); is { //nolint:errorlint // it unwraps by itself
+			return v
+		}
+		var v *verdict
+		if x, can := err.(interface{ As(target any) bool }); can && x.As(&v) {
+			return v
+		}
+		switch x := err.(type) { //nolint:errorlint // likewise
+		case interface{ Unwrap() error }:
+			err = x.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, e := range x.Unwrap() {
+				if v := find(e, left); v != nil {
+					return v
+				}
+			}
+			return nil
+		default:
+			return nil
+		}
+	}
+	return nil
 }
 
 // Settle asks err for its text and verdict, and returns an error that says the same of

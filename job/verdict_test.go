@@ -59,6 +59,33 @@ func TestASettledErrorAsksNobody(t *testing.T) {
 	}
 }
 
+// endless is an error that unwraps to itself.
+type endless struct{}
+
+func (e endless) Error() string { return "endless" }
+
+type endlessOne struct{ endless }
+
+func (e endlessOne) Unwrap() error { return e }
+
+type endlessMany struct{ endless }
+
+func (e endlessMany) Unwrap() []error { return []error{e, e} }
+
+func TestAnErrorThatUnwrapsToItselfHasAnEnd(t *testing.T) {
+	for _, err := range []error{endlessOne{}, endlessMany{}} {
+		if dead, after := job.Verdict(err); dead || after != 0 {
+			t.Errorf("%T: %v, %v", err, dead, after)
+		}
+		if got := job.Settle(err).Error(); got != "endless" {
+			t.Errorf("%T: %s", err, got)
+		}
+	}
+	if dead, _ := job.Verdict(errors.Join(errors.New("a"), fmt.Errorf("b: %w", job.Skip(errors.New("c"))))); !dead {
+		t.Error("Skip under others is not found")
+	}
+}
+
 type recursive struct{}
 
 func (r recursive) Error() string { panic(r) }

@@ -131,6 +131,7 @@ func TestABatchAtTheEndOfAMillisecond(t *testing.T) {
 		c.expect("id", id, job.EntryID{Ms: last.Ms + 1, Seq: uint64(i)})
 	}
 	c.expect("entries", c.xlen(0), 6)
+	c.expect("entries ever added", c.everAdded(0), 6) // by which an audit finds what was lost
 	c.byHand(0, job.EntryID{Ms: math.MaxUint64, Seq: math.MaxUint64 - 2}, "")
 	p := c.s.NewProducer(c.q)
 	defer p.Close()
@@ -139,6 +140,14 @@ func TestABatchAtTheEndOfAMillisecond(t *testing.T) {
 		t.Errorf("added beyond the last id: %v", errs)
 	}
 	c.expect("entries", c.xlen(0), 7)
+	c.expect("entries ever added", c.everAdded(0), 7)
+}
+
+func (c *crew) everAdded(p int) int64 {
+	c.t.Helper()
+	info, err := c.raw.XInfoStream(c.ctx, c.stream(p)).Result()
+	must(c.t, err)
+	return info.EntriesAdded
 }
 
 func make5(j job.Job) []job.Job { return []job.Job{j, j, j, j, j} }

@@ -159,6 +159,9 @@ func (e *serverError) Error() string {
 		if moving := movingText(e.err.Error()); moving != "" {
 			return fmt.Sprintf("%s: %v: %s", e.doing, e.kind, moving)
 		}
+		if errors.Is(e.err, e.kind) {
+			return fmt.Sprintf("%s: %v", e.doing, e.err) // it says so itself
+		}
 		return fmt.Sprintf("%s: %v: %v", e.doing, e.kind, e.err)
 	}
 	return fmt.Sprintf("%s: %v", e.doing, e.err)

@@ -8,14 +8,16 @@ import (
 	"ringmaster/job"
 )
 
-// The search for a key's jobs looks at so many entries at a time, and at so many in all.
+// The search for a key's jobs looks at so many entries, or bytes, at a time, during which nobody
+// else is served, and does so often at most.
 const (
 	keyPage  = 200
+	keyBytes = 1 << 20
 	keyPages = 250
 )
 
 // Key tells where a key stands: who owns it, which job is at its head, and what that one
-// waits for. It reads the partition's stream and looks at 50,000 entries at most.
+// waits for. It reads the partition's stream and looks at 50,000 entries or 250 MiB at most.
 func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error) {
 	if err := job.CheckKey(key); err != nil {
 		return job.KeyView{}, err
@@ -38,7 +40,7 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 			v.More = true
 			break
 		}
-		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, p), p, key, from, keyPage)
+		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, p), p, key, from, keyPage, keyBytes)
 		if err != nil {
 			return job.KeyView{}, err
 		}
@@ -90,7 +92,7 @@ func (s *Store) putBehind(ctx context.Context, st *job.Status) error {
 	}
 	from := "-"
 	for range keyPages {
-		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage)
+		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage, keyBytes)
 		if err != nil {
 			return err
 		}
@@ -155,7 +157,7 @@ func (r keyRow) why(v job.KeyView, now time.Time) string {
 	former, _, permit := holder(r.consumer)
 	switch {
 	case v.Head == nil && v.More:
-		return fmt.Sprintf("no open job of this key among the first %d entries of partition %d", keyPage*keyPages, v.Partition)
+		return fmt.Sprintf("no open job of this key among those of partition %d that were looked at, and there are more", v.Partition)
 	case v.Head == nil:
 		return "no open job of this key"
 	case permit:
@@ -171,6 +173,6 @@ func (r keyRow) why(v job.KeyView, now time.Time) string {
 	case r.parked:
 		return fmt.Sprintf("it was set aside behind a job of its key that failed; %s brings it back", v.Owner)
 	default:
-		return fmt.Sprintf("%s has not read it yet: it is busy, or a resize is under way", v.Owner)
+		return fmt.Sprintf("%s has not read it yet: it is busy, or holds as many jobs that wait for their next attempt as it may, or a resize is under way", v.Owner)
 	}
 }

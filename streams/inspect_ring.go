@@ -90,7 +90,7 @@ type partCounts struct{ pending, draining, waiting, parked, dead int }
 func (s *Store) counts(ctx context.Context, q Queue, all bool) ([]partCounts, error) {
 	page, flag := 256, ""
 	if all {
-		page, flag = 32, "1"
+		page, flag = 8, "1" // of each some entries are read
 	}
 	var calls []*call
 	for sh := range q.Shards {
@@ -120,8 +120,8 @@ func (s *Store) counts(ctx context.Context, q Queue, all bool) ([]partCounts, er
 }
 
 // QueueView shows one queue with its counts. Waiting is exact as long as a partition's
-// stream holds at most 256 entries that were handed out; beyond that it may be too high
-// by jobs that have ended but stand above an old unfinished one.
+// stream holds at most 256 entries, or 1 MiB of eight partitions, that were handed out; beyond
+// that it may be too high by jobs that have ended but stand above an old unfinished one.
 func (s *Store) QueueView(ctx context.Context, queue string) (job.QueueView, error) {
 	q, err := s.lookup(ctx, queue)
 	if err != nil {

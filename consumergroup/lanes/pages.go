@@ -202,6 +202,21 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait time.Duratio
 	return parts, count, wait
 }
 
+// standsAfter is how long a partition is not read before that is worth telling.
+const standsAfter = 5 * time.Second
+
+// Standing counts the partitions that are not read, for seconds now, since as much as may be held
+// waits for its backoff, and those jobs.
+func (s *Shard) Standing(now time.Time) (parts, jobs int) {
+	full := s.pool.bytes >= s.pool.limits.HeldBytes
+	for _, t := range s.tenures {
+		if t.gate && t.running == 0 && t.backoff > 0 && (full || t.load() >= s.window) && !t.fullSince.IsZero() && now.Sub(t.fullSince) >= standsAfter {
+			parts, jobs = parts+1, jobs+t.backoff
+		}
+	}
+	return parts, jobs
+}
+
 // makeRoom sheds what fills a window. It returns how much may be read all the same: a window
 // that has been full for long is read in small pieces.
 func (s *Shard) makeRoom(t *Tenure, full bool, most int, now time.Time) int {

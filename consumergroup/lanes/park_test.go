@@ -285,3 +285,24 @@ func TestRoomForBackoffIsShared(t *testing.T) {
 		}
 	}
 }
+
+// What is not read for long, since what is held waits, is told; nothing is while jobs run.
+func TestPartitionsThatStandAreCounted(t *testing.T) {
+	b := newBench(t, smallPark)
+	for n := 1; n <= 8; n++ {
+		b.arrive(waitingEntry(n, ""))
+	}
+	b.toRead()
+	if parts, _ := b.s.Standing(b.now.Add(standsAfter - 1)); parts != 0 {
+		t.Error("told too soon")
+	}
+	b.now = b.now.Add(standsAfter)
+	if parts, jobs := b.s.Standing(b.now); parts != 1 || jobs != 8 {
+		t.Errorf("%d partitions, %d jobs", parts, jobs)
+	}
+	b.now = b.now.Add(2 * time.Hour)
+	b.p.Ring(b.now)
+	if parts, jobs := b.s.Standing(b.now); parts != 0 {
+		t.Errorf("%d partitions, %d jobs, when all are due", parts, jobs)
+	}
+}

@@ -1,10 +1,11 @@
 -- The counts of some partitions of a shard.
--- uses: protocol try
+-- uses: protocol try walk
 -- KEYS[1] prefix of the shard
 -- ARGV[1] '1' to count waiting, parked and dead too, ARGV[2..] partitions
 -- Returns for each partition: partition, owner record or '', pending, of these held by drainers, waiting,
 -- parked, dead. What is not asked for is 0.
 local SCAN, KEYS_MAX = 256, 1000
+local bytes = 1048576 -- of entries that are read only to be counted
 
 local function parked_in(p)
   local n = 0
@@ -24,8 +25,10 @@ local function waiting_in(stream, last, top, known)
   if newest and not below(last, newest[1]) then return 0 end
   local first = (try('XRANGE', stream, '-', '+', 'COUNT', 1) or {})[1]
   if not first or below(last, first[1]) then return n end
-  local handed = #(try('XRANGE', stream, '-', last, 'COUNT', SCAN) or {})
-  if handed == SCAN then handed = math.max(handed, known) end
+  local handed, more = walk(stream, '-', last, SCAN, bytes, function(e)
+    for i = 2, #e[2], 2 do bytes = bytes - #e[2][i] end
+  end)
+  if more then handed = math.max(handed, known) end
   return math.max(n - handed, 0)
 end
 

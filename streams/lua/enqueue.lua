@@ -23,6 +23,18 @@ end
 local memory = K .. 'producer:' .. ARGV[1]
 local seen = redis.call('HMGET', memory, unpack(parts))
 
+-- All of a batch or nothing: takes what was added of it out again, and out of the count of all that ever were, by
+-- which an audit finds what was lost.
+local function undo(stream, added)
+  redis.call('XDEL', stream, unpack(added))
+  local info, of = redis.pcall('XINFO', 'STREAM', stream), {}
+  if info.err then return end
+  for i = 1, #info, 2 do of[info[i]] = info[i + 1] end
+  if of['entries-added'] then
+    redis.pcall('XSETID', stream, of['last-generated-id'], 'ENTRIESADDED', of['entries-added'] - #added, 'MAXDELETEDID', of['max-deleted-entry-id'])
+  end
+end
+
 -- One batch's answer, and whether it was added now.
 local function add(i)
   local a = from[i]
@@ -47,7 +59,7 @@ local function add(i)
     end
     if not failed then return added[1] .. ' ' .. ARGV[a + 2], true end
     if #added == 0 then break end
-    redis.call('XDEL', stream, unpack(added)) -- all of a batch or nothing
+    undo(stream, added)
   end
   return failed
 end

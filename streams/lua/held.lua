@@ -1,16 +1,19 @@
 -- Keys of a partition that may stand still.
 -- uses: protocol try
 -- KEYS[1] prefix of the shard, ARGV[1] partition, ARGV[2] how many at most
--- Returns the keys of parked jobs, of jobs with a retry record, and of jobs under a permit; some may repeat
+-- Returns the keys of parked jobs, of jobs with a retry record, and of jobs under a permit; some may repeat,
+-- and of large jobs not all are looked at
 local p, limit = ARGV[1], tonumber(ARGV[2])
 local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
 local group = string.match(record, '^(%S+) %d+$')
 local out = try('ZRANGE', K .. 'parked:' .. p, 0, limit - 1) or {}
 
+local bytes = 4194304 -- of entries that are read for their keys: nobody else is served meanwhile
 local function add(id)
-  local entry = #out < limit and (try('XRANGE', stream, id, id) or {})[1]
+  local entry = #out < limit and bytes > 0 and (try('XRANGE', stream, id, id) or {})[1]
   if not entry then return end
   for i = 1, #entry[2], 2 do
+    bytes = bytes - #entry[2][i + 1]
     if entry[2][i] == 'key' then out[#out + 1] = entry[2][i + 1] end
   end
 end

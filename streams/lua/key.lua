@@ -1,7 +1,8 @@
 -- One page of the search for the open jobs of a key, in id order.
--- uses: protocol try
+-- uses: protocol try walk
 -- KEYS[1] prefix of the shard
--- ARGV[1] partition, ARGV[2] key, ARGV[3] where to begin ('-' first), ARGV[4] entries to look at
+-- ARGV[1] partition, ARGV[2] key, ARGV[3] where to begin ('-' first), ARGV[4] entries to look at,
+-- ARGV[5] bytes: no more is looked at once they had so many
 -- Returns {owner record or '', where to go on or '' at the end, time {s, us}, standing of the owner, id, type, consumer it is pending for or '',
 -- 1 if handed out, 1 if parked, retry record or '', ...}
 local p, key = ARGV[1], ARGV[2]
@@ -10,11 +11,8 @@ local inc = string.match(record, '^(%S+) %d+$')
 local group, last = group_of(stream, inc)
 local parked_list = K .. 'parked:' .. p .. ':' .. key
 
-local page = try('XRANGE', stream, ARGV[3], '+', 'COUNT', ARGV[4]) or {}
-local on = ''
-if #page > 0 and #page == tonumber(ARGV[4]) then on = '(' .. page[#page][1] end
-local out = {record, on, redis.call('TIME'), standing(inc)}
-for _, e in ipairs(page) do
+local out = {record, '', redis.call('TIME'), standing(inc)}
+local _, last_seen = walk(stream, ARGV[3], '+', tonumber(ARGV[4]), tonumber(ARGV[5]), function(e)
   local id, mine, kind = e[1], false, ''
   for i = 1, #e[2], 2 do
     if e[2][i] == 'key' then mine = e[2][i + 1] == key elseif e[2][i] == 'type' then kind = e[2][i + 1] end
@@ -31,5 +29,6 @@ for _, e in ipairs(page) do
       for _, v in ipairs({id, kind, consumer, handed, parked, try('HGET', K .. 'retry:' .. p, id) or ''}) do out[#out + 1] = v end
     end
   end
-end
+end)
+if last_seen then out[2] = '(' .. last_seen end
 return out
