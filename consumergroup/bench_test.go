@@ -57,11 +57,11 @@ func newBench(t testing.TB, tune func(*Config)) *bench {
 // "apart" as a suspect, "weigh" as one whose deaths are to be weighed.
 type plainPolicy struct{}
 
-func (plainPolicy) Before(record string) lanes.Prior {
+func (plainPolicy) Before(record string, now time.Time) lanes.Prior {
 	p := lanes.Prior{Attempts: 1}
 	switch record {
 	case "wait":
-		p.NotBefore = time.Now().Add(time.Hour)
+		p.NotBefore = now.Add(time.Hour)
 	case "apart":
 		p.Suspect, p.Apart = true, time.Second
 	case "weigh":
@@ -75,8 +75,8 @@ func (plainPolicy) Guilty(_ string, deaths []time.Time) (bool, string) {
 	return len(deaths) == 1, "guilty"
 }
 
-func (plainPolicy) After(f Failure, _ time.Time) Decision {
-	return Decision{Outcome: job.Failed, Record: f.Err.Error(), NotBefore: time.Now().Add(time.Hour)}
+func (plainPolicy) After(f Failure) Decision {
+	return Decision{Outcome: job.Failed, Record: f.Err.Error(), Delay: time.Hour}
 }
 
 func eid(n int) job.EntryID { return job.EntryID{Ms: uint64(n), Seq: 0} }
@@ -173,6 +173,8 @@ type fakeServer struct {
 	asked   int    // for the history
 	epoch   uint64 // of partition 0, by the records; 0: 1
 	pokes   int
+
+	clock, clockAt time.Time
 }
 
 func (f *fakeServer) Prepare(context.Context) (int, error)        { return 1, nil }
@@ -181,6 +183,7 @@ func (f *fakeServer) Reader(int, string) Reader                   { return f }
 func (f *fakeServer) Reset(context.Context) error                 { return nil }
 func (f *fakeServer) Along() (job.ReadBatch, error)               { return job.ReadBatch{}, nil }
 func (f *fakeServer) Received() uint64                            { return 0 }
+func (f *fakeServer) Clock() (store, at time.Time)                { return f.clock, f.clockAt }
 func (f *fakeServer) Close() error                                { return nil }
 func (f *fakeServer) AckControl(context.Context, []string) error  { return nil }
 func (f *fakeServer) Snapshot(context.Context) (job.Snapshot, error) {

@@ -110,13 +110,14 @@ func (c Config) margin() time.Duration {
 
 // Policy decides about jobs with a history.
 type Policy interface {
-	// Before reads a retry record ("": none) when the job is about to be held.
-	Before(record string) lanes.Prior
+	// Before reads a retry record when the job is about to be held. now, and the times it answers,
+	// are of the store's clock, as those in the record are.
+	Before(record string, now time.Time) lanes.Prior
 	// Guilty weighs the deaths of workers in which a job ran, by its record, against all deaths
 	// that are known, and tells what they say.
 	Guilty(record string, deaths []time.Time) (bool, string)
-	// After decides what a failed attempt leads to. now is the wall clock.
-	After(f Failure, now time.Time) Decision
+	// After decides what a failed attempt leads to.
+	After(f Failure) Decision
 }
 
 // Failure is an attempt that did not complete.
@@ -130,11 +131,11 @@ type Failure struct {
 
 // Decision is what becomes of the job.
 type Decision struct {
-	Outcome   job.Outcome // Failed, Buried or HandBack
-	Record    string      // Failed: the new retry record
-	NotBefore time.Time   // Failed: when the next attempt may start
-	Attempts  int         // counted with this one
-	Error     string
+	Outcome  job.Outcome   // Failed, Buried or HandBack
+	Record   string        // Failed: the new retry record
+	Delay    time.Duration // Failed: before the next attempt
+	Attempts int           // counted with this one
+	Error    string
 }
 
 // Reader is the connection on which one incarnation reads one shard. See streams.Reader.
@@ -150,6 +151,9 @@ type Reader interface {
 	Snapshot(ctx context.Context) (job.Snapshot, error)
 	AckControl(ctx context.Context, ids []string) error
 	Received() uint64
+	// Clock is what the store's clock said at a moment of this machine's, as of the last answer that
+	// told it; zero times before. Safe for concurrent use.
+	Clock() (store, at time.Time)
 	Close() error
 }
 

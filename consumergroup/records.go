@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
@@ -23,7 +22,7 @@ func (w *Worker) completed(it *lanes.Item, result json.RawMessage) (job.Completi
 	if over := oversize(result, w.cfg.MaxResult); over > 0 {
 		return c, fmt.Errorf("the result is %d bytes: the limit is %d (max_result_bytes)", over, w.cfg.MaxResult)
 	}
-	record, err := job.JSON(job.ResultRecord{Type: it.Entry.Type, Key: it.Entry.Key, Attempts: it.Attempt, Result: result, FinishedAt: time.Now().UTC()})
+	record, err := job.JSON(job.ResultRecord{Type: it.Entry.Type, Key: it.Entry.Key, Attempts: it.Attempt, Result: result, FinishedAt: endOf(it)})
 	if err != nil {
 		return c, errors.New("the result is not valid JSON")
 	}
@@ -56,7 +55,7 @@ func oversize(result json.RawMessage, most int) int {
 func (w *Worker) dead(it *lanes.Item, attempts int, reason string) job.Completion {
 	e := &it.Entry
 	letter := job.DeadLetter{ID: w.id(it), Partition: it.Tenure.Partition, Type: e.Type, Key: e.Key, Payload: e.Payload,
-		Attempts: attempts, Crashes: it.Prior.Crashes, Error: reason, DiedAt: time.Now().UTC().Format(time.RFC3339)}
+		Attempts: attempts, Crashes: it.Prior.Crashes, Error: reason, DiedAt: endOf(it).Format(job.TimeLayout)}
 	if e.Broken != nil {
 		letter.Raw = rawText(e.Broken.Fields)
 	}

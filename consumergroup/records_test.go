@@ -18,10 +18,10 @@ import (
 // skipping buries what is skipped, as long as its context is no excuse.
 type skipping struct{}
 
-func (*skipping) Before(string) lanes.Prior                 { return lanes.Prior{} }
+func (*skipping) Before(string, time.Time) lanes.Prior      { return lanes.Prior{} }
 func (*skipping) Guilty(string, []time.Time) (bool, string) { return false, "" }
 
-func (*skipping) After(f Failure, _ time.Time) Decision {
+func (*skipping) After(f Failure) Decision {
 	if dead, _ := job.Verdict(f.Err); dead && f.Ended == nil {
 		return Decision{Outcome: job.Buried, Attempts: f.Attempt, Error: f.Err.Error()}
 	}

@@ -100,15 +100,14 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completio
 		// it again for a result that will be refused again.
 		o.err, ended = job.Skip(err), nil
 	}
-	now := time.Now()
-	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked}, now)
+	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked})
 	switch d.Outcome {
 	case job.Buried:
 		w.deps.Log.Warn("job is dead", "job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "attempts", d.Attempts, "error", d.Error)
 		return w.dead(it, d.Attempts, d.Error)
 	case job.Failed:
-		w.deps.Log.Warn("attempt failed", "job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "attempt", it.Attempt, "error", d.Error, "retry_in", d.NotBefore.Sub(now).Round(time.Millisecond))
-		prior := w.deps.Policy.Before(d.Record)
+		w.deps.Log.Warn("attempt failed", "job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "attempt", it.Attempt, "error", d.Error, "retry_in", d.Delay.Round(time.Millisecond))
+		prior := shardOf(it).Before(d.Record, time.Now())
 		it.Prior = &prior
 		return job.Completion{Outcome: job.Failed, Data: d.Record}
 	default:

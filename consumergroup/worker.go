@@ -38,8 +38,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, deps: deps, alarmSet: make(chan struct{}, 1), drained: make(chan struct{})}
 	w.idle = sync.NewCond(&w.mu)
-	w.pool = lanes.NewPool(cfg.limits(),
-		deps.Policy.Before, crew{w})
+	w.pool = lanes.NewPool(cfg.limits(), crew{w})
 	return w, nil
 }
 

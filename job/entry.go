@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -22,8 +23,21 @@ type Entry struct {
 
 // Same reports whether two entries are one job with one past, both of which can be run.
 func (e *Entry) Same(other *Entry) bool {
-	return e.ID == other.ID && e.Type == other.Type && e.Key == other.Key && e.Retry == other.Retry &&
+	return e.ID == other.ID && e.Type == other.Type && e.Key == other.Key && samePast(e.Retry, other.Retry) &&
 		bytes.Equal(e.Payload, other.Payload) && e.Broken == nil && other.Broken == nil
+}
+
+// samePast compares retry records but for the time of the next attempt: the worker that wrote one
+// knows how long its job waits, and the server until when, by its own clock.
+func samePast(a, b string) bool {
+	if a == b {
+		return true
+	}
+	attemptsA, restA, _ := strings.Cut(a, "|")
+	attemptsB, restB, _ := strings.Cut(b, "|")
+	_, restA, okA := strings.Cut(restA, "|")
+	_, restB, okB := strings.Cut(restB, "|")
+	return okA && okB && attemptsA == attemptsB && restA == restB
 }
 
 // Broken is an entry that cannot be run.

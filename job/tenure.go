@@ -157,8 +157,9 @@ type MemberInfo struct {
 	Name        string `json:"name"` // stable over restarts: the slot
 	Host        string `json:"host"`
 	PID         int    `json:"pid"`
-	Slots       int    `json:"slots"`    // jobs it runs at a time
-	DrainMs     int64  `json:"drain_ms"` // how long its running jobs may take to end after a move
+	Slots       int    `json:"slots"`              // jobs it runs at a time
+	DrainMs     int64  `json:"drain_ms"`           // how long its running jobs may take to end after a move
+	AheadMs     int64  `json:"ahead_ms,omitempty"` // of the server's clock, as it joined; 0: no more than can be told
 }
 
 // GenerationJump is by a multiple of what a new generation raises the epochs of a ring and of its

@@ -55,6 +55,10 @@ type QueueView struct {
 	Error      string    `json:"error,omitempty"` // why there are no counts: keys that somebody damaged
 }
 
+// TimeLayout is RFC 3339 in milliseconds, as ids of jobs count: in seconds alone a job of this
+// second would end before it began.
+const TimeLayout = "2006-01-02T15:04:05.000Z07:00"
+
 // WorkerView is one worker's membership in one queue.
 type WorkerView struct {
 	Name         string  `json:"name"`
@@ -65,8 +69,9 @@ type WorkerView struct {
 	PID          int     `json:"pid"`
 	Slots        int     `json:"slots"` // jobs it runs at a time
 	Weight       int     `json:"weight"`
-	Partitions   int     `json:"partitions"`    // it owns
-	LeaseSeconds float64 `json:"lease_seconds"` // left of its lease; 0 when it has run out
+	Partitions   int     `json:"partitions"`          // it owns
+	LeaseSeconds float64 `json:"lease_seconds"`       // left of its lease; 0 when it has run out
+	ClockAhead   float64 `json:"clock_ahead_seconds"` // of the server's, as it joined; less than 0: behind; 0: within a second
 }
 
 // KeyView says where a key stands.

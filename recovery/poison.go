@@ -100,7 +100,7 @@ func (p Poison) Suspect(r RetryRecord, now time.Time, rnd func() float64) Treatm
 			wait = max(wait, Moment+time.Second)
 		}
 		if t.Wait = r.Deaths[len(r.Deaths)-1].At.Add(wait); t.Wait.After(now.Add(wait)) {
-			t.Wait = now.Add(wait) // this clock is behind the server's
+			t.Wait = now.Add(wait) // the clock was set back since
 		}
 	}
 	return t

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -15,26 +16,32 @@ const MaxErrorBytes = 1024
 // of the hash retry:<p>. The zero value is a job without a record.
 //
 // Its text is "attempts|not_before_ms|crashes|mark|error": decimal numbers, not_before_ms
-// in Unix milliseconds by the server's clock (0: at once). The deaths of workers that held it
+// in Unix milliseconds by the server's clock (0: at once). A worker, whose clock may be any, hands in
+// "+delay_ms" in its place, and the server's script adds its own time. The deaths of workers that held it
 // follow the crashes, after a slash, with commas between them: "h@ms" held and nobody knows whether
 // it ran, "s@ms" among others, "a2@ms" held apart with one beside it. The mark is "", "s.<epoch>" or "a<runs>.<epoch>.<until ms>". The
 // error comes last because it may hold any byte, '|' included.
 type RetryRecord struct {
-	Attempts  int       // failed attempts that count
-	NotBefore time.Time // to the millisecond; zero: at once
-	Crashes   int       // see Crashed
-	Deaths    []Death   // of workers in which it ran, the last of them last
+	Attempts  int           // failed attempts that count
+	NotBefore time.Time     // to the millisecond; zero: at once
+	Delay     time.Duration // until then from now on, instead of NotBefore, where the server has not seen the record yet
+	Crashes   int           // see Crashed
+	Deaths    []Death       // of workers in which it ran, the last of them last
 	Mark      Mark
 	Error     string // of the last failed attempt
 }
 
-// String is the text kept in Redis. Negative numbers and times before 1970 are written
-// as 0.
+// String is the text kept in Redis, or handed in there. Negative numbers and times before 1970 are
+// written as 0; a delay is rounded up: never before it is over.
 func (r RetryRecord) String() string {
 	b := make([]byte, 0, 32+len(r.Error))
 	b = strconv.AppendInt(b, int64(max(r.Attempts, 0)), 10)
 	b = append(b, '|')
-	b = strconv.AppendInt(b, millis(r.NotBefore), 10)
+	if r.Delay > 0 {
+		b = strconv.AppendInt(append(b, '+'), int64((r.Delay-1)/time.Millisecond)+1, 10)
+	} else {
+		b = strconv.AppendInt(b, millis(r.NotBefore), 10)
+	}
 	b = append(b, '|')
 	b = strconv.AppendInt(b, int64(max(r.Crashes, 0)), 10)
 	for i, d := range r.Deaths {
@@ -84,7 +91,8 @@ func Parse(s string) (RetryRecord, error) {
 	if err != nil {
 		return RetryRecord{}, fmt.Errorf("retry record: attempts: %w", err)
 	}
-	notBefore, err := number(f[1], 64)
+	when, later := strings.CutPrefix(f[1], "+")
+	notBefore, err := number(when, 64)
 	if err != nil {
 		return RetryRecord{}, fmt.Errorf("retry record: not before: %w", err)
 	}
@@ -94,7 +102,10 @@ func Parse(s string) (RetryRecord, error) {
 		return RetryRecord{}, fmt.Errorf("retry record: crashes: %w", err)
 	}
 	r := RetryRecord{Attempts: int(attempts), Crashes: int(crashes), Mark: parseMark(f[3]), Error: f[4]}
-	if notBefore > 0 {
+	switch {
+	case later:
+		r.Delay = time.Duration(min(notBefore, int64(math.MaxInt64/time.Millisecond))) * time.Millisecond
+	case notBefore > 0:
 		r.NotBefore = time.UnixMilli(notBefore).UTC()
 	}
 	for d := range strings.SplitSeq(told, ",") {
@@ -149,22 +160,20 @@ func number(s string, bits int) (int64, error) {
 	return int64(n), nil
 }
 
-// After is the record once a run of the job has ended by decision d, at now by the
-// server's clock. The mark goes in any case: the run ended, and its worker did not.
+// After is the record once a run of the job has ended by decision d. The mark goes in any case: the run ended, and its worker did not.
 // Crashes stay, since a job that kills its worker may fail in a milder way in between.
-// Retry counts an attempt, sets NotBefore and keeps failure's first MaxErrorBytes, cut
+// Retry counts an attempt, sets Delay and keeps failure's first MaxErrorBytes, cut
 // between characters; Dead counts it too. HandBack changes nothing but the mark.
-func (r RetryRecord) After(d Decision, now time.Time, failure string) RetryRecord {
+func (r RetryRecord) After(d Decision, failure string) RetryRecord {
 	r.Mark = Mark{}
 	if d.Action == HandBack {
 		return r
 	}
 	r.Attempts++
 	r.Error = shorten(failure)
-	r.NotBefore = time.Time{}
-	if d.Action == Retry && d.Delay > 0 {
-		// Up to the next millisecond: never before the delay is over.
-		r.NotBefore = time.UnixMilli(now.Add(d.Delay + time.Millisecond - 1).UnixMilli()).UTC()
+	r.NotBefore, r.Delay = time.Time{}, 0
+	if d.Action == Retry {
+		r.Delay = d.Delay
 	}
 	return r
 }

@@ -61,7 +61,7 @@ func forms() map[string]form {
 	return map[string]form{
 		"create": count, "enqueue": rows(1), "enqueue_once": rows(2), "reserve": count, "requeue": rows(1), "discard": count,
 		"ack": rows(0), "mark": word("OK", "FENCED"), "release": whole(6, "FLIPPED", append(flip, "KEPT", "FENCED")...),
-		"claim": whole(9, "OK", "FENCED"), "skim": whole(3, "OK", "FENCED"), "unpark": whole(2, "OK", "FENCED"),
+		"claim": whole(10, "OK", "FENCED"), "skim": whole(3, "OK", "FENCED"), "unpark": whole(3, "OK", "FENCED"),
 		"join": whole(6, "JOINED", "TAKEN", "NOQUEUE"), "heartbeat": whole(5, "OK", "FENCED"),
 		"leave": word("OK", "GONE"), "snapshot": whole(6, "OK", "FENCED"), "report": either(word("FENCED"), rows(2)),
 		"lead": rows(2), "resign": count, "look": rows(8), "plan": word("PLANNED", "STALE", "CONFLICT"),

@@ -93,6 +93,7 @@ func (r *Reader) claimPage(p int, v []any) job.ClaimPage {
 	}
 	page.LastDelivered, _ = job.ParseEntryID(text(at(v, 7)))
 	page.Generation = number(at(v, 8))
+	r.noteClock(number(at(v, 9)))
 	for _, raw := range list(at(v, 5)) {
 		x := list(raw)
 		if id, ok := job.ParseEntryID(text(at(x, 0))); ok {
@@ -190,13 +191,16 @@ func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPag
 	for _, k := range calls {
 		answer, asked := list(k.value), (len(k.args)-unparkHead)/2
 		fenced := text(at(answer, 0)) == "FENCED"
-		if k.err == nil && !fenced && (len(answer) != 1+asked || slices.ContainsFunc(answer[1:], func(v any) bool { return len(list(v)) != 5 })) {
+		if k.err == nil && !fenced && (len(answer) != unparkAnswer+asked || slices.ContainsFunc(answer[unparkAnswer:], func(v any) bool { return len(list(v)) != 5 })) {
 			k.err = badAnswer("unpark", k.value)
+		}
+		if k.err == nil && !fenced {
+			r.noteClock(number(at(answer, 1)))
 		}
 		for i := range asked {
 			page, err := job.UnparkPage{Fenced: fenced}, k.err
 			if err == nil && !fenced {
-				page, err = r.unparkPage(asks[len(pages)].Tenure.Partition, list(answer[1+i]))
+				page, err = r.unparkPage(asks[len(pages)].Tenure.Partition, list(answer[unparkAnswer+i]))
 			}
 			pages, errs = append(pages, page), append(errs, err)
 		}
@@ -204,8 +208,12 @@ func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPag
 	return pages, errs
 }
 
-// unparkHead is how many arguments of unpark.lua come before the keys.
-const unparkHead = 4
+// unparkHead is how many arguments of unpark.lua come before the keys, unparkAnswer how much of its
+// answer does.
+const (
+	unparkHead   = 4
+	unparkAnswer = 2
+)
 
 func (r *Reader) unparkPage(p int, v []any) (job.UnparkPage, error) {
 	if left, _ := at(v, 0).(int64); left < 0 {

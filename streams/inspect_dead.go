@@ -125,7 +125,7 @@ func (s *Store) RequeueDead(ctx context.Context, queue, id string) (job.Receipt,
 			return job.Receipt{}, err
 		}
 	}
-	trace, err := traceOf(d, false)
+	trace, err := traceOf(d, false, s.now(ctx))
 	if err != nil {
 		return job.Receipt{}, err
 	}
@@ -186,7 +186,7 @@ func (s *Store) RemoveDead(ctx context.Context, queue, id string) error {
 	if !ok {
 		return noDeadLetter(q, at)
 	}
-	trace, err := traceOf(d, true)
+	trace, err := traceOf(d, true, s.now(ctx))
 	if err != nil {
 		return err
 	}
@@ -210,11 +210,11 @@ func (s *Store) deadTarget(ctx context.Context, queue, id string) (Queue, job.ID
 	return q, at, err
 }
 
-// traceOf is the result that stays of a dead letter when it is taken away.
-func traceOf(d job.DeadLetter, removed bool) (string, error) {
+// traceOf is the result that stays of a dead letter when it is taken away, now by the server's clock.
+func traceOf(d job.DeadLetter, removed bool, now time.Time) (string, error) {
 	r := job.Result{Type: d.Type, Key: d.Key, Attempts: d.Attempts, FinishedAt: d.DiedAt, Removed: removed, Error: d.Error}
 	if r.FinishedAt == "" {
-		r.FinishedAt = time.Now().UTC().Format(time.RFC3339)
+		r.FinishedAt = now.Format(job.TimeLayout)
 	}
 	raw, err := json.Marshal(r)
 	if err != nil {

@@ -37,7 +37,8 @@ func (s *Store) Workers(ctx context.Context, queue string) ([]job.WorkerView, er
 		}
 		for _, m := range rec.Members {
 			out = append(out, job.WorkerView{Name: m.Name, Incarnation: m.Incarnation, Queue: q.Name, State: m.State, Host: m.Host, PID: m.PID,
-				Slots: m.Slots, Weight: m.Weight, Partitions: owned[m.Incarnation], LeaseSeconds: max(m.LeaseLeft.Seconds(), 0)})
+				Slots: m.Slots, Weight: m.Weight, Partitions: owned[m.Incarnation], LeaseSeconds: max(m.LeaseLeft.Seconds(), 0),
+				ClockAhead: float64(m.AheadMs) / 1000})
 		}
 	}
 	return out, nil

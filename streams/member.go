@@ -40,6 +40,8 @@ func (m *Member) inboxTTL() int64 { return max(10*m.ttl, time.Minute).Millisecon
 // Join makes the incarnation a member of every shard, the first one last, so that a
 // leader that sees it there can give it partitions anywhere.
 func (m *Member) Join(ctx context.Context) ([]job.Joined, error) {
+	ahead, _ := m.s.ClockAhead(ctx) // it is for people: where it cannot be told, who joins is told why else
+	m.info.AheadMs = ahead.Milliseconds()
 	raw, err := json.Marshal(m.info)
 	if err != nil {
 		return nil, fmt.Errorf("encode member: %w", err)

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 // Reader is the one connection on which an incarnation reads a shard: its control
 // stream and its partitions, and gives partitions up. All its calls are in one
 // sequence, so a release can never be overtaken by an older read of its own.
-// Not safe for concurrent use, except Close and Received.
+// Not safe for concurrent use, except Close, Received and Clock.
 type Reader struct {
 	s      *Store
 	q      Queue
@@ -43,6 +44,7 @@ type Reader struct {
 	speed   int               // of the last answer, bytes a second; 0: it was too small to tell
 
 	received atomic.Uint64 // bytes
+	clock    atomic.Pointer[clockReading]
 
 	mu     sync.Mutex // guards client and conn against Close
 	closed bool
@@ -288,10 +290,17 @@ func (r *Reader) addRetries(ctx context.Context, p int, page []job.Entry) error 
 	for i := range page {
 		ids[i] = page[i].ID.String()
 	}
-	records, err := r.conn.HMGet(ctx, retryKey(r.shard, p), ids...).Result()
+	both := r.conn.Pipeline()
+	found, now := both.HMGet(ctx, retryKey(r.shard, p), ids...), both.Time(ctx)
+	_, failed := both.Exec(ctx)
+	records, err := found.Result()
+	if err = cmp.Or(err, now.Err()); err == nil && len(records) == 0 {
+		err = failed // see Store.pipe
+	}
 	if err != nil {
 		return wrap("read retry records", err)
 	}
+	r.noteClock(uint64(now.Val().UnixMilli()))
 	for i, rec := range records {
 		page[i].Retry, _ = rec.(string)
 	}

@@ -262,7 +262,7 @@ func (s *Store) CreateQueue(ctx context.Context, want Queue) (Queue, error) {
 		return Queue{}, err
 	}
 	if q.Created.IsZero() {
-		q.Created = time.Now().UTC().Truncate(time.Second)
+		q.Created = s.now(ctx).Truncate(time.Second) // ids are of the server's clock
 	}
 	raw, err := json.Marshal(q)
 	if err != nil {

@@ -33,8 +33,6 @@ func (r Risk) String() string {
 	return r.What + at + "; " + r.Remedy
 }
 
-const maxSkew = time.Second // between a server's clock and ours
-
 // Warnings says which settings of the server put jobs at risk, one sentence each.
 func (s *Store) Warnings(ctx context.Context) []string {
 	risks, _ := s.Risks(ctx) // what could be read
@@ -118,10 +116,9 @@ func risksOf(ctx context.Context, c *redis.Client, cluster bool) ([]Risk, error)
 	} else if !Answered(err) {
 		return nil, err
 	}
-	asked := time.Now()
-	now, err := c.Time(ctx).Result()
+	ahead, err := clockAhead(ctx, c)
 	if err == nil {
-		out = append(out, clockRisk(now, asked, time.Now())...)
+		out = append(out, clockRisk(ahead)...)
 	} else if !Answered(err) {
 		return out, err
 	}
@@ -157,19 +154,17 @@ func versionRisk(info string, cluster bool) []Risk {
 	return []Risk{{Name: "version", Value: v, Grave: true, What: "the server is Redis " + v + ", and scripts need 7.0", Remedy: "upgrade the server"}}
 }
 
-// clockRisk allows for the time that the question took.
-func clockRisk(server, asked, answered time.Time) []Risk {
-	trip := answered.Sub(asked)
-	skew := server.Sub(asked.Add(trip / 2))
-	if skew.Abs() <= maxSkew+trip/2 {
+// clockRisk takes how far this machine's clock is ahead.
+func clockRisk(ahead time.Duration) []Risk {
+	if ahead == 0 {
 		return nil
 	}
 	way := "ahead of"
-	if skew < 0 {
+	if ahead > 0 {
 		way = "behind"
 	}
 	return []Risk{{Name: "clock",
-		What:   fmt.Sprintf("the server's clock is %.1f s %s this machine's: ids of jobs tell wrong times, and retries come early or late", skew.Abs().Seconds(), way),
+		What:   fmt.Sprintf("the server's clock is %.1f s %s this machine's: times of jobs are the server's, and fit nothing that this machine logs", ahead.Abs().Seconds(), way),
 		Remedy: "keep both clocks with NTP"}}
 }
 

@@ -31,7 +31,7 @@ func follows(epoch, next uint64) bool {
 // keep keeps a run of a tenure that ends, if it may go on. A suspect may not: its mark, and
 // what it is held apart for, are of its tenure.
 func (p *Pool) keep(it *Item) bool {
-	if it.Entry.Broken != nil || it.Entry.Retry != "" && p.before(it.Entry.Retry).Suspect {
+	if it.Entry.Broken != nil || it.Entry.Retry != "" && it.Tenure.Shard.host.Before(it.Entry.Retry, time.Time{}).Suspect {
 		return false
 	}
 	it.kept = true
@@ -110,7 +110,7 @@ func (p *Pool) adopt(t *Tenure, entries []job.Entry, now time.Time) []job.Entry 
 		e := &entries[i]
 		it := p.keptAs(t, e.ID)
 		if it != nil && it.Entry.Same(e) && !ahead[e.Key] && t.firstOfKey(e) {
-			p.goOn(it, t, now)
+			p.goOn(it, t, e.Retry, now)
 			continue
 		}
 		if it != nil {
@@ -142,12 +142,13 @@ func (t *Tenure) firstOfKey(e *job.Entry) bool {
 	return t.blocked[e.Key] == 0 && (l == nil || l.busy == nil && len(l.queue) == 0 && (l.parked == nil || e.ID.Less(l.parked.first)))
 }
 
-// goOn lets a run go on in a new tenure. Its item stays what its handler has; another takes its place.
-func (p *Pool) goOn(old *Item, t *Tenure, now time.Time) {
+// goOn lets a run go on in a new tenure, with the record that the store has of its job. Its item
+// stays what its handler has; another takes its place.
+func (p *Pool) goOn(old *Item, t *Tenure, record string, now time.Time) {
 	f := &p.former
 	it := &Item{Tenure: t, Entry: old.Entry, Prior: &p.fresh, Run: old.Run, Fence: old.Fence, since: old.since, state: old.state}
-	if it.Entry.Retry != "" {
-		prior := p.before(it.Entry.Retry)
+	if it.Entry.Retry = record; record != "" {
+		prior := t.Shard.host.Before(record, now)
 		it.Prior = &prior
 	}
 	t.hold(it)

@@ -48,16 +48,16 @@ func newBench(t testing.TB, tune func(*Limits)) *bench {
 		tune(&limits)
 	}
 	b := &bench{t: t, now: time.Unix(1000, 0)}
-	b.p = NewPool(limits, b.before, b)
+	b.p = NewPool(limits, b)
 	b.s = NewShard(b.p, b)
 	b.ten, _ = b.s.Claim(0, 1, true)
 	b.ten.gate, b.ten.reading = true, true
 	return b
 }
 
-// before reads "wait" as an attempt that failed and whose next is an hour away, "apart"
+// Before reads "wait" as an attempt that failed and whose next is an hour away, "apart"
 // as a suspect that is held apart for a second.
-func (b *bench) before(record string) Prior {
+func (b *bench) Before(record string, _ time.Time) Prior {
 	p := Prior{Attempts: 1}
 	switch record {
 	case "wait":
@@ -111,7 +111,7 @@ func (b *bench) finish(it *Item) { b.p.Finished(it, job.Completion{Outcome: job.
 
 // fail ends a run with a failed attempt that is not answered yet.
 func (b *bench) fail(it *Item) {
-	prior := b.before("wait")
+	prior := b.Before("wait", b.now)
 	it.Prior = &prior
 	b.p.Finished(it, job.Completion{Outcome: job.Failed, Data: "wait"})
 }

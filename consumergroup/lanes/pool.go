@@ -31,7 +31,6 @@ type Crew interface {
 // Pool is all that one worker holds.
 type Pool struct {
 	limits Limits
-	before func(record string) Prior
 	crew   Crew
 
 	fresh  Prior                // of a job without a past
@@ -48,9 +47,9 @@ type Pool struct {
 	weight weight
 }
 
-// NewPool makes a pool that holds nothing. before reads a retry record ("" is not asked for).
-func NewPool(limits Limits, before func(record string) Prior, crew Crew) *Pool {
-	return &Pool{limits: limits, before: before, crew: crew}
+// NewPool makes a pool that holds nothing.
+func NewPool(limits Limits, crew Crew) *Pool {
+	return &Pool{limits: limits, crew: crew}
 }
 
 // Runs is how many jobs were started whose end is not answered.
@@ -132,7 +131,7 @@ func (p *Pool) arrive(t *Tenure, entries []job.Entry, back bool, now time.Time) 
 			continue
 		}
 		if e.Retry != "" {
-			prior := p.before(e.Retry)
+			prior := t.Shard.host.Before(e.Retry, now)
 			it.Prior = &prior
 		}
 		if e.Key == "" {

@@ -13,8 +13,11 @@ import (
 // resize.Participant wants, and an acker that sends ends. Its methods are called from
 // within the calls to the shard and its pool, and may not call back.
 type Host interface {
-	End(it *Item, c job.Completion)  // send this end to the store, and give its answer to Answered
-	Broken(it *Item) job.Completion  // how an entry ends that cannot be run
+	End(it *Item, c job.Completion) // send this end to the store, and give its answer to Answered
+	Broken(it *Item) job.Completion // how an entry ends that cannot be run
+	// Before reads a retry record, which is not "". The store's times in it become times of the clock
+	// that now is of.
+	Before(record string, now time.Time) Prior
 	Tell(ev resize.ParticipantEvent) // something for the participant
 	Wake()                           // the reader has something to do: room, or parked jobs to bring back
 }

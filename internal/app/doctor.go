@@ -71,6 +71,9 @@ func Examine(ctx context.Context, s *streams.Store, cfg DoctorConfig) ([]Finding
 	if err != nil {
 		return nil, err
 	}
+	if found, err := clocks(ctx, s); err == nil {
+		out = append(out, found...)
+	}
 	refused := slices.ContainsFunc(out, func(f Finding) bool { return f.Severity == SeverityError })
 	for _, b := range bad {
 		out = append(out, Finding{Severity: SeverityError, Check: "queue record", Count: 1, Finding: b.Error(),

@@ -74,7 +74,7 @@ func (g *groupStore) Reader(shard int, incarnation string) consumergroup.Reader 
 	return g.s.NewReader(g.q, shard, incarnation)
 }
 
-// Policy is how failed and suspect jobs are judged: package recovery, by the wall clock.
+// Policy is how failed and suspect jobs are judged: package recovery.
 type Policy struct {
 	MaxAttempts int
 	Backoff     recovery.Backoff
@@ -82,14 +82,17 @@ type Policy struct {
 }
 
 // Before implements consumergroup.Policy.
-func (p Policy) Before(record string) lanes.Prior {
+func (p Policy) Before(record string, now time.Time) lanes.Prior {
 	r, err := recovery.Parse(record)
 	if err != nil {
 		// Written by hand: as if there were none.
 		return lanes.Prior{}
 	}
-	t := p.Poison.Suspect(r, time.Now(), rand.Float64)
+	t := p.Poison.Suspect(r, now, rand.Float64)
 	prior := lanes.Prior{Attempts: r.Attempts, Crashes: r.Crashes, NotBefore: r.NotBefore, Suspect: t.Suspect, Apart: t.Apart, Weigh: t.Weigh, Error: r.Error}
+	if r.Delay > 0 {
+		prior.NotBefore = now.Add(r.Delay)
+	}
 	if t.Wait.After(prior.NotBefore) {
 		prior.NotBefore = t.Wait
 	}
@@ -106,15 +109,15 @@ func (p Policy) Guilty(record string, deaths []time.Time) (bool, string) {
 }
 
 // After implements consumergroup.Policy.
-func (p Policy) After(f consumergroup.Failure, now time.Time) consumergroup.Decision {
+func (p Policy) After(f consumergroup.Failure) consumergroup.Decision {
 	r, err := recovery.Parse(f.Record)
 	if err != nil {
 		r = recovery.RetryRecord{Attempts: f.Attempt - 1}
 	}
 	d := recovery.Judge(recovery.Failure{Attempt: f.Attempt, MaxAttempts: p.MaxAttempts, Err: f.Err,
 		Cause: recovery.CauseOf(f.Ended, f.Panicked)}, p.Backoff, rand.Float64)
-	next := r.After(d, now, f.Err.Error())
-	out := consumergroup.Decision{Record: next.String(), NotBefore: next.NotBefore, Attempts: next.Attempts, Error: next.Error}
+	next := r.After(d, f.Err.Error())
+	out := consumergroup.Decision{Record: next.String(), Delay: next.Delay, Attempts: next.Attempts, Error: next.Error}
 	switch d.Action {
 	case recovery.Retry:
 		out.Outcome = job.Failed

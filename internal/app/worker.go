@@ -71,6 +71,7 @@ func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
 	}
 	client := handlers.NewClient(len(cfg.Queues) * cfg.Concurrency)
 	defer client.CloseIdleConnections()
+	defer beside(hard, func(ctx context.Context) { watchClock(ctx, s, time.Minute, o.log()) })()
 	errs := make([]error, len(cfg.Queues))
 	leave, leaveAll := context.WithCancel(ctx)
 	defer leaveAll()
@@ -87,6 +88,17 @@ func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
+}
+
+// beside does something until ctx ends or stop is called, which waits for it.
+func beside(ctx context.Context, do func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() { do(ctx) })
+	return func() {
+		cancel()
+		done.Wait()
+	}
 }
 
 func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, client *http.Client) (*consumergroup.Worker, error) {

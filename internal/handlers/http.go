@@ -87,12 +87,20 @@ func post(ctx context.Context, client *http.Client, target string, limit int, d 
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+2))
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, refusal(resp, body, time.Now())
+		return nil, refusal(resp, body, answered(resp, time.Now()))
 	}
 	if err != nil {
 		return nil, ended(ctx, fmt.Errorf("read the answer: %w", err))
 	}
 	return result(body, limit)
+}
+
+// answered is when an answer was made, by the clock of who made it: a date in it is of that clock.
+func answered(resp *http.Response, now time.Time) time.Time {
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		return at
+	}
+	return now
 }
 
 // refusal makes the error of an answer that is not 2xx.

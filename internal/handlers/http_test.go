@@ -135,6 +135,22 @@ func TestRetryAfter_Date(t *testing.T) {
 	}
 }
 
+// TestHTTP_ADateIsOfTheClockThatSaidIt: a server whose clock is an hour away asks for a minute all the same.
+func TestHTTP_ADateIsOfTheClockThatSaidIt(t *testing.T) {
+	for _, away := range []time.Duration{-time.Hour, 0, time.Hour} {
+		target := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			theirs := time.Now().Add(away).UTC()
+			w.Header().Set("Date", theirs.Format(http.TimeFormat))
+			w.Header().Set("Retry-After", theirs.Add(time.Minute).Format(http.TimeFormat))
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		_, err := HTTP(configs.HTTP{URL: target}, 1<<20, nil)(t.Context(), delivery("1"))
+		if _, after := job.Verdict(err); after != time.Minute {
+			t.Errorf("a server that is %v ahead asked for a minute: waits %v", away, after)
+		}
+	}
+}
+
 func TestHTTP_EndsWithTheContext(t *testing.T) {
 	arrived := make(chan struct{}, 1)
 	target := serve(t, func(_ http.ResponseWriter, r *http.Request) {

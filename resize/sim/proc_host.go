@@ -17,7 +17,7 @@ func (e *engine) time() time.Time { return time.UnixMilli(e.now) }
 
 // hold makes the process's lanes, which hold nothing yet.
 func (k *proc) hold() {
-	k.pool = lanes.NewPool(limits, before, k)
+	k.pool = lanes.NewPool(limits, k)
 	for _, l := range k.shards {
 		l.lanes = lanes.NewShard(k.pool, l)
 		l.known = map[*lanes.Tenure]*known{}
@@ -46,6 +46,9 @@ func (k *limb) of(t *lanes.Tenure) *known {
 	}
 	return n
 }
+
+// Before implements lanes.Host. There is one clock.
+func (k *limb) Before(record string, _ time.Time) lanes.Prior { return before(record) }
 
 // before judges a job with a past as a worker does. A suspect is held apart from its first
 // crash on: the store has no marks.

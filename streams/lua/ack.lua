@@ -44,13 +44,21 @@ local function inform(p, owner, oe, kind, id)
   tell(owner, kind, '0', '{"part":' .. p .. ',"id":"' .. id .. '","part_epoch":"' .. oe .. '","change":"' .. changed(owner) .. '"}')
 end
 
+-- The record of a failed attempt says how long the job waits, '+<ms>': from now on, by this server's clock.
+-- Workers' clocks differ, and the next owner goes by what stands here.
+local function from_now(record)
+  local attempts, delay, rest = string.match(record, '^(%d+)|%+(%d+)(|.*)$')
+  if not attempts then return record end
+  return attempts .. '|' .. string.format('%.0f', clock() + tonumber(delay)) .. rest
+end
+
 -- One end by whoever holds the entry; holder is the consumer name of the run.
 local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   local held = pending_entry(stream, owner, o.id)
   if not held then return drainer and 'G' or 'U' end
   if held[2] ~= holder then return 'F' end
   if o.outcome == 'F' or o.outcome == 'B' then
-    if o.outcome == 'F' then redis.call('HSET', K .. 'retry:' .. p, o.id, o.data) end
+    if o.outcome == 'F' then redis.call('HSET', K .. 'retry:' .. p, o.id, from_now(o.data)) end
     if drainer then
       redis.call('XCLAIM', stream, owner, '!', '0', o.id, 'IDLE', MARK_IDLE, 'JUSTID')
       inform(p, owner, oe, 'undrained', o.id)

@@ -5,7 +5,7 @@
 -- is known of what is pending for the caller itself: it is claimed with the rest), ARGV[5] page size,
 -- ARGV[6] bytes of a page: it ends before the entry that would go beyond, unless that is its first
 -- Returns {'FENCED'} | {'OK', next cursor, entries, retry records of the entries, ids whose message is
--- gone, permits {id, consumer, key}..., {key with parked jobs, first of them, ...}, last-delivered id, generation}
+-- gone, permits {id, consumer, key}..., {key with parked jobs, first of them, ...}, last-delivered id, generation, clock in ms}
 -- A cursor of '0-0' ends the pass.
 local me, p = ARGV[1], ARGV[2]
 local inc, epoch = owner_of(p)
@@ -66,4 +66,5 @@ if ARGV[4] == '0-0' or ARGV[4] == '*' then
     parked[#parked + 1] = redis.call('LINDEX', K .. 'parked:' .. p .. ':' .. key, 0) or '0-0'
   end
 end
-return {'OK', page[1], page[2], records, page[3] or {}, permits, parked, last, ring('generation')}
+return {'OK', page[1], page[2], records, page[3] or {}, permits, parked, last, ring('generation'),
+  string.format('%.0f', clock())}

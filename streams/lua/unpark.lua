@@ -3,7 +3,7 @@
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] bytes: no more entries follow once there are so many,
 -- of all keys together; ARGV[5..] key, how many
--- Returns {'FENCED'} | {'OK', for each key {how many stay parked, entries, their retry records, first id that stays,
+-- Returns {'FENCED'} | {'OK', clock in ms, for each key {how many stay parked, entries, their retry records, first id that stays,
 -- how many stay parked no more}...}; of a key whose list cannot be read how many is -1, and the first id is the error
 -- FORCE would resurrect a finished job; only ids that leave the parked list in this very
 -- step are claimed.
@@ -59,7 +59,7 @@ local function bring(key, count)
   return {redis.call('LLEN', list), entries, records, first, taken}
 end
 
-local out = {'OK'}
+local out = {'OK', string.format('%.0f', clock())}
 for i = 5, #ARGV, 2 do
   local done, row = pcall(bring, ARGV[i], tonumber(ARGV[i + 1])) -- a list that somebody damaged stops no other key
   out[#out + 1] = done and row or {-1, {}, {}, type(row) == 'table' and row.err or row, 0}
