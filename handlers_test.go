@@ -104,7 +104,6 @@ func TestNothingAHandlerDoesEndsItsWorker(t *testing.T) {
 	ringmaster.HandleResult(w, "encode-panics", func(context.Context, ringmaster.Job[int]) (bomb, error) { return bomb{}, nil })
 	ringmaster.HandleResult(w, "encode-quits", func(context.Context, ringmaster.Job[int]) (quitter, error) { return quitter{}, nil })
 	ringmaster.HandleResult(w, "encode-refuses", func(context.Context, ringmaster.Job[int]) (any, error) { return math.NaN(), nil })
-	ringmaster.Handle[int](w, "nobody", nil)
 	client, ctx := library(t, w)
 
 	attempts := 2
@@ -125,7 +124,6 @@ func TestNothingAHandlerDoesEndsItsWorker(t *testing.T) {
 	check("payload panics", "decode-panics", 1, "boom in UnmarshalJSON")
 	check("payload quits", "decode-quits", 1, "ended its goroutine")
 	check("result quits", "encode-quits", 1, "ended its goroutine")
-	check("no function", "nobody", 1, "nil pointer")
 	attempts = 1 // the work is done
 	check("result panics", "encode-panics", 1, "boom in MarshalJSON")
 	check("result refuses", "encode-refuses", 1, "NaN")

@@ -3,6 +3,7 @@ package ringmaster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -37,8 +38,8 @@ type Worker struct {
 	DrainTimeout   time.Duration // for running jobs when the worker stops; 30 s
 	MaxAttempts    int           // before a job is dead; 20
 	MaxCrashes     int           // of its workers, before a job that caused them is dead; less than 0: never; 4
-	BackoffBase    time.Duration // before the second attempt, doubling with each; 1 s
-	BackoffMax     time.Duration // 10 min
+	BackoffBase    time.Duration // longest wait before the second attempt, doubling with each; how long is random, from 0; 1 s
+	BackoffMax     time.Duration // longest of these; 10 min
 	MaxResultBytes int           // of a handler's result; at most 64 MiB; 1 MiB
 	Durability     string        // what an end must have reached before its key goes on, see Durable; "memory"
 	WaitTimeout    time.Duration // how long a batch of ends waits for that at a time; as the server needs, see Durable
@@ -46,15 +47,25 @@ type Worker struct {
 	Logger         *slog.Logger  // nil: silent; a line over which it panics goes to stderr instead
 
 	handlers map[string]handlers.Func
+	wrong    []error // that Run tells: handlers that cannot be
 }
 
 // Handle runs jobs of a type with fn. A payload that does not decode into T goes to the
 // dead letters. fn returns nil when the job is done; any other error is a failed attempt
 // (see Skip and RetryAfter). So are its panic, the end of its goroutine, and panics in the
 // methods of its error or its payload. Its context ends with the handler
-// timeout, or when the worker loses the job. Call it before Run.
+// timeout, or when the worker loses the job. Call it before Run, which is an ErrInvalid where jobType is
+// no name of a type, or has a handler already, or fn is nil.
 func Handle[T any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) error) {
+	if fn == nil {
+		w.refuse(jobType, "the handler is nil")
+		return
+	}
 	HandleResult(w, jobType, func(ctx context.Context, j Job[T]) (any, error) { return nil, fn(ctx, j) })
+}
+
+func (w *Worker) refuse(jobType, why string) {
+	w.wrong = append(w.wrong, job.Invalid("worker: handler of type %q: %s", jobType, why))
 }
 
 // HandleResult is Handle for handlers with a result, which is kept for a day. One that cannot
@@ -62,8 +73,18 @@ func Handle[T any](w *Worker, jobType string, fn func(ctx context.Context, j Job
 // a dead letter: fn has done its work, and another attempt would do it once more. A string
 // counts as its text.
 func HandleResult[T, R any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) (R, error)) {
-	if w.handlers == nil {
+	switch {
+	case fn == nil:
+		w.refuse(jobType, "the handler is nil")
+		return
+	case w.handlers[jobType] != nil:
+		w.refuse(jobType, "it has one already")
+		return
+	case w.handlers == nil:
 		w.handlers = map[string]handlers.Func{}
+	}
+	if err := job.CheckName("type", jobType); err != nil {
+		w.refuse(jobType, err.Error())
 	}
 	w.handlers[jobType] = func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
 		j := Job[T]{ID: d.ID.String(), Queue: d.Queue, Type: d.Type, Key: d.Key, Attempt: d.Attempt, Fence: uint64(d.Fence)}
@@ -117,6 +138,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	if err := cfg.Check(); err != nil {
 		return fmt.Errorf("worker: %w", err)
+	}
+	if err := errors.Join(w.wrong...); err != nil {
+		return err
 	}
 	if len(w.handlers) == 0 {
 		return job.Invalid("worker: no handler; add one with Handle")

@@ -156,6 +156,7 @@ func load(s settings, flags *pflag.FlagSet, file string, environ []string, lax b
 		l.assign(f, merged)
 	}
 	s.finish(l)
+	l.misspelt()
 	return l.report, errors.Join(l.problems...)
 }
 

@@ -305,3 +305,21 @@ func TestExamples_CommentsShowTheDefaults(t *testing.T) {
 		}
 	}
 }
+
+// TestLoad_MisspeltVariables: what is much like a setting's name has no effect, and is told so; other
+// variables are other programs'.
+func TestLoad_MisspeltVariables(t *testing.T) {
+	for text, want := range map[string]string{
+		"RINGMASTER_CONCURENCY=3": "the variable RINGMASTER_CONCURENCY has no effect: did you mean RINGMASTER_CONCURRENCY?",
+		"RINGMASTER_TOKENFILE=x":  "did you mean RINGMASTER_TOKEN_FILE?",
+		"RINGMASTER_QUEUE=q":      "did you mean RINGMASTER_QUEUES?",
+		"RINGMASTER_CONCURENCY=":  "", "RINGMASTER_LISTEN=a:1": "", "RINGMASTER_NO_SUCH_THING=1": "", "RINGMASTER_TEST_REDIS_SERVER=x": "", "CONCURENCY=1": "",
+		"RINGMASTER_QUEUE=q RINGMASTER_JOB_ID=1-2-3": "", "RINGMASTER_REDIS_PASSWORD=x": "",
+	} {
+		_, report, err := LoadRingctl(nil, "", strings.Fields(text))
+		wantLines(t, err)
+		if got := strings.Join(report.Warnings, "\n"); (got != "") != (want != "") || !strings.Contains(got, want) {
+			t.Errorf("%s: warned %q, want %q", text, got, want)
+		}
+	}
+}

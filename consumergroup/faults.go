@@ -75,7 +75,7 @@ func (s *shard) reset(ctx context.Context) error {
 		}
 		if now := time.Now(); !now.Before(word) {
 			s.w.deps.Log.Warn("server does not answer: trying until it does", "error", err)
-			told, word = true, now.Add(nextWord)
+			told, word = true, now.Add(job.NextWord)
 		}
 		if !sleep(ctx, pause) {
 			return context.Cause(ctx)

@@ -9,17 +9,11 @@ import (
 	"ringmaster/job"
 )
 
-// When a worker says that it waits for its partitions: soon, and then rarely.
-const (
-	firstWord = 2 * time.Second
-	nextWord  = 30 * time.Second
-)
-
 // awaitReady says "ready" once the incarnation owns what the plan gives it, and until then, after
 // 2 s and every 30 s, why it does not. It ends with ctx, or when the worker leaves.
 func (n *session) awaitReady(ctx context.Context) {
 	began := time.Now()
-	word := began.Add(firstWord)
+	word := began.Add(job.FirstWord)
 	for pause := 20 * time.Millisecond; sleep(ctx, pause) && !n.leaving(); pause = min(pause*3/2, 500*time.Millisecond) {
 		call, cancel := context.WithTimeout(ctx, n.w.cfg.LeaseTTL)
 		st, err := n.member.Stand(call)
@@ -41,7 +35,7 @@ func (n *session) awaitReady(ctx context.Context) {
 		}
 		if !time.Now().Before(word) && ctx.Err() == nil {
 			n.say(slog.LevelWarn, "not ready", owned, why)
-			word = time.Now().Add(nextWord)
+			word = time.Now().Add(job.NextWord)
 		}
 	}
 }
@@ -49,7 +43,7 @@ func (n *session) awaitReady(ctx context.Context) {
 // tellStanding says, every 30 s, that partitions are not read since all that is held of them waits
 // for its next attempt.
 func (s *shard) tellStanding(now time.Time) {
-	if now.Sub(s.stands) < nextWord {
+	if now.Sub(s.stands) < job.NextWord {
 		return
 	}
 	s.w.mu.Lock()
@@ -82,7 +76,7 @@ func notReady(st job.Stand, owned int, waited time.Duration) string {
 		return ""
 	case st.Leader == "":
 		return "no dispatcher leads the ring of this queue: start one"
-	case waited < firstWord:
+	case waited < job.FirstWord:
 		return "dispatcher " + st.Leader + " has not planned yet"
 	}
 	return ""
@@ -97,6 +91,13 @@ func (n *session) owned() int {
 		owned += len(s.lanes.Tenures())
 	}
 	return owned
+}
+
+// running is how many jobs have not ended.
+func (n *session) running() int {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	return n.w.pool.Runs()
 }
 
 func (n *session) leaving() bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -68,9 +69,19 @@ type outcome struct {
 	result   json.RawMessage
 	err      error
 	panicked bool
+	stack    []byte // of a panic
 }
 
-// call runs the handler; a panic is a failed attempt. The error is settled here: its
+// where is for the log: nothing, or where a handler panicked.
+func (o outcome) where() slog.Attr {
+	if len(o.stack) == 0 {
+		return slog.Attr{}
+	}
+	return slog.String("stack", string(o.stack))
+}
+
+// call runs the handler; a panic is a failed attempt. Where it was is for the log: it says nothing to
+// who reads the job's error, and that is kept. The error is settled here: its
 // methods are the handler's code too, and nobody calls them beyond this recover.
 func (w *Worker) call(ctx context.Context, d job.Delivery) (o outcome) {
 	h := w.deps.Handlers[d.Type]
@@ -79,8 +90,7 @@ func (w *Worker) call(ctx context.Context, d job.Delivery) (o outcome) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			stack := debug.Stack()
-			o = outcome{err: fmt.Errorf("panic: %s\n%s", job.PanicText(p), stack[:min(len(stack), 2048)]), panicked: true}
+			o = outcome{err: fmt.Errorf("panic: %s", job.PanicText(p)), panicked: true, stack: debug.Stack()}
 		}
 	}()
 	result, err := h(ctx, d)
@@ -103,16 +113,21 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completio
 	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked})
 	switch d.Outcome {
 	case job.Buried:
-		w.deps.Log.Warn("job is dead", "job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "attempts", d.Attempts, "error", d.Error)
+		w.warn("job is dead", it, "attempts", d.Attempts, "error", d.Error, o.where())
 		return w.dead(it, d.Attempts, d.Error)
 	case job.Failed:
-		w.deps.Log.Warn("attempt failed", "job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "attempt", it.Attempt, "error", d.Error, "retry_in", d.Delay.Round(time.Millisecond))
+		w.warn("attempt failed", it, "attempt", it.Attempt, "error", d.Error, "retry_in", d.Delay.Round(time.Millisecond), o.where())
 		prior := shardOf(it).Before(d.Record, time.Now())
 		it.Prior = &prior
 		return job.Completion{Outcome: job.Failed, Data: d.Record}
 	default:
 		return job.Completion{Outcome: job.HandBack}
 	}
+}
+
+// warn logs what became of a job.
+func (w *Worker) warn(what string, it *lanes.Item, args ...any) {
+	w.deps.Log.Warn(what, append([]any{"job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key}, args...)...)
 }
 
 func (w *Worker) id(it *lanes.Item) string {
@@ -122,7 +137,7 @@ func (w *Worker) id(it *lanes.Item) string {
 // Broken implements lanes.Host: an entry that cannot be run is a dead letter.
 func (s *shard) Broken(it *lanes.Item) job.Completion {
 	reason := "cannot be run: " + it.Entry.Broken.Why
-	s.w.deps.Log.Warn("job cannot be run", "job_id", s.w.id(it), "type", it.Entry.Type, "key", it.Entry.Key, "reason", reason)
+	s.w.warn("job cannot be run", it, "reason", reason)
 	return s.w.dead(it, 0, reason)
 }
 

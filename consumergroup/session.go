@@ -69,7 +69,7 @@ func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
 		}
 		if now := time.Now(); !now.Before(word) && waitable(err) {
 			w.deps.Log.Warn("waiting for the server", "error", err)
-			told, word = true, now.Add(nextWord)
+			told, word = true, now.Add(job.NextWord)
 		}
 		if errors.Is(err, job.ErrConflict) {
 			// An unanswered join was executed after all: never reuse an incarnation.
@@ -278,7 +278,7 @@ func (n *session) leave(ctx context.Context, errs <-chan error) error {
 	n.mu.Lock()
 	n.stopping = time.Now()
 	n.mu.Unlock()
-	w.deps.Log.Info("leaving", "incarnation", n.inc, "drain_timeout", w.cfg.DrainTimeout)
+	w.deps.Log.Info("leaving", "incarnation", n.inc, "running", n.running(), "drain_timeout", w.cfg.DrainTimeout)
 	for _, s := range n.shards {
 		s.post(resize.StopAsked{})
 	}

@@ -22,7 +22,7 @@ func (w *Worker) tried(it *lanes.Item) (c job.Completion, ends, starts bool) {
 			return c, false, false
 		}
 		if guilty {
-			w.deps.Log.Warn("job is dead", "job_id", w.id(it), "type", it.Entry.Type, "attempts", it.Prior.Attempts, "error", why)
+			w.warn("job is dead", it, "attempts", it.Prior.Attempts, "error", why)
 			return w.dead(it, it.Prior.Attempts, why), true, false
 		}
 	}

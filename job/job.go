@@ -22,6 +22,12 @@ const (
 	DefaultParts    = 64
 )
 
+// When whoever waits says for what: soon, and then rarely.
+const (
+	FirstWord = 2 * time.Second
+	NextWord  = 30 * time.Second
+)
+
 // Defaults of execution.
 const (
 	DefaultAttempts       = 20

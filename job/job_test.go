@@ -179,3 +179,18 @@ func TestIDsFromCountUp(t *testing.T) {
 		t.Errorf("%d ids of 5", len(ids))
 	}
 }
+
+// TestOnePast: the worker that failed a job knows how long it waits, the server until when.
+func TestOnePast(t *testing.T) {
+	mine := Entry{ID: EntryID{Ms: 1}, Type: "t", Key: "k", Payload: json.RawMessage("1"), Retry: "2|+500|1/h@5|s.4|a|b"}
+	for record, want := range map[string]bool{
+		"2|+500|1/h@5|s.4|a|b": true, "2|1700000000000|1/h@5|s.4|a|b": true, "2|0|1/h@5|s.4|a|b": true,
+		"3|+500|1/h@5|s.4|a|b": false, "2|+500|2/h@5|s.4|a|b": false, "2|+500|1/h@5|s.4|a|c": false, "": false, "2|1": false, "2": false,
+	} {
+		other := mine
+		other.Retry = record
+		if mine.Same(&other) != want || other.Same(&mine) != want {
+			t.Errorf("%q and %q: want the same past %v", mine.Retry, record, want)
+		}
+	}
+}

@@ -52,7 +52,7 @@ func (s *Store) DeadLetters(ctx context.Context, queue string, limit int) ([]job
 	return out, nil
 }
 
-// deadPage is small: a dead letter may take megabytes.
+// deadPage is small at first: a dead letter may take megabytes.
 const deadPage = 16
 
 // deadOf reads one partition's oldest, at most limit (0: all), in pages. No more than these and
@@ -60,14 +60,18 @@ const deadPage = 16
 func (s *Store) deadOf(ctx context.Context, q Queue, p, limit int) ([]job.DeadLetter, error) {
 	key := deadKey(s.shardOf(q, p), p)
 	found := map[string]job.DeadLetter{}
+	count := deadPage
 	for cursor := uint64(0); ; {
-		page, next, err := s.admin.HScan(ctx, key, cursor, "", deadPage).Result()
+		page, next, err := s.admin.HScan(ctx, key, cursor, "", int64(count)).Result()
 		if err != nil {
 			return nil, wrap("list dead letters", err)
 		}
+		bytes := 0
 		for i := 0; i+1 < len(page); i += 2 {
 			found[page[i]], _ = parseDeadLetter(page[i], page[i+1])
+			bytes += len(page[i+1])
 		}
+		count = nextPage(count, bytes)
 		if limit > 0 && len(found) > limit {
 			for _, d := range byAge(found)[limit:] {
 				delete(found, d.ID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -101,8 +102,9 @@ func TestWhatAHandlerIsGiven(t *testing.T) {
 
 func TestPanicGoexitAndUnknownTypeAreFailedAttempts(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, url, _ string) {
-		r, rs := newRig(t, url, streams.Queue{Partitions: 1}), &runs{}
+		r, rs, log := newRig(t, url, streams.Queue{Partitions: 1}), &runs{}, &logbook{}
 		r.lead()
+		r.log = slog.New(slog.NewTextHandler(log, nil))
 		r.start(spec{name: "w", policy: Policy{MaxAttempts: 3}, tune: func(c *consumergroup.Config) { c.Concurrency = 1 },
 			h: map[string]consumergroup.Handler{
 				"panics": func(context.Context, job.Delivery) (json.RawMessage, error) { panic("boom") },
@@ -119,6 +121,10 @@ func TestPanicGoexitAndUnknownTypeAreFailedAttempts(t *testing.T) {
 			if d := letters[i]; d.ID != ids[i] || d.Attempts != 3 || !strings.Contains(d.Error, want) {
 				t.Errorf("dead letter %+v, want %s after 3 attempts with %q", d, ids[i], want)
 			}
+		}
+		// Where it panicked is for the log: what is kept of the job goes to people who have no source.
+		if d := letters[0]; strings.Contains(d.Error, "goroutine") || strings.Contains(d.Error, "\n") || !strings.Contains(log.String(), "behaviour_test.go") {
+			t.Errorf("error %q; logged %s", d.Error, log)
 		}
 		if n := r.raw.HLen(r.ctx, r.key("retry:0")).Val(); n != 0 {
 			t.Errorf("%d retry records are left of jobs that are dead", n)

@@ -87,12 +87,6 @@ func once(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.R
 	return receipts[0], nil
 }
 
-// When whoever waits for a job is told that it stands still: soon, and then rarely.
-const (
-	firstWord = 2 * time.Second
-	nextWord  = 30 * time.Second
-)
-
 // Await polls until a job is completed or dead, or ctx ends. While the server does not
 // answer it goes on. On the end of ctx it returns the last state seen, which has the id even
 // where none was, and the cause with what the job waits for. While nobody who lives owns the
@@ -101,7 +95,7 @@ func Await(ctx context.Context, s *streams.Store, queue, id string, tell func(id
 	last := job.Status{ID: id, Queue: queue}
 	var b backoff
 	why := ""
-	word := time.Now().Add(firstWord)
+	word := time.Now().Add(job.FirstWord)
 	for {
 		st, err := s.WaitJob(ctx, queue, id, max(min(time.Until(word), 10*time.Second), 0))
 		if st.ID != "" {
@@ -116,7 +110,7 @@ func Await(ctx context.Context, s *streams.Store, queue, id string, tell func(id
 			return last, err
 		}
 		if ctx.Err() == nil && !time.Now().Before(word) {
-			word = time.Now().Add(nextWord)
+			word = time.Now().Add(job.NextWord)
 			if why = standsStill(ctx, s, queue, id, err); why != "" && tell != nil {
 				tell(id, why)
 			}

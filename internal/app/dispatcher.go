@@ -110,7 +110,7 @@ func lead(ctx context.Context, s *streams.Store, cfg configs.Dispatcher, o Optio
 	}
 	var watching sync.WaitGroup
 	watching.Go(func() { watchRisks(ctx, s, time.Minute, log) })
-	watching.Go(func() { watchServer(ctx, s, nextWord, log) })
+	watching.Go(func() { watchServer(ctx, s, job.NextWord, log) })
 	defer watching.Wait()
 	host, err := os.Hostname()
 	if err != nil {
@@ -208,7 +208,7 @@ func waitFor(ctx context.Context, s *streams.Store, log *slog.Logger) bool {
 		}
 		if now := time.Now(); !now.Before(word) && ctx.Err() == nil {
 			log.Warn("waiting for the server", "redis", s.Address(), "error", err)
-			told, word = true, now.Add(nextWord)
+			told, word = true, now.Add(job.NextWord)
 		}
 		timer := time.NewTimer(pause)
 		select {

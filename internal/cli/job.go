@@ -14,12 +14,6 @@ import (
 // patience is how long the server may be silent while a job is waited for.
 const patience = time.Minute
 
-// When whoever waits for a job is told that it stands still: soon, and then rarely.
-const (
-	firstWord = 2 * time.Second
-	nextWord  = 30 * time.Second
-)
-
 func (s *session) jobGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get QUEUE ID", Short: "Show a job", Args: exactArgs(2),
@@ -45,6 +39,9 @@ func (s *session) jobWait() *cobra.Command {
 		}
 		return s.connected(func(ctx context.Context, c *connection, args []string) error {
 			status, err := s.waitJob(ctx, c.Store, args[0], args[1], timeout)
+			if stoppedBy(ctx) != nil {
+				s.note("job %s goes on; 'ringctl job wait %s %s' waits for it again", args[1], args[0], args[1])
+			}
 			if err != nil && !errors.Is(err, job.ErrUnknownJob) {
 				return err
 			}
@@ -65,7 +62,7 @@ func (s *session) jobWait() *cobra.Command {
 func (s *session) waitJob(ctx context.Context, store *streams.Store, queue, id string, timeout time.Duration) (job.Status, error) {
 	deadline, heard := time.Now().Add(timeout), time.Now()
 	last := job.Status{ID: id, Queue: queue}
-	for slice := firstWord; ; slice = nextWord {
+	for slice := job.FirstWord; ; slice = job.NextWord {
 		if timeout > 0 {
 			slice = min(slice, max(0, time.Until(deadline)))
 		}

@@ -96,9 +96,12 @@ func (s *session) deadLs() *cobra.Command {
 			return usage("--limit %d: want 1 or more", limit)
 		}
 		return s.connected(func(ctx context.Context, c *connection, args []string) error {
-			letters, err := c.DeadLetters(ctx, args[0], limit)
+			letters, more, err := c.dead(ctx, args[0], limit)
 			if err != nil {
 				return err
+			}
+			if more > 0 {
+				s.note("these are %d of %d dead letters; --limit %d lists all", limit, more, more)
 			}
 			header := []string{"ID", "TYPE", "KEY", "ATTEMPTS", "DIED", "ERROR"}
 			return list(c.out, letters, header, func(d job.DeadLetter) []string {
@@ -107,6 +110,15 @@ func (s *session) deadLs() *cobra.Command {
 		})(cmd, args)
 	}
 	return cmd
+}
+
+// dead lists dead letters, and tells how many there are where that is more than limit.
+func (c *connection) dead(ctx context.Context, queue string, limit int) (letters []job.DeadLetter, all int, err error) {
+	if letters, err = c.DeadLetters(ctx, queue, limit+1); err != nil || len(letters) <= limit {
+		return letters, 0, err
+	}
+	view, err := c.QueueView(ctx, queue)
+	return letters[:limit], max(view.Dead, limit+1), err
 }
 
 func (s *session) deadRequeue() *cobra.Command {

@@ -50,10 +50,10 @@ func TestDevRunsJobsUntilCtrlC(t *testing.T) {
 		t.Errorf("submit --wait: %+v", got)
 	}
 	wrong := call(t, Ringctl, "", "submit", "new", "--type", "fail", "--payload", "often", "--wait", "--redis", url)
-	if wrong.code != exitFailure || !strings.Contains(wrong.stderr, "dead") {
+	if wrong.code != exitFailure || !strings.Contains(wrong.stdout, " dead: fail: want a payload") || wrong.stderr != "" || strings.Count(wrong.stdout, "\n") != 1 {
 		t.Errorf("submit --wait of a job that dies: %+v", wrong)
 	}
-	id := strings.TrimSpace(wrong.stdout)
+	id, _, _ := strings.Cut(wrong.stdout, " ")
 	if got := call(t, Ringctl, "", "job", "wait", "new", id, "--redis", url); got.code != exitFailure {
 		t.Errorf("job wait of a dead job: %+v", got)
 	}

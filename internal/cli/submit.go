@@ -36,7 +36,8 @@ input. A line is a JSON object with "type" and optionally "key", "payload" and
 "idempotency_key". A line that is not valid is refused with its number on stderr; the
 others go in, and the exit code is then 1.
 
-It prints one id a line, or with -o json one object. A payload that is not valid JSON
+It prints one id a line, or with -o json one object; with --wait how each job ended,
+once it has: its id, its state, and its result or error. A payload that is not valid JSON
 is taken as a JSON string. The queue is created at first use.`,
 		Example: `  ringctl submit mails --type echo --key customer-42 --payload '{"n":1}' --wait
   ringctl submit files < jobs.ndjson`,
@@ -157,9 +158,10 @@ func (s *submission) answer(ctx context.Context, receipts []job.Receipt) error {
 	for _, r := range receipts {
 		switch {
 		case r.ID == "":
+		case s.wait: // it is told with its end
 		case s.out.format == "table":
 			out.WriteString(r.ID + "\n")
-		case !s.wait:
+		default:
 			line, err := json.Marshal(r)
 			if err != nil {
 				return fmt.Errorf("encode the receipt: %w", err)
@@ -185,14 +187,11 @@ func (s *submission) answer(ctx context.Context, receipts []job.Receipt) error {
 	return nil
 }
 
-// goesOn names the jobs that are not waited for after all, where their ids were not printed.
+// goesOn names the jobs that are not waited for after all: their ids were not printed.
 func (s *submission) goesOn(receipts []job.Receipt) {
-	if s.out.format == "table" {
-		return
-	}
 	for _, r := range receipts {
 		if r.ID != "" {
-			_, _ = fmt.Fprintf(s.stderr, "job %s was submitted, and goes on\n", r.ID)
+			s.session.note("job %s was submitted, and goes on; 'ringctl job wait %s %s' waits for it", r.ID, s.queue, r.ID)
 		}
 	}
 }
@@ -214,8 +213,7 @@ func (s *submission) await(ctx context.Context, r job.Receipt) error {
 	} else if len(status.Result) > 0 && string(status.Result) != "null" {
 		text += ": " + plain(string(status.Result))
 	}
-	_, _ = fmt.Fprintln(s.stderr, text)
-	return nil
+	return s.out.line(text)
 }
 
 func (s *submission) verdict() error {
