@@ -9,6 +9,12 @@
 // A job that was handed in runs at least once and completes at most once. A handler may
 // start more than once; Job.Fence lets other systems refuse an old run. docs/guarantees.md
 // says what exactly is promised, and which test proves it.
+//
+// The connections are go-redis's, which writes lines of its own to one logger for the whole process,
+// by default to stderr. Each Client as it is made, and each Worker and Dispatch as it begins, has it write to
+// the logger that it was given, at level debug, or nowhere if it was given none; the last one decides. The lines
+// tell nothing that does not come as an error too. A program with go-redis clients of its own that
+// wants their lines calls redis.SetLogger after that.
 package ringmaster
 
 import (
@@ -69,14 +75,10 @@ type Client struct {
 // "embedded://127.0.0.1:0" starts it on a free port, which URL tells.
 func NewClient(url string, opts ...ClientOption) (*Client, error) {
 	cfg := clientSettings{Common: configs.DefaultCommon(), log: slog.New(slog.DiscardHandler)}
-	for _, o := range opts {
-		if err := o(&cfg); err != nil {
-			return nil, err
-		}
+	if err := cfg.apply("client", opts); err != nil {
+		return nil, err
 	}
-	if err := cfg.Check(); err != nil {
-		return nil, fmt.Errorf("client: %w", err)
-	}
+	app.GoRedisTo(cfg.log)
 	c := &Client{stop: func() {}}
 	if addr, ok := embeddedAddr(url); ok {
 		e, err := embedded.Start(addr)
@@ -95,7 +97,7 @@ func NewClient(url string, opts ...ClientOption) (*Client, error) {
 	return c, nil
 }
 
-// ClientOption changes a client.
+// ClientOption changes a client, or what Dispatch does.
 type ClientOption func(*clientSettings) error
 
 type clientSettings struct {
@@ -103,9 +105,22 @@ type clientSettings struct {
 	log *slog.Logger
 }
 
+func (c *clientSettings) apply(whose string, opts []ClientOption) error {
+	for _, o := range opts {
+		if err := o(c); err != nil {
+			return err
+		}
+	}
+	if err := c.Check(); err != nil {
+		return fmt.Errorf("%s: %w", whose, err)
+	}
+	return nil
+}
+
 // Logger has the client log what it waits for, when a job that Wait or Call waits for stands still
 // because no dispatcher leads or no worker lives: after 2 s and then every 30 s. Without it the
-// client is silent, and the error at the end of the context says it.
+// client is silent, and the error at the end of the context says it. For go-redis's lines see the
+// package's documentation.
 func Logger(log *slog.Logger) ClientOption {
 	return func(c *clientSettings) error {
 		if log == nil {

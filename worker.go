@@ -145,6 +145,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if len(w.handlers) == 0 {
 		return job.Invalid("worker: no handler; add one with Handle")
 	}
+	app.GoRedisTo(w.Logger)
 	return app.RunWorker(ctx, cfg, app.Options{Log: w.Logger, Handlers: w.handlers})
 }
 
@@ -156,9 +157,18 @@ func set[T comparable](field *T, v T) {
 }
 
 // Dispatch leads the rings of all queues at url until ctx ends, as a dispatcher process
-// does, without its HTTP server. Any number may run; one leads a ring at a time.
-func Dispatch(ctx context.Context, url string, log *slog.Logger) error {
+// does, without its HTTP server. Any number may run; one leads a ring at a time. It logs to log, or
+// not at all if that is nil. Of the options, Mode says what is behind url, and Durable what a change of owner must
+// have reached before it is used: what the workers have. While the server is away it waits. An ErrInvalid if an
+// option is wrong, or the server cannot confirm what Durable asks for.
+func Dispatch(ctx context.Context, url string, log *slog.Logger, opts ...ClientOption) error {
 	cfg := configs.DefaultDispatcher()
+	own := clientSettings{Common: cfg.Common, log: log}
+	if err := own.apply("dispatch", opts); err != nil {
+		return err
+	}
+	cfg.Common = own.Common
 	set(&cfg.Redis, url)
-	return app.Lead(ctx, cfg, app.Options{Log: log})
+	app.GoRedisTo(own.log)
+	return app.Lead(ctx, cfg, app.Options{Log: own.log})
 }

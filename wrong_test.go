@@ -45,9 +45,10 @@ func TestWhatCannotBeIsTold(t *testing.T) {
 			w.Mode = "foo"
 			ringmaster.Handle(w, "a", fine)
 		}), []string{"foo", "standalone|sentinel|cluster"}},
-		"a client's mode":    {client(ringmaster.Mode("foo")), []string{"foo", "standalone|sentinel|cluster"}},
-		"no mode":            {client(ringmaster.Mode("")), []string{"standalone|sentinel|cluster"}},
-		"a mode that is one": {client(ringmaster.Mode("standalone")), nil},
+		"a client's mode":     {client(ringmaster.Mode("foo")), []string{"foo", "standalone|sentinel|cluster"}},
+		"no mode":             {client(ringmaster.Mode("")), []string{"standalone|sentinel|cluster"}},
+		"a dispatcher's mode": {ringmaster.Dispatch(ctx, "redis://127.0.0.1:1", nil, ringmaster.Mode("foo")), []string{"foo", "standalone|sentinel|cluster"}},
+		"a mode that is one":  {client(ringmaster.Mode("standalone")), nil},
 	} {
 		if len(c.says) == 0 {
 			if c.err != nil {

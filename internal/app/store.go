@@ -9,8 +9,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"ringmaster/configs"
 	"ringmaster/consumergroup"
 	"ringmaster/consumergroup/lanes"
@@ -36,14 +34,6 @@ func Open(c configs.Common, program string) (*streams.Store, error) {
 	}
 	return streams.Open(o)
 }
-
-// Quiet stops go-redis from printing every failed dial to stderr by itself: the services
-// log what matters. It changes the whole process; a program calls it first of all.
-func Quiet() { redis.SetLogger(silent{}) }
-
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
 
 // groupStore gives a worker what it needs of one queue.
 type groupStore struct {
