@@ -14,7 +14,8 @@ import (
 // that is done for a job. Safe for concurrent use.
 type runContext struct {
 	base     context.Context //nolint:containedctx // it is a context
-	deadline time.Time       // does not change once the handler has started
+	deadline time.Time       // does not change once the handler has started; until then guarded by the worker's lock
+	told     time.Time       // when it was last said that the handler does not return; guarded by the worker's lock
 
 	mu     sync.Mutex
 	made   context.Context //nolint:containedctx // what answers once somebody has asked

@@ -46,7 +46,9 @@ func (w *Worker) run(it *lanes.Item) (job.Completion, bool) {
 		if c, ends, starts := w.tried(it); !starts {
 			return c, ends
 		}
-		ctx.deadline = time.Now().Add(w.cfg.HandlerTimeout) // nobody else has it yet
+		w.mu.Lock()
+		ctx.deadline = time.Now().Add(w.cfg.HandlerTimeout)
+		w.mu.Unlock()
 	}
 	it.Attempt = it.Prior.Attempts + 1
 	d := job.Delivery{

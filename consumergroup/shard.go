@@ -284,6 +284,7 @@ func (s *shard) messages(ctx context.Context, entries []job.ControlEntry) error 
 // handleEvents feeds the participant what others posted.
 func (s *shard) handleEvents(ctx context.Context) error {
 	s.drainTimers()
+	s.tellHung(time.Now())
 	s.w.mu.Lock()
 	events := s.events
 	s.events = nil
