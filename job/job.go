@@ -152,7 +152,8 @@ const (
 	Retrying  State = "retrying"
 	Completed State = "completed"
 	Dead      State = "dead"
-	// Unknown: the server was restored or replaced after the id was given, and does not have it.
+	// Unknown: the server was restored or replaced after the id was given, and does not have it, or
+	// somebody deleted it from its stream before it had ended.
 	Unknown State = "unknown"
 )
 
@@ -194,6 +195,7 @@ type Status struct {
 	Error      string          `json:"error"`
 	EnqueuedAt *time.Time      `json:"enqueued_at"`
 	FinishedAt *time.Time      `json:"finished_at"`
+	Deleted    bool            `json:"-"`             // of an Unknown job: somebody deleted it
 	Why        string          `json:"why,omitempty"` // it stands still: nobody who lives owns its partition, for this reason
 }
 

@@ -88,6 +88,10 @@ func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, o
 	}
 	if st.State == job.Unknown {
 		st.Error = "the server was restored or replaced after this id was given, and does not have it: nobody knows whether the job has run"
+		if st.Deleted {
+			st.Error = "somebody deleted it from its stream before it had ended"
+			return st, owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s", id, q.Name, st.Error)
+		}
 		return st, owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s; submit it again under its idempotency key", id, q.Name, st.Error)
 	}
 	return st, owner, nil, nil
@@ -105,11 +109,12 @@ type facts struct {
 	top      job.EntryID // of the stream
 	parked   bool
 	gaps     []string // of the partition: pairs of ids
+	deleted  []string // likewise
 }
 
 func readFacts(l []any, q Queue, id job.ID) facts {
 	f := facts{consumer: text(at(l, 1)), retry: parseRetry(text(at(l, 2))), dead: text(at(l, 3)), parked: text(at(l, 8)) == "1"}
-	f.gaps = strings.Fields(text(at(l, 9)))
+	f.gaps, f.deleted = strings.Fields(text(at(l, 9))), strings.Fields(text(at(l, 11)))
 	f.last, _ = job.ParseEntryID(text(at(l, 6)))
 	f.top, _ = job.ParseEntryID(text(at(l, 7)))
 	if fields := texts(at(l, 5)); len(fields) > 0 {
@@ -155,7 +160,9 @@ func (f *facts) judge(st *job.Status, q Queue, id job.EntryID) bool {
 		f.ended(st)
 	case f.top.Less(id) || id.Time().Before(q.Created.Add(-skewAllowed)):
 		return false
-	case f.lost(id):
+	case within(f.deleted, id):
+		st.State, st.Deleted = job.Unknown, true
+	case within(f.gaps, id):
 		st.State = job.Unknown
 	case f.last.Less(id):
 		return false
@@ -165,10 +172,10 @@ func (f *facts) judge(st *job.Status, q Queue, id job.EntryID) bool {
 	return true
 }
 
-// lost reports whether an id lies in a gap: above what a new server had when its generation
-// began, and not above what the one before it can have given.
-func (f *facts) lost(id job.EntryID) bool {
-	for g := f.gaps; len(g) > 1; g = g[2:] {
+// within reports whether an id is above the first of a pair and not above its second: of gaps, above what a
+// new server had when its generation began, and not above what the one before it can have given.
+func within(pairs []string, id job.EntryID) bool {
+	for g := pairs; len(g) > 1; g = g[2:] {
 		above, upTo := parseGap(g[0]), parseGap(g[1])
 		if above.Less(id) && !upTo.Less(id) {
 			return true

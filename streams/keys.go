@@ -38,6 +38,7 @@ const DefaultNamespace = "rm"
 //	<shard>producer:<id>    hash    enqueue                 24 h after the last batch
 //	<shard>idem:<key>       string  enqueue_once, reserve   24 h
 //	<shard>gaps             hash    renew, create, repair   32 pairs of ids per partition
+//	<shard>deleted          hash    claim, flip, unpark     32 pairs of ids per partition
 //	<shard>confirm          string  before WAIT, WAITAOF    for ever
 //	<ns>:probe              string  Writable                1 ms; in a cluster <shard>probe
 //

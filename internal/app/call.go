@@ -38,7 +38,7 @@ func Call(ctx context.Context, s *streams.Store, queue string, j job.Job, tell f
 	for {
 		st, err := Await(ctx, s, queue, receipt.ID, tell)
 		lost := errors.Is(err, job.ErrUnknownJob)
-		if err != nil && !lost || err == nil && (recorded(st) || receipt.Duplicate) {
+		if err != nil && !lost || st.Deleted || err == nil && (recorded(st) || receipt.Duplicate) {
 			return st, err
 		}
 		// Nothing is kept of it: it has completed, or was lost. Job and idempotency key are written in

@@ -175,14 +175,16 @@ func TestCallIsNotToldOfAJobThatNeverRan(t *testing.T) {
 		ended <- err
 	}()
 	r.until("the call's job is in", func() bool { return r.raw.XLen(r.ctx, r.key("jobs:0")).Val() == 2 })
+	first := r.raw.XRevRangeN(r.ctx, r.key("jobs:0"), "+", "-", 1).Val()[0].ID
 	lost, err := server.Cut()
 	r.must(err)
 	if lost == 0 {
 		t.Fatal("nothing was lost: the test shows nothing")
 	}
 	r.must(server.Restart(t.Context()))
-	if n := r.raw.XLen(r.ctx, r.key("jobs:0")).Val(); n != 1 {
-		t.Fatalf("%d jobs after the power cut, want 1", n)
+	// The call may have handed its job in once more by now, under another id.
+	if r.raw.XLen(r.ctx, r.key("jobs:0")).Val() == 0 || len(r.raw.XRange(r.ctx, r.key("jobs:0"), first, first).Val()) > 0 {
+		t.Fatal("after the power cut the call's job is there, or the queue is not")
 	}
 	r.again("a")
 	r.start(spec{name: "w", t: handler})

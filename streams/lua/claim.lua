@@ -59,8 +59,30 @@ for _, h in ipairs(holders or {}) do
   end
 end
 local last = delivered(stream, me) or '0-0'
+for _, id in ipairs(page[3] or {}) do
+  local first = id_before(id)
+  if first then note_deleted(p, first, id) end
+end
+
+-- Jobs that were deleted while they waited: all that lay between the newest deleted id and the entry before
+-- it, or what was handed out. Once a later job is handed out nobody can tell them from those that have ended.
+local function look_for_deleted()
+  local newest
+  local info = redis.pcall('XINFO', 'STREAM', stream)
+  for i = 1, info.err and 0 or #info, 2 do
+    if info[i] == 'max-deleted-entry-id' then newest = info[i + 1] end
+  end
+  if not newest or not below(last, newest) then return end
+  local before_it = redis.call('XREVRANGE', stream, '(' .. newest, '-', 'COUNT', 1)[1]
+  local first = before_it and below(last, before_it[1]) and before_it[1] or last
+  if note_deleted(p, first, newest) then
+    announce('alarm', me, '0', '{"part":' .. p .. ',"alarm":"waiting jobs were deleted from the stream"}')
+  end
+end
+
 local parked = {}
 if ARGV[4] == '0-0' or ARGV[4] == '*' then
+  look_for_deleted()
   for _, key in ipairs(redis.call('ZRANGE', K .. 'parked:' .. p, 0, -1)) do
     parked[#parked + 1] = key
     parked[#parked + 1] = redis.call('LINDEX', K .. 'parked:' .. p .. ':' .. key, 0) or '0-0'

@@ -49,11 +49,15 @@ end
 
 -- Entries whose message somebody deleted cannot be moved: how many there are, and which
 -- of the permits are left.
-local function missing(stream, by, permits)
+local function missing(p, stream, by, permits)
   local n, gone, left = 0, {}, {}
   for _, ids in pairs(by) do
     for _, id in ipairs(ids) do
-      if #redis.call('XRANGE', stream, id, id) == 0 then n, gone[id] = n + 1, true end
+      if #redis.call('XRANGE', stream, id, id) == 0 then
+        local first = id_before(id)
+        if first then note_deleted(p, first, id) end
+        n, gone[id] = n + 1, true
+      end
     end
   end
   for _, id in ipairs(permits) do
@@ -81,7 +85,7 @@ local function flip(p, from, epoch, to, keep)
   local moved = redis.call('XPENDING', stream, to)[1]
   local lost = 0
   if moved ~= total then
-    lost, permits = missing(stream, by, permits)
+    lost, permits = missing(p, stream, by, permits)
     if moved + lost ~= total then
       redis.call('XGROUP', 'DESTROY', stream, to)
       return nil, 'MISMATCH'

@@ -57,6 +57,26 @@ local function delivered(stream, group)
   return last, others
 end
 
+-- What somebody deleted from a stream before it had ended is not told as done. deleted is a hash: partition ->
+-- 'first last first last ...', at most 32 pairs: an id above a first and not above its last, of which nothing is
+-- left, was deleted. Returns whether it was news.
+local function note_deleted(p, first, last)
+  local list = redis.pcall('HGET', K .. 'deleted', p) or ''
+  if type(list) ~= 'string' or string.find(' ' .. list .. ' ', ' ' .. first .. ' ' .. last .. ' ', 1, true) then return false end
+  local _, words = string.gsub(list, '%S+', '')
+  if words >= 64 then list = string.gsub(list, '^%S+ %S+ ', '') end
+  redis.pcall('HSET', K .. 'deleted', p, (list == '' and '' or list .. ' ') .. first .. ' ' .. last)
+  return true
+end
+
+-- The id before one; nil where nobody can tell.
+local function id_before(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  if not ms or #ms > 15 or #seq > 15 or (ms == '0' and seq == '0') then return nil end
+  if seq ~= '0' then return ms .. '-' .. string.format('%.0f', tonumber(seq) - 1) end
+  return string.format('%.0f', tonumber(ms) - 1) .. '-18446744073709551615'
+end
+
 -- Raises the worker's change number: its heartbeat shows it, so that a lost hint is found. A number that
 -- somebody spoiled begins again at the clock in seconds, above every counted one.
 local function changed(inc)

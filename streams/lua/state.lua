@@ -3,7 +3,8 @@
 -- KEYS[1] prefix of the shard, ARGV[1] partition, ARGV[2] entry id
 -- Returns nil if the partition has neither a record nor a stream, else {owner, consumer it is pending for
 -- or '', retry record or '', dead letter or '', result or '', fields of the entry, last-delivered id, last
--- id of the stream, 1 if parked, gaps of the partition if nothing is left of the job, standing of the owner}
+-- id of the stream, 1 if parked, gaps of the partition if nothing is left of the job, standing of the owner,
+-- what was deleted of the partition, likewise}
 local p, id = ARGV[1], ARGV[2]
 local stream = K .. 'jobs:' .. p
 local record = try('HGET', K .. 'owner', p)
@@ -20,6 +21,8 @@ if entry and consumer == '' then
   end
 end
 local full = p .. '-' .. id
-local gaps = not entry and consumer == '' and try('HGET', K .. 'gaps', p) or ''
+local gone = not entry and consumer == ''
+local gaps = gone and try('HGET', K .. 'gaps', p) or ''
+local deleted = gone and try('HGET', K .. 'deleted', p) or ''
 return {inc or '-', consumer, try('HGET', K .. 'retry:' .. p, id) or '', try('HGET', K .. 'dead:' .. p, full) or '',
-  try('GET', K .. 'result:' .. full) or '', entry and entry[2] or {}, last, top, parked, gaps, standing(inc)}
+  try('GET', K .. 'result:' .. full) or '', entry and entry[2] or {}, last, top, parked, gaps, standing(inc), deleted}

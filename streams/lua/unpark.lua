@@ -30,6 +30,8 @@ local function first_of(ids)
     if piece > 1 then
       if at <= last then piece = 1 end
     elseif i == 1 then
+      local first = id_before(ids[at])
+      if first then note_deleted(p, first, ids[at]) end
       at = at + 1
     end
   end
