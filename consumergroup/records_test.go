@@ -113,7 +113,7 @@ type slowStore struct {
 }
 
 func (f *slowStore) Ack(context.Context, int, []job.PartitionAcks) ([][]job.Answer, error) {
-	time.Sleep(time.Minute)
+	<-time.After(time.Minute)
 	if f.log.Len() == 0 {
 		return nil, errors.New("a minute, and nobody was told")
 	}
