@@ -18,7 +18,10 @@ type Mail struct {
 
 // work runs jobs of the queue mails until ctx ends.
 func work(ctx context.Context, url string) error {
-	w := &ringmaster.Worker{URL: url, Queues: []string{"mails"}}
+	w, err := ringmaster.NewWorker(ringmaster.Config{URL: url}, ringmaster.WorkerConfig{Queues: []string{"mails"}})
+	if err != nil {
+		return err
+	}
 	ringmaster.HandleResult(w, "send", func(ctx context.Context, j ringmaster.Job[Mail]) (string, error) {
 		if j.Payload.To == "" {
 			return "", ringmaster.Skip(errors.New("no address")) // to the dead letters at once
@@ -32,7 +35,7 @@ func work(ctx context.Context, url string) error {
 func call(ctx context.Context, client *ringmaster.Client) error {
 	var answer string
 	mail := Mail{To: "ada@example.org", Text: "hello"}
-	status, err := client.Call(ctx, "mails", "send", mail, &answer, ringmaster.Key("customer-42"))
+	status, err := client.Queue("mails").Call(ctx, "send", mail, &answer, ringmaster.Key("customer-42"))
 	if err != nil {
 		return err
 	}
@@ -43,7 +46,7 @@ func call(ctx context.Context, client *ringmaster.Client) error {
 // A client, a worker and a dispatcher in one process, on a store in memory. In production
 // each is a process of its own, and the store is a Redis server.
 func Example() {
-	client, err := ringmaster.NewClient("embedded://127.0.0.1:0")
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -63,8 +66,8 @@ func Example() {
 
 // Submit answers as soon as the server has the job. A repeat under the same idempotency
 // key adds nothing, and answers with the id of the first.
-func ExampleClient_Submit() {
-	client, err := ringmaster.NewClient("embedded://127.0.0.1:0")
+func ExampleQueue_Submit() {
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -73,11 +76,11 @@ func ExampleClient_Submit() {
 	defer stop()
 
 	mail := Mail{To: "ada@example.org"}
-	first, err := client.Submit(ctx, "mails", "send", mail, ringmaster.Key("customer-42"), ringmaster.Once("order-7"))
+	first, err := client.Queue("mails").Submit(ctx, "send", mail, ringmaster.Key("customer-42"), ringmaster.Once("order-7"))
 	fmt.Println(first.Partition, first.Duplicate, err)
-	again, err := client.Submit(ctx, "mails", "send", mail, ringmaster.Key("customer-42"), ringmaster.Once("order-7"))
+	again, err := client.Queue("mails").Submit(ctx, "send", mail, ringmaster.Key("customer-42"), ringmaster.Once("order-7"))
 	fmt.Println(again.Partition, again.Duplicate, err, again.ID == first.ID)
-	other, err := client.Submit(ctx, "mails", "send", Mail{To: "bob@example.org"}, ringmaster.Key("customer-42"), ringmaster.Once("order-7"))
+	other, err := client.Queue("mails").Submit(ctx, "send", Mail{To: "bob@example.org"}, ringmaster.Key("customer-42"), ringmaster.Once("order-7"))
 	fmt.Println(other.ID == "", errors.Is(err, ringmaster.ErrConflict))
 	// Output:
 	// 15 false <nil>
@@ -88,13 +91,16 @@ func ExampleClient_Submit() {
 // Jobs of one key run one after the other. The first attempt at the first job fails: the
 // second job waits until the first has succeeded.
 func ExampleKey() {
-	client, err := ringmaster.NewClient("embedded://127.0.0.1:0")
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
-	w := &ringmaster.Worker{URL: client.URL(), Queues: []string{"ledger"}}
+	w, err := ringmaster.NewWorker(ringmaster.Config{URL: client.URL()}, ringmaster.WorkerConfig{Queues: []string{"ledger"}})
+	if err != nil {
+		log.Fatal(err)
+	}
 	ringmaster.Handle(w, "book", func(_ context.Context, j ringmaster.Job[string]) error {
 		fmt.Println(j.Payload, "attempt", j.Attempt)
 		if j.Payload == "open" && j.Attempt == 1 {
@@ -108,11 +114,11 @@ func ExampleKey() {
 
 	var last ringmaster.Receipt
 	for _, step := range []string{"open", "pay", "close"} {
-		if last, err = client.Submit(ctx, "ledger", "book", step, ringmaster.Key("account-9")); err != nil {
+		if last, err = client.Queue("ledger").Submit(ctx, "book", step, ringmaster.Key("account-9")); err != nil {
 			log.Fatal(err)
 		}
 	}
-	status, err := client.Wait(ctx, "ledger", last.ID)
+	status, err := client.Queue("ledger").Wait(ctx, last.ID)
 	fmt.Println(status.State, err)
 	stop()
 	services.Wait()
@@ -126,7 +132,7 @@ func ExampleKey() {
 
 // Skip sends a job to the dead letters; whoever waits for it gets ErrDead.
 func ExampleSkip() {
-	client, err := ringmaster.NewClient("embedded://127.0.0.1:0")
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -136,7 +142,7 @@ func ExampleSkip() {
 	services.Go(func() { _ = ringmaster.Dispatch(ctx, client.URL(), nil) })
 	services.Go(func() { _ = work(ctx, client.URL()) })
 
-	status, err := client.Call(ctx, "mails", "send", Mail{}, nil)
+	status, err := client.Queue("mails").Call(ctx, "send", Mail{}, nil)
 	fmt.Println(status.State, errors.Is(err, ringmaster.ErrDead))
 	fmt.Println(err)
 	stop()

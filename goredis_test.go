@@ -50,24 +50,23 @@ func unreachable(t *testing.T, how string) {
 	defer cancel()
 	who, logs, _ := strings.Cut(how, " ")
 	var log *slog.Logger
-	var opts []ringmaster.ClientOption
 	if logs == "logs" {
 		log = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		opts = append(opts, ringmaster.Logger(log))
 	}
+	cfg := ringmaster.Config{URL: url, Logger: log}
 	var err error
 	switch who {
 	case "client":
-		client, failed := ringmaster.NewClient(url, opts...)
+		client, failed := ringmaster.NewClient(cfg)
 		if failed != nil {
 			t.Fatal(failed)
 		}
-		_, err = client.Status(ctx, "q", "0-1-0")
+		_, err = client.Queue("q").Job(ctx, "0-1-0")
 		if failed := client.Close(); err == nil || failed != nil {
 			t.Fatal(err, failed)
 		}
 	case "worker":
-		w := &ringmaster.Worker{URL: url, Queues: []string{"q"}, Logger: log}
+		w := newWorker(t, cfg, ringmaster.WorkerConfig{Queues: []string{"q"}})
 		ringmaster.Handle(w, "t", func(context.Context, ringmaster.Job[int]) error { return nil })
 		err = w.Run(ctx)
 	default:
@@ -95,17 +94,22 @@ func TestTheLibraryInACluster(t *testing.T) {
 			}
 		}
 	})
-	w := &ringmaster.Worker{URL: url, Mode: "cluster", Queues: []string{"q"}}
+	cfg := ringmaster.Config{URL: url, Mode: "cluster"}
+	w := newWorker(t, cfg, ringmaster.WorkerConfig{Queues: []string{"q"}})
+	d, err := ringmaster.NewDispatcher(cfg, ringmaster.DispatcherConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ringmaster.HandleResult(w, "t", func(_ context.Context, j ringmaster.Job[int]) (string, error) { return fmt.Sprint(j.Payload), nil })
 	go func() { ended <- w.Run(ctx) }()
-	go func() { ended <- ringmaster.Dispatch(ctx, url, nil, ringmaster.Mode("cluster")) }()
-	client, err := ringmaster.NewClient(url, ringmaster.Mode("cluster"))
+	go func() { ended <- d.Run(ctx) }()
+	client, err := ringmaster.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
 	var result string
-	if st, err := client.Call(ctx, "q", "t", 7, &result, ringmaster.Key("k")); err != nil || result != "7" {
+	if st, err := client.Queue("q").Call(ctx, "t", 7, &result, ringmaster.Key("k")); err != nil || result != "7" {
 		t.Errorf("%+v, %v: result %q", st, err, result)
 	}
 }

@@ -2,7 +2,6 @@ package ringmaster_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math"
@@ -48,18 +47,23 @@ func (quitter) MarshalJSON() ([]byte, error) { runtime.Goexit(); return nil, nil
 
 func boom() { panic("boom") }
 
-// library runs a worker, a leader and a client in this process until the test ends.
-func library(t *testing.T, w *ringmaster.Worker) (*ringmaster.Client, context.Context) {
+// library runs a worker, a leader and a client in this process until the test ends. setUp has the
+// handlers.
+func library(t *testing.T, log *slog.Logger, setUp func(w *ringmaster.Worker)) (*ringmaster.Queue, context.Context) {
 	t.Helper()
-	client, err := ringmaster.NewClient("embedded://127.0.0.1:0")
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
 	var services sync.WaitGroup
-	w.URL, w.Queues, w.Concurrency, w.MaxAttempts = client.URL(), []string{"q"}, 2, 2
-	w.BackoffBase, w.DrainTimeout = time.Millisecond, 100*time.Millisecond
-	services.Go(func() { _ = ringmaster.Dispatch(ctx, client.URL(), w.Logger) })
+	w, err := ringmaster.NewWorker(ringmaster.Config{URL: client.URL(), Logger: log}, ringmaster.WorkerConfig{Queues: []string{"q"},
+		Concurrency: 2, MaxAttempts: 2, BackoffBase: time.Millisecond, DrainTimeout: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	setUp(w)
+	services.Go(func() { _ = ringmaster.Dispatch(ctx, client.URL(), log) })
 	services.Go(func() {
 		if err := w.Run(ctx); err != nil {
 			t.Errorf("the worker ended: %v", err)
@@ -70,7 +74,7 @@ func library(t *testing.T, w *ringmaster.Worker) (*ringmaster.Client, context.Co
 		services.Wait()
 		_ = client.Close()
 	})
-	return client, ctx
+	return client.Queue("q"), ctx
 }
 
 func TestNothingAHandlerDoesEndsItsWorker(t *testing.T) {
@@ -97,18 +101,18 @@ func TestNothingAHandlerDoesEndsItsWorker(t *testing.T) {
 		{"Error ends its goroutine", func() error { return &spiteful{text: runtime.Goexit} }, "ended its goroutine"},
 		{"Unwrap ends its goroutine", func() error { return &spiteful{unwrap: runtime.Goexit} }, "ended its goroutine"},
 	}
-	w := &ringmaster.Worker{}
-	ringmaster.Handle(w, "table", func(_ context.Context, j ringmaster.Job[int]) error { return tests[j.Payload].err() })
-	ringmaster.Handle(w, "decode-panics", func(context.Context, ringmaster.Job[bomb]) error { return nil })
-	ringmaster.Handle(w, "decode-quits", func(context.Context, ringmaster.Job[quitter]) error { return nil })
-	ringmaster.HandleResult(w, "encode-panics", func(context.Context, ringmaster.Job[int]) (bomb, error) { return bomb{}, nil })
-	ringmaster.HandleResult(w, "encode-quits", func(context.Context, ringmaster.Job[int]) (quitter, error) { return quitter{}, nil })
-	ringmaster.HandleResult(w, "encode-refuses", func(context.Context, ringmaster.Job[int]) (any, error) { return math.NaN(), nil })
-	client, ctx := library(t, w)
+	q, ctx := library(t, nil, func(w *ringmaster.Worker) {
+		ringmaster.Handle(w, "table", func(_ context.Context, j ringmaster.Job[int]) error { return tests[j.Payload].err() })
+		ringmaster.Handle(w, "decode-panics", func(context.Context, ringmaster.Job[bomb]) error { return nil })
+		ringmaster.Handle(w, "decode-quits", func(context.Context, ringmaster.Job[quitter]) error { return nil })
+		ringmaster.HandleResult(w, "encode-panics", func(context.Context, ringmaster.Job[int]) (bomb, error) { return bomb{}, nil })
+		ringmaster.HandleResult(w, "encode-quits", func(context.Context, ringmaster.Job[int]) (quitter, error) { return quitter{}, nil })
+		ringmaster.HandleResult(w, "encode-refuses", func(context.Context, ringmaster.Job[int]) (any, error) { return math.NaN(), nil })
+	})
 
 	attempts := 2
 	check := func(name, jobType string, payload any, dead string) {
-		st, err := client.Call(ctx, "q", jobType, payload, nil, ringmaster.Key("k"))
+		st, err := q.Call(ctx, jobType, payload, nil, ringmaster.Key("k"))
 		switch {
 		case dead == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
@@ -130,21 +134,21 @@ func TestNothingAHandlerDoesEndsItsWorker(t *testing.T) {
 }
 
 func TestALongRetryAfterIsNotAtOnce(t *testing.T) {
-	w := &ringmaster.Worker{}
 	starts := make(chan int, 100)
-	ringmaster.Handle(w, "later", func(_ context.Context, j ringmaster.Job[int]) error {
-		starts <- j.Attempt
-		return ringmaster.RetryAfter(errors.New("busy"), math.MaxInt64)
+	q, ctx := library(t, nil, func(w *ringmaster.Worker) {
+		ringmaster.Handle(w, "later", func(_ context.Context, j ringmaster.Job[int]) error {
+			starts <- j.Attempt
+			return ringmaster.RetryAfter(errors.New("busy"), math.MaxInt64)
+		})
+		ringmaster.Handle(w, "other", func(context.Context, ringmaster.Job[int]) error { return nil })
 	})
-	ringmaster.Handle(w, "other", func(context.Context, ringmaster.Job[int]) error { return nil })
-	client, ctx := library(t, w)
-	receipt, err := client.Submit(ctx, "q", "later", 1, ringmaster.Key("k"))
+	receipt, err := q.Submit(ctx, "later", 1, ringmaster.Key("k"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-starts
 	for {
-		st, err := client.Status(ctx, "q", receipt.ID)
+		st, err := q.Job(ctx, receipt.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +160,7 @@ func TestALongRetryAfterIsNotAtOnce(t *testing.T) {
 		}
 	}
 	// What was to wait a year waits while others run.
-	if _, err := client.Call(ctx, "q", "other", 1, nil); err != nil {
+	if _, err := q.Call(ctx, "other", 1, nil); err != nil {
 		t.Error(err)
 	}
 	if len(starts) > 0 {
@@ -175,14 +179,14 @@ func (s sulky) WithGroup(string) slog.Handler             { s.how(); return s }
 func TestALoggerThatFailsEndsNobody(t *testing.T) {
 	for name, how := range map[string]func(){"panic": boom, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
-			w := &ringmaster.Worker{Logger: slog.New(sulky{how})}
-			ringmaster.Handle(w, "fails", func(context.Context, ringmaster.Job[int]) error { return errors.New("no") })
-			ringmaster.Handle(w, "fine", func(context.Context, ringmaster.Job[int]) error { return nil })
-			client, ctx := library(t, w)
-			if _, err := client.Call(ctx, "q", "fails", 1, nil, ringmaster.Key("k")); !errors.Is(err, ringmaster.ErrDead) {
+			q, ctx := library(t, slog.New(sulky{how}), func(w *ringmaster.Worker) {
+				ringmaster.Handle(w, "fails", func(context.Context, ringmaster.Job[int]) error { return errors.New("no") })
+				ringmaster.Handle(w, "fine", func(context.Context, ringmaster.Job[int]) error { return nil })
+			})
+			if _, err := q.Call(ctx, "fails", 1, nil, ringmaster.Key("k")); !errors.Is(err, ringmaster.ErrDead) {
 				t.Errorf("a job that fails: %v", err)
 			}
-			if _, err := client.Call(ctx, "q", "fine", 1, nil, ringmaster.Key("k")); err != nil {
+			if _, err := q.Call(ctx, "fine", 1, nil, ringmaster.Key("k")); err != nil {
 				t.Errorf("the next of its key: %v", err)
 			}
 		})
@@ -195,12 +199,12 @@ func TestALoggerThatFailsEndsNoWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			told := make(chan struct{}, 100)
-			client, err := ringmaster.NewClient("embedded://127.0.0.1:0", ringmaster.Logger(slog.New(sulky{func() { told <- struct{}{}; how() }})))
+			client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0", Logger: slog.New(sulky{func() { told <- struct{}{}; how() }})})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			receipt, err := client.Submit(t.Context(), "q", "t", 1)
+			receipt, err := client.Queue("q").Submit(t.Context(), "t", 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +213,7 @@ func TestALoggerThatFailsEndsNoWait(t *testing.T) {
 				<-told
 				cancel()
 			}()
-			if st, err := client.Wait(ctx, "q", receipt.ID); !errors.Is(err, context.Canceled) || st.ID != receipt.ID {
+			if st, err := client.Queue("q").Wait(ctx, receipt.ID); !errors.Is(err, context.Canceled) || st.ID != receipt.ID {
 				t.Errorf("Wait returned %+v, %v", st, err)
 			}
 		})
@@ -217,7 +221,7 @@ func TestALoggerThatFailsEndsNoWait(t *testing.T) {
 }
 
 func TestPanicsOfThePayloadAreTheCallers(t *testing.T) {
-	client, err := ringmaster.NewClient("redis://127.0.0.1:1")
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: "redis://127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,25 +231,83 @@ func TestPanicsOfThePayloadAreTheCallers(t *testing.T) {
 			t.Errorf("recovered %v", p)
 		}
 	}()
-	_, err = client.Submit(t.Context(), "q", "t", bomb{})
+	_, err = client.Queue("q").Submit(t.Context(), "t", bomb{})
 	t.Errorf("Submit returned %v", err)
 }
 
 func TestSettingsOutOfTheirLimitsAreRefused(t *testing.T) {
-	for name, w := range map[string]*ringmaster.Worker{
+	for name, w := range map[string]ringmaster.WorkerConfig{
 		"handler_timeout": {HandlerTimeout: -1}, "drain_timeout": {DrainTimeout: -time.Second}, "max_attempts": {MaxAttempts: -1},
-		"backoff_base": {BackoffBase: -time.Second}, "backoff_max": {BackoffMax: math.MaxInt64}, "concurrency": {Concurrency: -3},
-		"wait_timeout": {Durability: "fsync", WaitTimeout: time.Microsecond},
+		"max_crashes": {MaxCrashes: -2}, "backoff_base": {BackoffBase: -time.Second}, "backoff_max": {BackoffMax: math.MaxInt64},
+		"concurrency": {Concurrency: -3}, "name": {Name: "a b"}, "max_result_bytes": {MaxResultBytes: 1},
 	} {
 		w.Queues = []string{"q"}
-		ringmaster.Handle(w, "t", func(context.Context, ringmaster.Job[json.RawMessage]) error { return nil })
-		if err := w.Run(t.Context()); !errors.Is(err, ringmaster.ErrInvalid) || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
-		}
+		refused(t, name, func() error { _, err := ringmaster.NewWorker(ringmaster.Config{}, w); return err })
 	}
-	for _, wait := range []time.Duration{-1, time.Microsecond, math.MaxInt64} {
-		if _, err := ringmaster.NewClient("redis://127.0.0.1:1", ringmaster.Durable("fsync", wait)); !errors.Is(err, ringmaster.ErrInvalid) {
-			t.Errorf("a wait of %v: %v", wait, err)
+	for _, queues := range [][]string{nil, {""}, {"a b"}, {"q", "q"}} {
+		refused(t, "queue", func() error {
+			_, err := ringmaster.NewWorker(ringmaster.Config{}, ringmaster.WorkerConfig{Queues: queues})
+			return err
+		})
+	}
+	for name, c := range map[string]ringmaster.Config{
+		"redis":               {URL: "http://127.0.0.1"},
+		"redis_mode":          {Mode: "foo"},
+		"namespace":           {Namespace: "a b"},
+		"redis_password_file": {PasswordFile: "/does/not/exist"},
+		"redis_ca_file":       {URL: "rediss://127.0.0.1:1", TLS: ringmaster.TLS{CAFile: "/does/not/exist"}},
+		"redis_server_name":   {TLS: ringmaster.TLS{ServerName: "a"}}, // without rediss://
+		"durability":          {Durability: "sometimes"},
+		"wait_timeout":        {Durability: "fsync", WaitTimeout: time.Microsecond},
+	} {
+		refused(t, name, func() error { _, err := ringmaster.NewClient(c); return err })
+		refused(t, name, func() error { _, err := ringmaster.NewDispatcher(c, ringmaster.DispatcherConfig{}); return err })
+		refused(t, name, func() error {
+			_, err := ringmaster.NewWorker(c, ringmaster.WorkerConfig{Queues: []string{"q"}})
+			return err
+		})
+	}
+	refused(t, "heartbeat", func() error {
+		_, err := ringmaster.NewWorker(ringmaster.Config{Heartbeat: 2 * time.Second}, ringmaster.WorkerConfig{Queues: []string{"q"}})
+		return err
+	})
+	refused(t, "mode", func() error {
+		_, err := ringmaster.NewDispatcher(ringmaster.Config{}, ringmaster.DispatcherConfig{ResizeMode: "foo"})
+		return err
+	})
+}
+
+func refused(t *testing.T, name string, f func() error) {
+	t.Helper()
+	if err := f(); !errors.Is(err, ringmaster.ErrInvalid) || !strings.Contains(err.Error(), name) {
+		t.Errorf("%s: %v", name, err)
+	}
+}
+
+// What is wrong with the handlers is told by Run, before anything is connected.
+func TestWrongHandlersAreRefused(t *testing.T) {
+	fine := func(context.Context, ringmaster.Job[int]) error { return nil }
+	for want, setUp := range map[string]func(w *ringmaster.Worker){
+		"no handler":             func(*ringmaster.Worker) {},
+		`type "t": its handler`:  func(w *ringmaster.Worker) { ringmaster.Handle[int](w, "t", nil) },
+		`type "t": it has a`:     func(w *ringmaster.Worker) { ringmaster.Handle(w, "t", fine); ringmaster.Handle(w, "t", fine) },
+		`type "a b": `:           func(w *ringmaster.Worker) { ringmaster.Handle(w, "a b", fine) },
+		`type "t": Attempts(0)`:  func(w *ringmaster.Worker) { ringmaster.Handle(w, "t", fine, ringmaster.Attempts(0)) },
+		`type "t": Timeout(-1ns`: func(w *ringmaster.Worker) { ringmaster.Handle(w, "t", fine, ringmaster.Timeout(-1)) },
+		`type "t": Backoff(2s`: func(w *ringmaster.Worker) {
+			ringmaster.Handle(w, "t", fine, ringmaster.Backoff(2*time.Second, time.Second))
+		},
+		"a middleware is nil": func(w *ringmaster.Worker) { ringmaster.Handle(w, "t", fine); w.Use(nil) },
+		"a nil Handler": func(w *ringmaster.Worker) {
+			ringmaster.Handle(w, "t", fine)
+			w.Use(func(ringmaster.Handler) ringmaster.Handler { return nil })
+		},
+	} {
+		w, err := ringmaster.NewWorker(ringmaster.Config{URL: "redis://127.0.0.1:1"}, ringmaster.WorkerConfig{Queues: []string{"q"}})
+		if err != nil {
+			t.Fatal(err)
 		}
+		setUp(w)
+		refused(t, want, func() error { return w.Run(t.Context()) })
 	}
 }

@@ -2,173 +2,191 @@ package ringmaster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"ringmaster/configs"
 	"ringmaster/internal/app"
-	"ringmaster/internal/handlers"
 	"ringmaster/job"
 )
 
-// Job is one attempt at a job, with its payload decoded.
-type Job[T any] struct {
-	Payload T
-	ID      string
-	Queue   string
-	Type    string
-	Key     string
-	Attempt int // 1 for the first
-	// Fence never falls for the job's partition: a system that remembers the highest it
-	// saw for a key, and refuses lower ones, is safe from a worker that lost the job.
-	Fence uint64
-}
-
-// Worker runs the jobs of some queues. Set it up with Handle, then Run it once. The zero
-// value of a field is its default.
-type Worker struct {
-	URL            string        // of the server; redis://127.0.0.1:6379
-	Queues         []string      // at least one
+// WorkerConfig is what a worker has of its own. The zero value of a field is its default.
+type WorkerConfig struct {
+	Queues         []string      // at least one, each once
 	Name           string        // stable over restarts; one made of the host's name
 	Concurrency    int           // handlers at a time, per queue; 16
-	HandlerTimeout time.Duration // of one attempt; 30 s
+	HandlerTimeout time.Duration // of one attempt, where the type has none of its own; 30 s
 	DrainTimeout   time.Duration // for running jobs when the worker stops; 30 s
-	MaxAttempts    int           // before a job is dead; 20
-	MaxCrashes     int           // of its workers, before a job that caused them is dead; less than 0: never; 4
-	BackoffBase    time.Duration // longest wait before the second attempt, doubling with each; how long is random, from 0; 1 s
-	BackoffMax     time.Duration // longest of these; 10 min
+	MaxAttempts    int           // before a job is dead, where the type has none of its own; 20
+	MaxCrashes     int           // of its workers, before a job that caused them is dead; -1: never; 4
+	BackoffBase    time.Duration // of the pauses between attempts: the first is up to so long, the next up to twice that; 1 s
+	BackoffMax     time.Duration // no pause is longer; 10 min
 	MaxResultBytes int           // of a handler's result; at most 64 MiB; 1 MiB
-	Durability     string        // what an end must have reached before its key goes on, see Durable; "memory"
-	WaitTimeout    time.Duration // how long a batch of ends waits for that at a time; as the server needs, see Durable
-	Mode           string        // what is behind URL, see Mode; "standalone"
-	Logger         *slog.Logger  // nil: silent; a line over which it panics goes to stderr instead
 
-	handlers map[string]handlers.Func
-	wrong    []error // that Run tells: handlers that cannot be
+	// OnEnd, if set, is told how each attempt ended, before the server knows. It may not block for
+	// long: the job's key, and one of Concurrency, wait for it. What it panics over is logged.
+	OnEnd func(Ended)
 }
 
-// Handle runs jobs of a type with fn. A payload that does not decode into T goes to the
-// dead letters. fn returns nil when the job is done; any other error is a failed attempt
-// (see Skip and RetryAfter). So are its panic, the end of its goroutine, and panics in the
-// methods of its error or its payload. Its context ends with the handler
-// timeout, or when the worker loses the job. Call it before Run, which is an ErrInvalid where jobType is
-// no name of a type, or has a handler already, or fn is nil.
-func Handle[T any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) error) {
-	if fn == nil {
-		w.refuse(jobType, "the handler is nil")
-		return
-	}
-	HandleResult(w, jobType, func(ctx context.Context, j Job[T]) (any, error) { return nil, fn(ctx, j) })
+// Ended is how an attempt ended.
+type Ended struct {
+	Job     Job[[]byte] // with its payload as it was handed in
+	Outcome Outcome
+	Err     error // of an attempt that failed, or the dead letter's
+	Took    time.Duration
 }
 
-func (w *Worker) refuse(jobType, why string) {
-	w.wrong = append(w.wrong, job.Invalid("worker: handler of type %q: %s", jobType, why))
+// Outcome is what an attempt's end leads to.
+type Outcome string
+
+// The outcomes of an attempt.
+const (
+	OutcomeCompleted  Outcome = "completed"
+	OutcomeFailed     Outcome = "failed"      // it runs again, after its backoff
+	OutcomeDead       Outcome = "dead"        // a dead letter
+	OutcomeHandedBack Outcome = "handed back" // it runs again, elsewhere: no attempt is counted
+)
+
+// Worker runs the jobs of some queues. Set it up with Handle and Use, then Run it once.
+type Worker struct {
+	cfg   configs.Worker
+	log   *slog.Logger
+	onEnd func(Ended)
+
+	types  map[string]app.Type
+	around []Middleware
+	wrong  []error
+
+	mu      sync.Mutex
+	running bool
+	leave   context.CancelFunc
+	now     chan struct{} // closed: it stops at once
+	ended   chan struct{}
+	joined  map[string]bool
+	ready   chan struct{}
 }
 
-// HandleResult is Handle for handlers with a result, which is kept for a day. One that cannot
-// be encoded as JSON (a channel, a NaN, a MarshalJSON that panics), or takes more than MaxResultBytes of it, makes the job
-// a dead letter: fn has done its work, and another attempt would do it once more. A string
-// counts as its text.
-func HandleResult[T, R any](w *Worker, jobType string, fn func(ctx context.Context, j Job[T]) (R, error)) {
-	switch {
-	case fn == nil:
-		w.refuse(jobType, "the handler is nil")
-		return
-	case w.handlers[jobType] != nil:
-		w.refuse(jobType, "it has one already")
-		return
-	case w.handlers == nil:
-		w.handlers = map[string]handlers.Func{}
+// NewWorker prepares a worker; it does not connect yet.
+func NewWorker(cfg Config, own WorkerConfig) (*Worker, error) {
+	c := configs.DefaultWorker()
+	var err error
+	if c.Common, err = cfg.common(c.Common); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
 	}
-	if err := job.CheckName("type", jobType); err != nil {
-		w.refuse(jobType, err.Error())
+	c.Queues, c.Name = own.Queues, own.Name
+	set(&c.Concurrency, own.Concurrency)
+	set(&c.HandlerTimeout, own.HandlerTimeout)
+	set(&c.DrainTimeout, own.DrainTimeout)
+	set(&c.MaxAttempts, own.MaxAttempts)
+	if own.MaxCrashes == -1 {
+		c.MaxCrashes = 0
+	} else {
+		set(&c.MaxCrashes, own.MaxCrashes)
 	}
-	w.handlers[jobType] = func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
-		j := Job[T]{ID: d.ID.String(), Queue: d.Queue, Type: d.Type, Key: d.Key, Attempt: d.Attempt, Fence: uint64(d.Fence)}
-		if err := json.Unmarshal(d.Payload, &j.Payload); err != nil {
-			return nil, job.Skip(fmt.Errorf("decode payload: %w", err))
-		}
-		result, err := fn(ctx, j)
-		if err != nil {
-			return nil, err
-		}
-		return encode(result)
+	set(&c.BackoffBase, own.BackoffBase)
+	set(&c.BackoffMax, own.BackoffMax)
+	set(&c.MaxResultBytes, own.MaxResultBytes)
+	set(&c.Heartbeat, cfg.Heartbeat)
+	set(&c.LeaseTTL, cfg.LeaseTTL)
+	if len(own.Queues) == 0 {
+		return nil, job.Invalid("worker: name at least one queue in Queues")
 	}
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	return &Worker{cfg: c, log: cfg.log(), onEnd: own.OnEnd, types: map[string]app.Type{}, now: make(chan struct{}),
+		ended: make(chan struct{}), joined: map[string]bool{}, ready: make(chan struct{})}, nil
 }
 
-// encode makes JSON of a result. A panic on the way is no failed attempt: fn was done.
-func encode(result any) (raw json.RawMessage, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = job.Skip(fmt.Errorf("encode result: panic: %s", job.PanicText(p)))
-		}
-	}()
-	raw, err = job.JSON(result)
-	if err != nil {
-		return nil, job.Skip(fmt.Errorf("encode result: %w", err))
-	}
-	return raw, nil
-}
-
-// Run joins the ring and runs jobs until ctx ends; then it leaves within DrainTimeout and
-// returns nil. While the server is away it waits.
+// Run joins the rings and runs jobs until ctx ends, or Stop is called; then it leaves within
+// DrainTimeout and returns nil. While the server is away it waits. It runs once. What was wrong
+// with Handle and Use is an ErrInvalid, before anything is connected.
 func (w *Worker) Run(ctx context.Context) error {
-	cfg := configs.DefaultWorker()
-	cfg.Queues, cfg.Name = w.Queues, w.Name
-	set(&cfg.Redis, w.URL)
-	set(&cfg.RedisMode, w.Mode)
-	if w.Durability != "" {
-		if err := durable(&cfg.Common, w.Durability, w.WaitTimeout); err != nil {
+	ctx, err := w.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer close(w.ended)
+	defer w.leave()
+	types := make(map[string]app.Type, len(w.types))
+	for name, t := range w.types {
+		if t.Handler, err = wrapped(w.around, t.Handler); err != nil {
 			return fmt.Errorf("worker: %w", err)
 		}
+		types[name] = t
 	}
-	set(&cfg.Concurrency, w.Concurrency)
-	set(&cfg.HandlerTimeout, w.HandlerTimeout)
-	set(&cfg.DrainTimeout, w.DrainTimeout)
-	set(&cfg.MaxAttempts, w.MaxAttempts)
-	set(&cfg.MaxCrashes, w.MaxCrashes)
-	set(&cfg.BackoffBase, w.BackoffBase)
-	set(&cfg.BackoffMax, w.BackoffMax)
-	set(&cfg.MaxResultBytes, w.MaxResultBytes)
-	if len(w.Queues) == 0 {
-		return job.Invalid("worker: name at least one queue in Queues")
+	o := app.Options{Log: w.log, Types: types, Second: w.now, Owns: w.owns}
+	if w.onEnd != nil {
+		o.Ended = w.tell
 	}
-	if err := cfg.Check(); err != nil {
-		return fmt.Errorf("worker: %w", err)
-	}
-	if err := errors.Join(w.wrong...); err != nil {
-		return err
-	}
-	if len(w.handlers) == 0 {
-		return job.Invalid("worker: no handler; add one with Handle")
-	}
-	app.GoRedisTo(w.Logger)
-	return app.RunWorker(ctx, cfg, app.Options{Log: w.Logger, Handlers: w.handlers})
+	app.GoRedisTo(w.log)
+	return app.RunWorker(ctx, w.cfg, o)
 }
 
-func set[T comparable](field *T, v T) {
-	var zero T
-	if v != zero {
-		*field = v
+func (w *Worker) begin(ctx context.Context) (context.Context, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.running:
+		return nil, job.Invalid("worker: Run was called before: make another with NewWorker")
+	case len(w.wrong) > 0:
+		return nil, fmt.Errorf("worker: %w", errors.Join(w.wrong...))
+	case len(w.types) == 0:
+		return nil, job.Invalid("worker: no handler; add one with Handle")
+	}
+	w.running = true
+	ctx, w.leave = context.WithCancel(ctx)
+	return ctx, nil
+}
+
+// owns notes that the worker owns what it should of a queue.
+func (w *Worker) owns(queue string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.joined[queue] {
+		return
+	}
+	if w.joined[queue] = true; len(w.joined) == len(w.cfg.Queues) {
+		close(w.ready)
 	}
 }
 
-// Dispatch leads the rings of all queues at url until ctx ends, as a dispatcher process
-// does, without its HTTP server. Any number may run; one leads a ring at a time. It logs to log, or
-// not at all if that is nil. Of the options, Mode says what is behind url, and Durable what a change of owner must
-// have reached before it is used: what the workers have. While the server is away it waits. An ErrInvalid if an
-// option is wrong, or the server cannot confirm what Durable asks for.
-func Dispatch(ctx context.Context, url string, log *slog.Logger, opts ...ClientOption) error {
-	cfg := configs.DefaultDispatcher()
-	own := clientSettings{Common: cfg.Common, log: log}
-	if err := own.apply("dispatch", opts); err != nil {
-		return err
+// Ready is closed once the worker owns what it should of every queue, for the first time.
+func (w *Worker) Ready() <-chan struct{} { return w.ready }
+
+// Stop has Run leave, as the end of its context does, and waits until it has returned. If ctx ends
+// first, the handlers' contexts end, what runs is handed back, and the context's error returned,
+// once Run has. Without a Run it returns at once.
+func (w *Worker) Stop(ctx context.Context) error {
+	w.mu.Lock()
+	running := w.running
+	if running {
+		w.leave()
 	}
-	cfg.Common = own.Common
-	set(&cfg.Redis, url)
-	app.GoRedisTo(own.log)
-	return app.Lead(ctx, cfg, app.Options{Log: own.log})
+	w.mu.Unlock()
+	if !running {
+		return nil
+	}
+	select {
+	case <-w.ended:
+		return nil
+	case <-ctx.Done():
+	}
+	w.mu.Lock()
+	select {
+	case <-w.now:
+	default:
+		close(w.now)
+	}
+	w.mu.Unlock()
+	<-w.ended
+	return context.Cause(ctx)
+}
+
+func (w *Worker) tell(e app.Ended) {
+	how := map[job.Outcome]Outcome{job.Done: OutcomeCompleted, job.Failed: OutcomeFailed, job.Buried: OutcomeDead, job.HandBack: OutcomeHandedBack}
+	w.onEnd(Ended{Job: jobOf[[]byte](e.Job, e.Job.Payload), Outcome: how[e.Outcome], Err: e.Err, Took: e.Took})
 }

@@ -22,12 +22,16 @@ func TestResultsThatCannotBeKept(t *testing.T) {
 		var services sync.WaitGroup
 		defer services.Wait()
 		defer stop()
-		client, err := ringmaster.NewClient(url)
+		client, err := ringmaster.NewClient(ringmaster.Config{URL: url})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		w := &ringmaster.Worker{URL: url, Queues: []string{"q"}, MaxResultBytes: 4096}
+		q := client.Queue("q")
+		w, err := ringmaster.NewWorker(ringmaster.Config{URL: url}, ringmaster.WorkerConfig{Queues: []string{"q"}, MaxResultBytes: 4096})
+		if err != nil {
+			t.Fatal(err)
+		}
 		var runs atomic.Int32
 		ringmaster.HandleResult(w, "t", func(_ context.Context, j ringmaster.Job[string]) (any, error) {
 			runs.Add(1)
@@ -54,7 +58,7 @@ func TestResultsThatCannotBeKept(t *testing.T) {
 			}
 		})
 		for i, payload := range []string{"large", "just too large", "nan", "channel", "raw", "long error"} {
-			status, err := client.Call(ctx, "q", "t", payload, nil, ringmaster.Key("k"))
+			status, err := q.Call(ctx, "t", payload, nil, ringmaster.Key("k"))
 			if status.State != "dead" || status.Attempts != 1 || status.Error == "" || len(status.Error) > 2000 {
 				t.Errorf("%s: %s after %d attempts, %v: %.200s", payload, status.State, status.Attempts, err, status.Error)
 			}
@@ -63,7 +67,7 @@ func TestResultsThatCannotBeKept(t *testing.T) {
 			}
 		}
 		var result string
-		if status, err := client.Call(ctx, "q", "t", "good", &result, ringmaster.Key("k")); err != nil || len(result) != 4096 {
+		if status, err := q.Call(ctx, "t", "good", &result, ringmaster.Key("k")); err != nil || len(result) != 4096 {
 			t.Errorf("the key does not go on: %v, %v, %d bytes", status, err, len(result))
 		}
 	})

@@ -101,25 +101,31 @@ func LoadRingctl(flags *pflag.FlagSet, file string, environ []string) (Ringctl, 
 	return r, report, nil
 }
 
-// Check holds settings that a program made itself against the limits of those that are
-// loaded. The error, an ErrInvalid, has one line for each that is out of them.
-func (c *Common) Check() error { return check(c.fields()) }
+// Check holds settings that a program made itself against the limits of those that are loaded, and
+// against each other, and reads the files that they name. The error, an ErrInvalid, has one line
+// for each that is wrong.
+func (c *Common) Check() error { return check(c) }
 
 // Check is Common.Check for a worker.
-func (w *Worker) Check() error { return check(w.fields()) }
+func (w *Worker) Check() error { return check(w) }
 
-func check(fields []field) error {
-	var problems []error
-	for _, f := range fields {
+// Check is Common.Check for a dispatcher.
+func (d *Dispatcher) Check() error { return check(d) }
+
+func check(s settings) error {
+	l := &loading{lax: true, report: Report{Sources: Sources{}}, failed: map[string]bool{}}
+	for _, f := range s.fields() {
 		given := []string{f.show()}
 		if f.list {
 			given = splitList(given[0])
 		}
 		if err := f.set(given); err != nil {
-			problems = append(problems, job.Invalid("%s = %s: %v", f.key, f.display(given), err))
+			l.failed[f.key] = true
+			l.problem("%s = %s: %v", f.key, f.display(given), err)
 		}
 	}
-	return errors.Join(problems...)
+	s.finish(l)
+	return errors.Join(l.problems...)
 }
 
 // loading is one load under way. It goes on after a problem, to find the others.

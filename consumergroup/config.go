@@ -122,6 +122,7 @@ type Policy interface {
 
 // Failure is an attempt that did not complete.
 type Failure struct {
+	Type     string // of the job
 	Record   string
 	Attempt  int
 	Err      error
@@ -191,4 +192,14 @@ type Deps struct {
 	Log      *slog.Logger
 	NewID    func() string            // unique part of an incarnation
 	Ready    func(incarnation string) // called after each join
+	Owns     func()                   // nil, or called when the worker owns what it should, after each join
+	Ended    func(Ended)              // nil, or called when an attempt has ended, before its key goes on
+}
+
+// Ended is how an attempt ended.
+type Ended struct {
+	Job     job.Delivery
+	Outcome job.Outcome // Done, Failed, Buried or HandBack
+	Err     error       // nil if it is done
+	Took    time.Duration
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 )
 
@@ -22,10 +23,11 @@ type runContext struct {
 	cancel context.CancelCauseFunc
 	stop   context.CancelFunc // of the timer
 	ended  error              // why, if it ended before anybody asked
+	it     *lanes.Item        // what runs; nil: nothing does any more
 }
 
-func newRunContext(base context.Context, deadline time.Time) *runContext {
-	return &runContext{base: base, deadline: deadline}
+func newRunContext(base context.Context, deadline time.Time, it *lanes.Item) *runContext {
+	return &runContext{base: base, deadline: deadline, it: it}
 }
 
 // Deadline implements context.Context.
@@ -38,8 +40,19 @@ func (c *runContext) Done() <-chan struct{} { return c.make().Done() }
 func (c *runContext) Err() error { return c.make().Err() }
 
 // Value implements context.Context. The context that is made answers for itself, so that
-// context.Cause and contexts derived from this one find it.
-func (c *runContext) Value(key any) any { return c.make().Value(key) }
+// context.Cause and contexts derived from this one find it. The delivery is asked for: nothing
+// else is made for it.
+func (c *runContext) Value(key any) any {
+	if key == job.DeliveryKey {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.it == nil {
+			return nil
+		}
+		return shardOf(c.it).w.delivery(c.it)
+	}
+	return c.make().Value(key)
+}
 
 func (c *runContext) make() context.Context {
 	c.mu.Lock()
@@ -88,6 +101,7 @@ func (c *runContext) cause() error {
 func (c *runContext) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.it = nil
 	if c.made != nil {
 		c.cancel(nil)
 		c.stop()

@@ -28,7 +28,7 @@ func TestRunContext(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					base, end := context.WithCancelCause(t.Context())
 					defer end(nil)
-					ctx := newRunContext(base, time.Now().Add(time.Second))
+					ctx := newRunContext(base, time.Now().Add(time.Second), nil)
 					if d, ok := ctx.Deadline(); !ok || time.Until(d) != time.Second {
 						t.Errorf("deadline %v, %v", d, ok)
 					}
@@ -71,7 +71,7 @@ func TestRunContext(t *testing.T) {
 
 // A context that is derived from it ends with it.
 func TestRunContextHasChildren(t *testing.T) {
-	ctx := newRunContext(t.Context(), time.Now().Add(time.Minute))
+	ctx := newRunContext(t.Context(), time.Now().Add(time.Minute), nil)
 	child, cancel := context.WithTimeout(ctx, time.Hour)
 	defer cancel()
 	ctx.End(job.ErrLost)

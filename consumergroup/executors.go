@@ -45,7 +45,7 @@ func (w *Worker) start(now time.Time) *lanes.Item {
 	}
 	it := w.pool.Next(now)
 	if it != nil {
-		it.Run = newRunContext(shardOf(it).session.work, now.Add(w.cfg.HandlerTimeout))
+		it.Run = newRunContext(shardOf(it).session.work, now.Add(w.cfg.HandlerTimeout), it)
 		it.Fence = job.NewFence(it.Tenure.Generation, it.Tenure.Epoch)
 	}
 	return it

@@ -31,6 +31,9 @@ func (n *session) awaitReady(ctx context.Context) {
 				none = "the plan gives it none: it stands by"
 			}
 			n.say(slog.LevelInfo, "ready", owned, none)
+			if n.w.deps.Owns != nil {
+				n.w.deps.Owns()
+			}
 			return
 		}
 		if !time.Now().Before(word) && ctx.Err() == nil {

@@ -51,10 +51,7 @@ func (w *Worker) run(it *lanes.Item) (job.Completion, bool) {
 		w.mu.Unlock()
 	}
 	it.Attempt = it.Prior.Attempts + 1
-	d := job.Delivery{
-		ID: job.ID{Partition: it.Tenure.Partition, Entry: it.Entry.ID}, Queue: w.cfg.Queue, Type: it.Entry.Type, Key: it.Entry.Key,
-		Payload: it.Entry.Payload, Partition: it.Tenure.Partition, Epoch: it.Tenure.Epoch, Attempt: it.Attempt, Fence: it.Fence,
-	}
+	d := w.delivery(it)
 	returned := false
 	defer func() {
 		if !returned { // the handler has left by Goexit: only deferred calls run
@@ -65,6 +62,14 @@ func (w *Worker) run(it *lanes.Item) (job.Completion, bool) {
 	o := w.call(ctx, d)
 	returned = true
 	return w.judge(it, o, ctx), true
+}
+
+// delivery is the attempt under way as its handler sees it.
+func (w *Worker) delivery(it *lanes.Item) job.Delivery {
+	return job.Delivery{
+		ID: job.ID{Partition: it.Tenure.Partition, Entry: it.Entry.ID}, Queue: w.cfg.Queue, Type: it.Entry.Type, Key: it.Entry.Key,
+		Payload: it.Entry.Payload, Partition: it.Tenure.Partition, Epoch: it.Tenure.Epoch, Attempt: it.Attempt, Fence: it.Fence,
+	}
 }
 
 type outcome struct {
@@ -106,13 +111,15 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completio
 	if o.err == nil {
 		c, err := w.completed(it, o.result)
 		if err == nil {
+			w.tell(it, job.Done, nil)
 			return c
 		}
 		// The handler has done its work, whatever became of its context since: it is not to do
 		// it again for a result that will be refused again.
 		o.err, ended = job.Skip(err), nil
 	}
-	d := w.deps.Policy.After(Failure{Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked})
+	d := w.deps.Policy.After(Failure{Type: it.Entry.Type, Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked})
+	w.tell(it, d.Outcome, o.err)
 	switch d.Outcome {
 	case job.Buried:
 		w.warn("job is dead", it, "attempts", d.Attempts, "error", d.Error, o.where())
@@ -130,6 +137,29 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completio
 // warn logs what became of a job.
 func (w *Worker) warn(what string, it *lanes.Item, args ...any) {
 	w.deps.Log.Warn(what, append([]any{"job_id", w.id(it), "type", it.Entry.Type, "key", it.Entry.Key}, args...)...)
+}
+
+// tell tells whoever wants to know how an attempt has ended. What that does ends nothing here.
+func (w *Worker) tell(it *lanes.Item, how job.Outcome, err error) {
+	if w.deps.Ended == nil {
+		return
+	}
+	e := Ended{Job: w.delivery(it), Outcome: how, Err: err, Took: time.Since(it.Began())}
+	returned := make(chan string)
+	go func() {
+		why := "it ended its goroutine"
+		defer func() {
+			if p := recover(); p != nil {
+				why = "panic: " + job.PanicText(p)
+			}
+			returned <- why
+		}()
+		w.deps.Ended(e)
+		why = ""
+	}()
+	if why := <-returned; why != "" {
+		w.deps.Log.Error("the hook for ended attempts did not return", "job_id", w.id(it), "why", why)
+	}
 }
 
 func (w *Worker) id(it *lanes.Item) string {

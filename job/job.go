@@ -5,6 +5,7 @@ package job
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -180,6 +181,18 @@ type Delivery struct {
 	Epoch     uint64 // of the partition under which this attempt began
 	Attempt   int    // 1 for the first
 	Fence     Fence
+}
+
+type deliveryKey struct{}
+
+// DeliveryKey is under what a handler's context has its Delivery.
+var DeliveryKey any = deliveryKey{}
+
+// DeliveryOf is the attempt that a handler's context belongs to, until the handler has returned;
+// false if it is no handler's.
+func DeliveryOf(ctx context.Context) (Delivery, bool) {
+	d, ok := ctx.Value(DeliveryKey).(Delivery)
+	return d, ok
 }
 
 // Status is what is known of one job.

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"math/rand/v2"
 	"strconv"
 	"sync"
 
 	"ringmaster"
-	"ringmaster/job"
 )
 
 // ring is ours, by its public interface: a leader and a worker in this process, the
@@ -18,12 +16,16 @@ func ring(keys int) func(context.Context, string) (system, error) {
 	return func(ctx context.Context, at string) (system, error) {
 		const queue, work = "bench", "work"
 		url := "redis://" + at
-		client, err := ringmaster.NewClient(url)
+		cfg := ringmaster.Config{URL: url}
+		client, err := ringmaster.NewClient(cfg)
 		if err != nil {
 			return system{}, err
 		}
 		load := newLoad()
-		w := &ringmaster.Worker{URL: url, Queues: []string{queue}, Concurrency: concurrency}
+		w, err := ringmaster.NewWorker(cfg, ringmaster.WorkerConfig{Queues: []string{queue}, Concurrency: concurrency})
+		if err != nil {
+			return system{}, err
+		}
 		ringmaster.Handle(w, work, func(context.Context, ringmaster.Job[json.RawMessage]) error {
 			load.ran()
 			return nil
@@ -37,15 +39,19 @@ func ring(keys int) func(context.Context, string) (system, error) {
 		for i := range keys {
 			names[i] = "key-" + strconv.Itoa(i)
 		}
-		chance, body := rand.New(rand.NewPCG(1, 2)), payload()
-		batch := make([]job.Job, 0, many)
+		chance, body := rand.New(rand.NewPCG(1, 2)), json.RawMessage(payload())
+		batch := make([]ringmaster.Submission, 0, many)
 		submit := func(_ context.Context, n int) error {
 			batch = batch[:0]
 			for range n {
-				batch = append(batch, job.Job{Type: work, Key: names[chance.IntN(len(names))], Payload: body})
+				batch = append(batch, ringmaster.Submission{Type: work, Key: names[chance.IntN(len(names))], Payload: body})
 			}
-			_, errs := client.SubmitAll(ctx, queue, batch...)
-			return errors.Join(errs...)
+			for _, s := range client.Queue(queue).SubmitAll(ctx, batch...) {
+				if s.Err != nil {
+					return s.Err
+				}
+			}
+			return nil
 		}
 		return system{
 			move: func(_ context.Context, jobs int) error { return load.move(ctx, jobs, 1, many, submit) },

@@ -114,6 +114,9 @@ type Item struct {
 // Runs reports whether a handler is at work on it.
 func (it *Item) Runs() bool { return it.state == running }
 
+// Began is when it was started last.
+func (it *Item) Began() time.Time { return it.since }
+
 // Prior is what a job's past asks for.
 type Prior struct {
 	Attempts  int           // counted so far

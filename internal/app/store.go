@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,7 @@ type Policy struct {
 	MaxAttempts int
 	Backoff     recovery.Backoff
 	Poison      recovery.Poison
+	Types       map[string]Type // with attempts and backoff of their own
 }
 
 // Before implements consumergroup.Policy.
@@ -104,8 +106,9 @@ func (p Policy) After(f consumergroup.Failure) consumergroup.Decision {
 	if err != nil {
 		r = recovery.RetryRecord{Attempts: f.Attempt - 1}
 	}
-	d := recovery.Judge(recovery.Failure{Attempt: f.Attempt, MaxAttempts: p.MaxAttempts, Err: f.Err,
-		Cause: recovery.CauseOf(f.Ended, f.Panicked)}, p.Backoff, rand.Float64)
+	own := p.Types[f.Type]
+	d := recovery.Judge(recovery.Failure{Attempt: f.Attempt, MaxAttempts: cmp.Or(own.MaxAttempts, p.MaxAttempts), Err: f.Err,
+		Cause: recovery.CauseOf(f.Ended, f.Panicked)}, cmp.Or(own.Backoff, p.Backoff), rand.Float64)
 	next := r.After(d, f.Err.Error())
 	out := consumergroup.Decision{Record: next.String(), Delay: next.Delay, Attempts: next.Attempts, Error: next.Error}
 	switch d.Action {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,11 +27,25 @@ import (
 type Options struct {
 	Log       *slog.Logger
 	Handlers  map[string]handlers.Func // beside those of the configuration
+	Types     map[string]Type          // likewise, with what each has of its own
 	Second    <-chan struct{}          // closed: stop at once
 	Ready     func(incarnation string) // worker: after each join; dispatcher: its id, once the server answers
+	Owns      func(queue string)       // worker: nil, or called when it owns what it should, after each join
+	Ended     func(Ended)              // worker: nil, or called when an attempt has ended
 	Listening func(addr string)        // dispatcher: the HTTP server's address
 	Embedded  string                   // dispatcher --embedded: where its store listens; "127.0.0.1:6390" if empty
 }
+
+// Type is a handler, and what its type has of its own. Zero: as the configuration says.
+type Type struct {
+	Handler     handlers.Func
+	Timeout     time.Duration
+	MaxAttempts int
+	Backoff     recovery.Backoff
+}
+
+// Ended is how an attempt ended.
+type Ended = consumergroup.Ended
 
 func (o Options) log() *slog.Logger {
 	if o.Log == nil {
@@ -64,7 +79,7 @@ func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
 		go func() {
 			select {
 			case <-o.Second:
-				stopNow(errors.New("stopped by a second signal"))
+				stopNow(errors.New("told to stop a second time"))
 			case <-done:
 			}
 		}()
@@ -109,22 +124,35 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 	for name, h := range o.Handlers {
 		all[name] = withPoints(h)
 	}
+	longest, policy := cfg.LongestTimeout(), Policy{MaxAttempts: cfg.MaxAttempts, Poison: poison(cfg.MaxCrashes),
+		Backoff: recovery.Backoff{Base: cfg.BackoffBase, Max: cfg.BackoffMax}, Types: map[string]Type{}}
+	for _, t := range o.Types {
+		longest = max(longest, t.Timeout)
+	}
+	for name, t := range o.Types {
+		policy.Types[name] = t
+		if limit := cmp.Or(t.Timeout, cfg.HandlerTimeout); limit < longest {
+			t.Handler = handlers.WithTimeout(t.Handler, limit)
+		}
+		all[name] = withPoints(t.Handler)
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	c := consumergroup.Default()
 	c.Queue, c.Name, c.Host, c.PID = queue, WorkerName(cfg.Name, host), host, os.Getpid()
-	c.Concurrency, c.HandlerTimeout = cfg.Concurrency, cfg.LongestTimeout()
+	c.Concurrency, c.HandlerTimeout = cfg.Concurrency, longest
 	c.MaxResult = cfg.MaxResultBytes
 	c.Elsewhere = (len(cfg.Queues) - 1) * cfg.Concurrency
 	c.DrainTimeout = max(cfg.DrainTimeout, time.Millisecond)
 	c.Heartbeat, c.LeaseTTL = cfg.Heartbeat, cfg.LeaseTTL
 	deps := consumergroup.Deps{
-		Store: &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Shards: cfg.Shards, Journal: cfg.Journal}},
-		Policy: Policy{MaxAttempts: cfg.MaxAttempts, Poison: poison(cfg.MaxCrashes),
-			Backoff: recovery.Backoff{Base: cfg.BackoffBase, Max: cfg.BackoffMax}},
-		Handlers: all, Log: o.log().With("worker", c.Name, "queue", queue), NewID: uuid.NewString, Ready: o.Ready,
+		Store:  &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Shards: cfg.Shards, Journal: cfg.Journal}},
+		Policy: policy, Ended: o.Ended, Handlers: all, Log: o.log().With("worker", c.Name, "queue", queue), NewID: uuid.NewString, Ready: o.Ready,
+	}
+	if o.Owns != nil {
+		deps.Owns = func() { o.Owns(queue) }
 	}
 	w, err := consumergroup.New(c, deps)
 	if err != nil {

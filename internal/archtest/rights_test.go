@@ -112,25 +112,26 @@ func enough(t *testing.T, mode string, more []string, servers ...*redistest.Serv
 		return app.Lead(ctx, cfg, app.Options{Log: slog.New(slog.DiscardHandler)})
 	})
 	for range 2 {
-		w := &ringmaster.Worker{URL: as("ringmaster"), Mode: mode, Queues: []string{"mails"}}
+		w, err := ringmaster.NewWorker(ringmaster.Config{URL: as("ringmaster"), Mode: mode}, ringmaster.WorkerConfig{Queues: []string{"mails"}})
+		must(t, err)
 		ringmaster.HandleResult(w, "send", func(_ context.Context, j ringmaster.Job[int]) (int, error) { return j.Payload, nil })
 		serve(w.Run)
 	}
-	p, err := ringmaster.NewClient(as("producer"), ringmaster.Mode(mode))
+	p, err := ringmaster.NewClient(ringmaster.Config{URL: as("producer"), Mode: mode})
 	must(t, err)
 	defer func() { _ = p.Close() }()
-	_, err = p.Submit(ctx, "mails", "send", 1, ringmaster.Key("a"))
+	_, err = p.Queue("mails").Submit(ctx, "send", 1, ringmaster.Key("a"))
 	must(t, err)
-	_, err = p.Submit(ctx, "mails", "send", 1, ringmaster.Key("a"), ringmaster.Once("x"))
+	_, err = p.Queue("mails").Submit(ctx, "send", 1, ringmaster.Key("a"), ringmaster.Once("x"))
 	must(t, err)
-	c, err := ringmaster.NewClient(as("caller"), ringmaster.Mode(mode))
+	c, err := ringmaster.NewClient(ringmaster.Config{URL: as("caller"), Mode: mode})
 	must(t, err)
 	defer func() { _ = c.Close() }()
 	for range 2 * len(servers) { // one partition after the other
-		_, err = c.Call(ctx, "mails", "send", 2, nil)
+		_, err = c.Queue("mails").Call(ctx, "send", 2, nil)
 		must(t, err)
 	}
-	if st, err := c.Call(ctx, "mails", "send", "not a number", nil); st.State != job.Dead {
+	if st, err := c.Queue("mails").Call(ctx, "send", "not a number", nil); st.State != job.Dead {
 		t.Errorf("a payload that does not decode: %v, %v", st.State, err)
 	}
 	lookAround(ctx, t, s)

@@ -1,0 +1,100 @@
+package ringmaster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"ringmaster/configs"
+	"ringmaster/internal/app"
+	"ringmaster/internal/embedded"
+	"ringmaster/job"
+	"ringmaster/streams"
+)
+
+// Client hands jobs in, asks about them and administers queues. Safe for concurrent use: one is
+// enough for a process.
+type Client struct {
+	store     *streams.Store
+	log       *slog.Logger
+	url       string
+	stop      func() // of the embedded store
+	producers *app.Producers
+}
+
+// NewClient prepares a client; it does not connect yet. Close it.
+func NewClient(cfg Config) (*Client, error) {
+	app.GoRedisTo(cfg.Logger)
+	stop := func() {}
+	if addr, ok := embeddedAddr(cfg.URL); ok {
+		e, err := embedded.Start(addr)
+		if err != nil {
+			return nil, err
+		}
+		stop, cfg.URL = e.Close, e.URL()
+	}
+	s, err := openClient(cfg)
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	return &Client{store: s, log: cfg.log(), url: streams.Redact(cfg.URL), stop: stop, producers: app.NewProducers(s, configs.QueueSpec{})}, nil
+}
+
+func openClient(cfg Config) (*streams.Store, error) {
+	c, err := cfg.common(configs.DefaultCommon())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	return app.Open(c, "ringmaster-client")
+}
+
+// URL is the server's address, without a password: what the Config of a Worker and a Dispatcher
+// takes where the server asks for none, as the store in memory.
+func (c *Client) URL() string { return c.url }
+
+// Close sends what was handed in and ends the connections.
+func (c *Client) Close() error {
+	c.producers.Close()
+	err := c.store.Close()
+	c.stop()
+	return err
+}
+
+// Queue is a queue by name. It need not exist: the first submission creates it, with 64
+// partitions. It asks nothing of the server, and may be called again at any time.
+func (c *Client) Queue(name string) *Queue { return &Queue{c: c, name: name} }
+
+// QueueConfig is what is fixed about a queue when it is created.
+type QueueConfig struct {
+	Partitions int  // 1 to 4,096: at most so many workers share its work; 64
+	Shards     int  // parts that a cluster may spread over its servers; 1
+	Journal    bool // every end is recorded, so that `ringctl verify` can audit it; it only grows
+}
+
+// CreateQueue creates a queue, or finds it. Other counts than it has are an ErrConflict.
+func (c *Client) CreateQueue(ctx context.Context, name string, q QueueConfig) (*Queue, error) {
+	_, err := c.store.CreateQueue(ctx, streams.Queue{Name: name, Partitions: q.Partitions, Shards: q.Shards, Journal: q.Journal})
+	if err != nil {
+		return nil, err
+	}
+	return c.Queue(name), nil
+}
+
+// QueueInfo is a queue with its counts, which are read partition by partition, not at one moment.
+type QueueInfo = job.QueueView
+
+// Queues lists all queues with their counts.
+func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) { return c.store.QueueViews(ctx) }
+
+// WorkerInfo is one worker's membership in one queue.
+type WorkerInfo = job.WorkerView
+
+// Drain has a worker, by its name or incarnation, give its partitions away and leave its rings,
+// as at a stop. It returns the incarnations that were asked to, and does not wait.
+func (c *Client) Drain(ctx context.Context, worker string) ([]string, error) {
+	return c.store.Drain(ctx, worker)
+}

@@ -1,0 +1,108 @@
+package ringmaster
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"ringmaster/configs"
+	"ringmaster/internal/app"
+	"ringmaster/job"
+)
+
+// Config says which server has the queues, how it is reached, and what all parties of its rings
+// must agree on. NewClient, NewWorker and NewDispatcher take the same. The zero value of a field
+// is its default; a mistake is an ErrInvalid that names the field, before anything is connected.
+type Config struct {
+	// URL is redis://[user:password@]host:port[/db], or rediss:// for TLS; several separated by
+	// commas with Mode "sentinel", whose first ends in ?master_name=NAME, or "cluster". Default
+	// redis://127.0.0.1:6379.
+	//
+	// For a Client alone, "embedded" starts a store in the memory of this process, at
+	// 127.0.0.1:6390, which ends with Close and takes all jobs with it; "embedded://127.0.0.1:0"
+	// starts it on a free port. Client.URL is what the Config of others names then.
+	URL string
+	// Mode is what is behind the URL: "standalone" (the default), "sentinel" or "cluster".
+	Mode string
+	// Namespace is the first part of every key in Redis: "rm".
+	Namespace string
+
+	// PasswordFile holds the password of Redis. It is read for each new connection, so that it
+	// may be replaced. It takes the place of the URL's.
+	PasswordFile string
+	// SentinelUsername and SentinelPasswordFile are for the sentinels themselves.
+	SentinelUsername, SentinelPasswordFile string
+	// TLS is for rediss://.
+	TLS TLS
+
+	// Durability is what a write must have reached before it is reported as done, and acted upon:
+	// "memory" (the default), "fsync", "replicas:N" or "fsync+replicas:N". What has not reached it
+	// within WaitTimeout is an ErrUnconfirmed, never a success. A server that cannot confirm it is
+	// refused with an ErrInvalid.
+	Durability string
+	// WaitTimeout is how long a batch of writes waits for that: 1 s, or 3 s where the server's
+	// file is synced once a second.
+	WaitTimeout time.Duration
+
+	// LeaseTTL is how long a worker counts as alive without a heartbeat, and Heartbeat how often
+	// it gives one: 3 s and 500 ms. The lease is the same for all workers and dispatchers of a
+	// queue, and at least three heartbeats long.
+	LeaseTTL, Heartbeat time.Duration
+
+	// Logger gets what is worth telling. Without one a Worker and a Dispatcher are silent, and so
+	// is a Client. A line over which it panics goes to stderr instead, and ends nothing. A Client
+	// logs what it waits for, when a job that Wait or Call waits for stands still because no
+	// dispatcher leads or no worker lives: after 2 s and then every 30 s.
+	Logger *slog.Logger
+}
+
+// TLS says whom a connection by rediss:// trusts and what it shows. Empty: the authorities of the
+// system, no certificate of its own, the name in the address.
+type TLS struct {
+	CAFile            string // certificates of authorities, PEM, instead of the system's
+	CertFile, KeyFile string // the client's certificate and its key, PEM; read again for each new connection
+	ServerName        string // that the server's certificate is to have
+}
+
+// common is the configuration as the programs have it, with base's defaults.
+func (c Config) common(base configs.Common) (configs.Common, error) {
+	set(&base.Redis, c.URL)
+	set(&base.RedisMode, c.Mode)
+	set(&base.Namespace, c.Namespace)
+	base.RedisPasswordFile = c.PasswordFile
+	base.SentinelUsername, base.SentinelPasswordFile = c.SentinelUsername, c.SentinelPasswordFile
+	base.TLS = configs.TLSFiles{CA: c.TLS.CAFile, Cert: c.TLS.CertFile, Key: c.TLS.KeyFile, ServerName: c.TLS.ServerName}
+	if c.Durability != "" {
+		d, err := job.ParseDurability(c.Durability)
+		if err != nil {
+			return base, fmt.Errorf("durability %q: %w", c.Durability, err)
+		}
+		d.Wait = base.Durability.Wait
+		base.Durability = d
+	}
+	set(&base.Durability.Wait, c.WaitTimeout)
+	return base, nil
+}
+
+func (c Config) log() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return app.Guard(c.Logger)
+}
+
+// embeddedAddr is where the store in memory is to listen, if url asks for one.
+func embeddedAddr(url string) (addr string, ok bool) {
+	if url == "embedded" {
+		return app.EmbeddedAddr, true
+	}
+	return strings.CutPrefix(url, "embedded://")
+}
+
+func set[T comparable](field *T, v T) {
+	var zero T
+	if v != zero {
+		*field = v
+	}
+}

@@ -1,0 +1,60 @@
+package ringmaster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"ringmaster/configs"
+	"ringmaster/internal/app"
+	"ringmaster/job"
+)
+
+// Dispatcher leads the rings of all queues of a server, as the program dispatcher does, without
+// its HTTP server. Any number may run; one leads a ring at a time.
+type Dispatcher struct {
+	cfg configs.Dispatcher
+	log *slog.Logger
+	ran atomic.Bool
+}
+
+// DispatcherConfig is what a dispatcher has of its own.
+type DispatcherConfig struct {
+	// ResizeMode is what waits while partitions move: "key" (the default), "partition" or "ring".
+	ResizeMode string
+}
+
+// NewDispatcher prepares a dispatcher; it does not connect yet.
+func NewDispatcher(cfg Config, own DispatcherConfig) (*Dispatcher, error) {
+	d := &Dispatcher{cfg: configs.DefaultDispatcher(), log: cfg.log()}
+	var err error
+	if d.cfg.Common, err = cfg.common(d.cfg.Common); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
+	}
+	set(&d.cfg.LeaseTTL, cfg.LeaseTTL)
+	set(&d.cfg.Mode, own.ResizeMode)
+	if err := d.cfg.Check(); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
+	}
+	return d, nil
+}
+
+// Run leads until ctx ends, then it resigns and returns nil. While the server is away it waits.
+// It runs once.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	if d.ran.Swap(true) {
+		return job.Invalid("dispatcher: Run was called before: make another with NewDispatcher")
+	}
+	app.GoRedisTo(d.log)
+	return app.Lead(ctx, d.cfg, app.Options{Log: d.log})
+}
+
+// Dispatch is NewDispatcher and Run for a server that needs no more than its URL.
+func Dispatch(ctx context.Context, url string, log *slog.Logger) error {
+	d, err := NewDispatcher(Config{URL: url, Logger: log}, DispatcherConfig{})
+	if err != nil {
+		return err
+	}
+	return d.Run(ctx)
+}
