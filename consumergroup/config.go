@@ -157,6 +157,8 @@ type Member interface {
 	Watch(ctx context.Context, lost func()) (stop func(), err error)
 	Join(ctx context.Context) ([]job.Joined, error)
 	Heartbeat(ctx context.Context) ([]job.Beat, error)
+	// Renew is Heartbeat for a member at rest; no two at a time.
+	Renew(ctx context.Context) ([]job.Beat, error)
 	Leaving(ctx context.Context) error
 	Left(ctx context.Context) error
 	Report(ctx context.Context, shard int, ringEpoch uint64, phase int, data string) error

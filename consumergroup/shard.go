@@ -37,6 +37,8 @@ type shard struct {
 	poked   bool      // and a poke is on its way
 	epoch   uint64    // the newest ring epoch that heartbeats and records have told
 	look    bool      // a heartbeat has stopped the starts: the reader looks at the records
+	resting bool      // the participant waits for nothing, and has seen the ring as it is in rest
+	rest    resize.RingState
 
 	completions []job.Completion // acker goroutine only: memory of a batch, used again for the next
 	items       []*lanes.Item    // likewise
