@@ -225,11 +225,15 @@ func (s *shard) toRead() (parts []int, count int, block time.Duration) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	parts, count, block = s.lanes.ToRead(time.Now())
+	longest := s.w.cfg.Block
+	if s.resting && s.w.pool.Runs() == 0 {
+		longest += longest / 2
+	}
 	switch {
 	case block < 0:
 		block = -1
-	case block == 0 || block > s.w.cfg.Block:
-		block = s.w.cfg.Block
+	case block == 0 || block > longest:
+		block = longest
 	}
 	return parts, count, block
 }
