@@ -232,11 +232,21 @@ func (r *ringStore) Repair(ctx context.Context, term uint64) ([]string, error) {
 const handOverPause = 20 * time.Millisecond
 
 // Hints tells of the messages on the control stream, so that a join or a leave is seen at
-// once. It reads on a connection of its own.
+// once. It reads on a connection of its own, or on one for all rings of the process.
 func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
-	sub := streams.NewSubscriber(r.s, r.q, "$")
-	defer sub.Close()
-	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // ends a wait at once
+	var sub interface {
+		Next(ctx context.Context) ([]job.ControlEntry, error)
+	}
+	if r.share.feed != nil {
+		feed := r.share.feed.Of(r.q)
+		defer feed.Close()
+		sub = feed
+	} else {
+		own := streams.NewSubscriber(r.s, r.q, "$")
+		defer own.Close()
+		defer context.AfterFunc(ctx, func() { _ = own.Close() })() // ends a wait at once
+		sub = own
+	}
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(ctx, time.Second)
 		entries, err := sub.Next(call)

@@ -16,6 +16,7 @@ import (
 type shared struct {
 	watch  *watch
 	leases *streams.Leases
+	feed   *streams.Feed
 	rings  atomic.Int64 // how many there are
 }
 
@@ -38,13 +39,16 @@ type leaders struct {
 func (l *leaders) run(ctx context.Context) {
 	var all, common sync.WaitGroup
 	running := map[string]led{}
-	l.share = &shared{watch: newWatch(l.s, l.cfg.Detect), leases: l.s.NewLeases()}
+	l.share = &shared{watch: newWatch(l.s, l.cfg.Detect), leases: l.s.NewLeases(), feed: l.s.NewFeed()}
 	l.cfg.Rings, l.cfg.Began = func() int { return int(l.share.rings.Load()) }, time.Now()
 	looks, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer common.Wait()
 	defer stop() // after the last ring
 	if l.share.watch != nil {
 		common.Go(func() { l.share.watch.run(looks) })
+	}
+	if l.share.feed != nil {
+		common.Go(func() { l.share.feed.Run(looks) })
 	}
 	if l.share.leases != nil {
 		common.Go(func() { l.share.leases.Run(looks) })
