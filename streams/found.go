@@ -27,8 +27,8 @@ func (r *Ring) Members(incs []string) Members {
 const foundPage = 2048
 
 // AllFound tells, of each of some rings, whether all of its members hold their liveness channels
-// and, with leases, whether all leases hold; where any does not, none is said to. It is not for a
-// cluster. It blocks for one round trip.
+// and, with leases, whether all of their leases hold. It is not for a cluster. It blocks for one round
+// trip, and for another where a lease is missing.
 func (s *Store) AllFound(ctx context.Context, rings []Members, leases bool) ([]bool, error) {
 	var all []string
 	for _, m := range rings {
@@ -59,10 +59,31 @@ func (s *Store) AllFound(ctx context.Context, rings []Members, leases bool) ([]b
 	}
 	out := make([]bool, len(rings))
 	for i, m := range rings {
-		out[i] = !leases || there == 0
+		out[i] = true
 		for _, c := range m.channels {
 			out[i] = out[i] && subscribers[c] > 0
 		}
 	}
+	if leases && there != 0 {
+		return out, s.leasesOf(ctx, rings, out)
+	}
 	return out, nil
+}
+
+// leasesOf says no of the rings where a lease is missing.
+func (s *Store) leasesOf(ctx context.Context, rings []Members, out []bool) error {
+	p := s.cmd.Pipeline()
+	alive := make([]*redis.IntCmd, len(rings))
+	for i, m := range rings {
+		if len(m.channels) > 0 {
+			alive[i] = p.Exists(ctx, m.channels...)
+		}
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return wrap("look for members", err)
+	}
+	for i, m := range rings {
+		out[i] = out[i] && (alive[i] == nil || alive[i].Val() == int64(len(m.channels)))
+	}
+	return nil
 }

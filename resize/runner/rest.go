@@ -43,7 +43,7 @@ func (r *Runner) pause(ctx context.Context) time.Duration {
 	if r.term == 0 {
 		return time.Minute // whatever comes, comes with the lease
 	}
-	if !r.guarded && !r.found.IsZero() && r.brain.AtRest() && ctx.Err() == nil {
+	if !r.guarded && !r.lapsed && !r.found.IsZero() && r.brain.AtRest() && ctx.Err() == nil {
 		r.guarded = r.store.Guard(slices.Clone(r.members), r.found, r.alarm)
 	}
 	if !r.guarded {
@@ -82,8 +82,10 @@ func (r *Runner) noteSeen() {
 // listed takes over who is a member. For others than before nobody has looked yet.
 func (r *Runner) listed(members []Sighting) {
 	incs := make([]string, len(members))
+	r.lapsed = false
 	for i, m := range members {
 		incs[i] = m.Incarnation
+		r.lapsed = r.lapsed || m.LeaseKnown && m.LeaseLeft <= 0
 	}
 	slices.Sort(incs)
 	if !slices.Equal(incs, r.members) {
@@ -109,7 +111,7 @@ func (r *Runner) tick(ctx context.Context) {
 	if r.untilRepair() <= 0 {
 		r.repair(ctx)
 	}
-	if r.step(ctx, resize.Ticked{Now: r.now()}); r.guarded && !r.brain.AtRest() {
+	if r.step(ctx, resize.Ticked{Now: r.now()}); r.guarded && (r.lapsed || !r.brain.AtRest()) {
 		r.wake()
 	}
 }

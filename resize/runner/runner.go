@@ -118,6 +118,7 @@ type Runner struct {
 	ticked  time.Time
 	alarm   chan struct{} // capacity 1: a guard misses somebody
 	guarded bool
+	lapsed  bool      // the last look found a lease that is over: a look after this one tells more
 	found   time.Time // when the last look for connections found all members; zero: it did not
 }
 
