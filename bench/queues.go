@@ -225,6 +225,6 @@ func (r *Rested) between(a, b counted) {
 	r.Connections, r.RedisMB = b.clients-2, megabytes(b.memory) // without those that look
 	r.DispatchMB, r.WorkerMB = megabytes(b.dispatcher.memory), megabytes(b.worker.memory)
 	r.Changes = b.changes - a.changes
-	used := b.usage.since(a.usage)
+	used := b.since(a.usage)
 	r.Noisy = used.others()-(b.all-a.all).Seconds()/seconds > quiet
 }

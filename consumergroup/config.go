@@ -41,7 +41,7 @@ type Config struct {
 	Grace          time.Duration // their contexts end this long before; a sixth of DrainTimeout
 	Heartbeat      time.Duration // 500 ms
 	LeaseTTL       time.Duration // 3 s
-	Block          time.Duration // how long a read waits; 1 s, and half as long again at rest
+	Block          time.Duration // how long a read waits; 1 s, and half as long again at rest, but no longer than half a lease
 }
 
 // Default is a Config with every number set.

@@ -86,3 +86,15 @@ func TestThePaceOfHeartbeats(t *testing.T) {
 		}
 	})
 }
+
+// A reader that nobody wakes hears of the server within a lease, however short that is: else it would
+// be taken for deaf.
+func TestAReadAtRestIsShorterThanALease(t *testing.T) {
+	for lease, want := range map[time.Duration]time.Duration{300 * time.Millisecond: 150 * time.Millisecond, 3 * time.Second: 1500 * time.Millisecond, time.Minute: 1500 * time.Millisecond} {
+		b := newBench(t, func(c *Config) { c.LeaseTTL, c.Heartbeat = lease, lease/3 })
+		b.resting(t, job.Beat{})
+		if _, _, block := b.s.toRead(); block != want {
+			t.Errorf("lease of %v: a read of %v, want %v", lease, block, want)
+		}
+	}
+}

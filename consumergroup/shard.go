@@ -229,6 +229,7 @@ func (s *shard) toRead() (parts []int, count int, block time.Duration) {
 	if s.resting && s.w.pool.Runs() == 0 {
 		longest += longest / 2
 	}
+	longest = min(longest, s.w.cfg.LeaseTTL/2) // who hears nothing for two leases is deaf
 	switch {
 	case block < 0:
 		block = -1
