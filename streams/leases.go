@@ -23,12 +23,14 @@ type Leases struct {
 
 // hold is one question about a lease.
 type hold struct {
+	*call
 	ctx  context.Context // of who waits for it
 	ring *Ring
 	ttl  time.Duration
 	term uint64 // that it has; 0: none
-	yes  bool   // it is renewed; without a term: another leads
-	err  error
+	take bool   // it is to be taken, or renewed, by the script
+	got  uint64 // the term that is its own now
+	sure bool   // otherwise it is to be tried by the script
 	done chan struct{}
 }
 
@@ -59,15 +61,40 @@ func (l *Leases) Run(ctx context.Context) {
 	}
 }
 
-// round asks all in one round trip. A lease that is renewed, and whose holder is then read as this
-// dispatcher under this term, was its own when it was renewed: whoever else had had it in between
-// would have raised the term. To have renewed another's does no harm, once.
+// round asks all, each kind in one round trip. Those that take a lease come second, and wait for
+// nobody's turn at a connection: there may be hundreds of them, and renewals must not wait for them.
 func (l *Leases) round(ctx context.Context, due []*hold) {
+	var plain, take []*hold
+	var calls []*call
 	patience := due[0].ttl
 	for _, h := range due {
-		patience = min(patience, h.ttl)
+		if patience = min(patience, h.ttl); !h.take {
+			plain = append(plain, h)
+			continue
+		}
+		h.call = &call{shard: l.s.shard(h.ring.q, 0), args: []any{h.ring.dispatcher, h.ttl.Milliseconds()}}
+		take, calls = append(take, h), append(calls, h.call)
 	}
-	call, cancel := context.WithTimeout(ctx, patience/4)
+	if len(plain) > 0 {
+		l.renew(ctx, plain, patience/2)
+	}
+	if len(take) == 0 {
+		return
+	}
+	call, cancel := context.WithTimeout(ctx, patience/2)
+	defer cancel()
+	l.s.runAll(call, l.s.vital, &l.s.scripts.lead, calls)
+	for _, h := range take {
+		h.got, h.sure = number(at(list(h.value), 0)), true
+		close(h.done)
+	}
+}
+
+// renew renews leases, and reads who leads the rest. A lease that is renewed, and whose holder is then
+// read as this dispatcher under this term, was its own when it was renewed: whoever else had had it in
+// between would have raised the term. To have renewed another's does no harm, once.
+func (l *Leases) renew(ctx context.Context, due []*hold, patience time.Duration) {
+	call, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	p := l.s.vital.Pipeline()
 	renewed, held := make([]*redis.BoolCmd, len(due)), make([]*redis.SliceCmd, len(due))
@@ -80,32 +107,34 @@ func (l *Leases) round(ctx context.Context, due []*hold) {
 	}
 	_, failed := p.Exec(call)
 	for i, h := range due {
-		h.yes, h.err = h.answer(renewed[i], held[i], failed)
+		h.answer(renewed[i], held[i], failed)
 		close(h.done)
 	}
 }
 
-func (h *hold) answer(renewed *redis.BoolCmd, held *redis.SliceCmd, failed error) (bool, error) {
+func (h *hold) answer(renewed *redis.BoolCmd, held *redis.SliceCmd, failed error) {
 	if renewed != nil && renewed.Err() != nil {
-		return false, wrap("renew leadership", renewed.Err())
+		h.err = wrap("renew leadership", renewed.Err())
+		return
 	}
-	if err := held.Err(); err != nil {
-		return false, wrap("renew leadership", err)
+	if h.err = wrap("renew leadership", held.Err()); h.err != nil {
+		return
 	}
 	v := held.Val()
 	if len(v) != 2 {
-		return false, unsent("renew leadership", failed)
+		h.err = unsent("renew leadership", failed)
+		return
 	}
 	who, term := text(v[0]), number(v[1])
 	if renewed == nil {
-		return who != "" && who != h.ring.dispatcher, nil
+		h.sure = who != "" && who != h.ring.dispatcher
+		return
 	}
-	return renewed.Val() && who == h.ring.dispatcher && term == h.term, nil
+	h.got, h.sure = h.term, renewed.Val() && who == h.ring.dispatcher && term == h.term
 }
 
 // ask waits for an answer, or for the end of ctx.
-func (l *Leases) ask(ctx context.Context, r *Ring, ttl time.Duration, term uint64) (bool, error) {
-	h := &hold{ctx: ctx, ring: r, ttl: ttl, term: term, done: make(chan struct{})}
+func (l *Leases) ask(ctx context.Context, h *hold) error {
 	l.mu.Lock()
 	l.waiting = append(l.waiting, h)
 	l.mu.Unlock()
@@ -115,30 +144,27 @@ func (l *Leases) ask(ctx context.Context, r *Ring, ttl time.Duration, term uint6
 	}
 	select {
 	case <-h.done:
-		return h.yes, h.err
+		return h.err
 	case <-ctx.Done():
-		return false, notSent("renew leadership", context.Cause(ctx))
+		return notSent("renew leadership", context.Cause(ctx))
 	}
 }
 
 // scriptEvery is how many of these calls are a Lead: what else that mends is mended then.
 const scriptEvery = 16
 
-// Hold is Lead, of which all but a few are asked together with those of other rings. term is
-// what the last call told.
+// Hold is Lead, asked together with those of other rings, and all but a few times without its script.
+// term is what the last call told.
 func (r *Ring) Hold(ctx context.Context, l *Leases, ttl time.Duration, term uint64) (uint64, error) {
+	if l == nil {
+		term, _, err := r.Lead(ctx, ttl)
+		return term, err
+	}
 	r.asked++
-	if l != nil && r.asked%scriptEvery != 0 {
-		yes, err := l.ask(ctx, r, ttl, term)
-		switch {
-		case err != nil:
-			return 0, err
-		case yes && term != 0:
-			return term, nil
-		case yes:
-			return 0, nil
+	for take := r.asked%scriptEvery == 0; ; take = true {
+		h := &hold{call: &call{}, ctx: ctx, ring: r, ttl: ttl, term: term, take: take, done: make(chan struct{})}
+		if err := l.ask(ctx, h); err != nil || h.sure {
+			return h.got, err
 		}
 	}
-	term, _, err := r.Lead(ctx, ttl)
-	return term, err
 }

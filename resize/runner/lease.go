@@ -20,7 +20,7 @@ func (r *Runner) keepLease(ctx context.Context, out chan<- lease) {
 		asked := time.Now()
 		patience := r.cfg.Lease / 2
 		if left := until.Sub(asked); term != 0 && left > 0 {
-			patience = min(patience, left/2) // there is time for another call
+			patience = max(min(patience, left), r.cfg.Lease/20)
 		}
 		call, cancel := context.WithTimeout(ctx, patience)
 		got, err := r.store.Lead(call, r.cfg.Lease, term)
