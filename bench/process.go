@@ -48,6 +48,13 @@ func newCrew(binary, redis string) *crew {
 
 // start starts a worker and waits until it is a member.
 func (c *crew) start(ctx context.Context, name string, concurrency int) (*process, error) {
+	return c.launch(ctx, workerSpec{Name: name, Concurrency: concurrency})
+}
+
+// launch starts a process and waits until it is ready.
+func (c *crew) launch(ctx context.Context, w workerSpec) (*process, error) {
+	name := w.Name
+	w.Redis = c.redis
 	// It ends by kill, not with the context of its start.
 	p := &process{cmd: exec.CommandContext(context.WithoutCancel(ctx), c.binary, WorkerCommand), ready: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd.Env = []string{"HOME=" + os.Getenv("HOME")}
@@ -63,7 +70,7 @@ func (c *crew) start(ctx context.Context, name string, concurrency int) (*proces
 	c.all = append(c.all, p)
 	c.mu.Unlock()
 	go p.follow(name, stdout, c.starts) // ends with the process; end waits for it
-	spec, err := json.Marshal(workerSpec{Redis: c.redis, Name: name, Concurrency: concurrency})
+	spec, err := json.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

@@ -23,6 +23,9 @@ type workerSpec struct {
 	Redis       string `json:"redis"`
 	Name        string `json:"name"`
 	Concurrency int    `json:"concurrency"`
+
+	Queues []string `json:"queues,omitempty"` // empty: the one
+	Leads  bool     `json:"leads,omitempty"`  // it is a dispatcher
 }
 
 // task is the payload of a job for such workers.
@@ -46,8 +49,16 @@ func RunWorkerProcess(ctx context.Context, in io.Reader, out, log io.Writer) err
 		defer mu.Unlock()
 		_, _ = fmt.Fprintln(out, word, what) // a parent that does not read has gone
 	}
+	if spec.Leads {
+		cfg := configs.DefaultDispatcher()
+		cfg.Redis = spec.Redis
+		return app.Lead(ctx, cfg, app.Options{Log: slog.New(slog.NewTextHandler(log, nil)), Ready: func(id string) { tell("ready", id) }})
+	}
 	cfg := configs.DefaultWorker()
 	cfg.Redis, cfg.Queues, cfg.Name, cfg.Concurrency = spec.Redis, []string{queueName}, spec.Name, spec.Concurrency
+	if len(spec.Queues) > 0 {
+		cfg.Queues = spec.Queues
+	}
 	handler := func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
 		var t task
 		if err := json.Unmarshal(d.Payload, &t); err != nil {

@@ -23,6 +23,11 @@ var errEvicted = errors.New("incarnation was evicted")
 
 // step feeds the participant events and does what it wants, until nothing is left.
 func (s *shard) step(ctx context.Context, events ...resize.ParticipantEvent) error {
+	if len(events) == 0 {
+		return nil
+	}
+	s.stirs()
+	defer s.settles()
 	read := false
 	for len(events) > 0 || read {
 		var actions []resize.ParticipantAction

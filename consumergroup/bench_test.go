@@ -194,6 +194,7 @@ func (f *fakeServer) Join(context.Context) ([]job.Joined, error) {
 	return []job.Joined{{Partitions: 1}}, nil
 }
 func (f *fakeServer) Heartbeat(context.Context) ([]job.Beat, error)          { return []job.Beat{{}}, nil }
+func (f *fakeServer) Renew(context.Context) ([]job.Beat, error)              { return []job.Beat{{}}, nil }
 func (f *fakeServer) Leaving(context.Context) error                          { return nil }
 func (f *fakeServer) Left(context.Context) error                             { return nil }
 func (f *fakeServer) Heal(context.Context, []int) ([]string, error)          { return nil, nil }

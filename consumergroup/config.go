@@ -42,7 +42,7 @@ type Config struct {
 	Grace          time.Duration // their contexts end this long before; a sixth of DrainTimeout
 	Heartbeat      time.Duration // 500 ms
 	LeaseTTL       time.Duration // 3 s
-	Block          time.Duration // how long a read waits; 1 s
+	Block          time.Duration // how long a read waits; 1 s, and half as long again at rest, but no longer than half a lease
 }
 
 // Default is a Config with every number set.
@@ -164,6 +164,8 @@ type Member interface {
 	Watch(ctx context.Context, lost func()) (stop func(), err error)
 	Join(ctx context.Context) ([]job.Joined, error)
 	Heartbeat(ctx context.Context) ([]job.Beat, error)
+	// Renew is Heartbeat for a member at rest; no two at a time.
+	Renew(ctx context.Context) ([]job.Beat, error)
 	Leaving(ctx context.Context) error
 	Left(ctx context.Context) error
 	Report(ctx context.Context, shard int, ringEpoch uint64, phase int, data string) error

@@ -18,6 +18,7 @@ func (s *shard) doubt() {
 	s.unsure = true
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
+	s.resting = false
 	s.lanes.Doubt()
 }
 
@@ -32,8 +33,33 @@ func (s *shard) beaten(b job.Beat) {
 		s.look = true
 	}
 	s.epoch = max(s.epoch, b.RingEpoch)
+	news := s.look || !s.resting || len(s.events) > 0 || !ringState(b).Same(s.rest)
 	s.w.mu.Unlock()
-	s.post(resize.BeatAnswered{RingState: ringState(b)})
+	if news {
+		s.post(resize.BeatAnswered{RingState: ringState(b)})
+	}
+}
+
+// stirs notes that the participant has news, and settles that it has acted on them: at rest, what
+// a heartbeat brings is compared without waking the reader.
+func (s *shard) stirs() {
+	s.w.mu.Lock()
+	s.resting = false
+	s.w.mu.Unlock()
+}
+
+func (s *shard) settles() {
+	rest, resting := s.brain.Rest()
+	s.w.mu.Lock()
+	s.rest, s.resting = rest, resting && !s.unsure
+	stirred := !s.resting
+	s.w.mu.Unlock()
+	if stirred {
+		select {
+		case s.session.stirred <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // lookWanted reports, once, whether a heartbeat has stopped the starts.

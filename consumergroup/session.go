@@ -22,6 +22,8 @@ type session struct {
 	end    context.CancelCauseFunc
 	soon   chan struct{} // capacity 1: a heartbeat is wanted at once
 
+	stirred chan struct{} // capacity 1: a shard rests no more
+
 	mu       sync.Mutex
 	stopping time.Time // when leaving began; zero: not
 	asked    bool      // somebody asked this worker to drain
@@ -89,7 +91,7 @@ func (n *session) join(ctx context.Context, info job.MemberInfo) (func(), error)
 	if err != nil {
 		return nil, err
 	}
-	n.member = w.deps.Store.Member(info, w.cfg.LeaseTTL)
+	n.member, n.stirred = w.deps.Store.Member(info, w.cfg.LeaseTTL), make(chan struct{}, 1)
 	unwatch, err := n.member.Watch(ctx, n.beatSoon)
 	if err != nil {
 		return nil, err
@@ -187,20 +189,19 @@ func (n *session) abandonAll(err error) {
 // beat renews the lease until ctx ends. It returns errEvicted if the store says so.
 func (n *session) beat(ctx context.Context) error {
 	w := n.w
-	ticker := time.NewTicker(w.cfg.Heartbeat)
-	defer ticker.Stop()
-	expired := false
+	expired, rested := false, false
 	again := time.Duration(0) // the pause after a heartbeat that failed
 	for {
 		// What was wanted before is answered by this one.
 		select {
 		case <-n.soon:
+			rested = false
 		default:
 		}
 		// The lease counts from before the heartbeat was sent: the server's count can only
 		// begin later.
 		sent := time.Now()
-		beats, err := n.heartbeat(ctx, sent)
+		beats, err := n.heartbeat(ctx, sent, rested && again == 0)
 		if err == nil {
 			w.renewLease(sent)
 			for i, b := range beats {
@@ -229,38 +230,10 @@ func (n *session) beat(ctx context.Context) error {
 			}
 			continue // a leader waits for a sign of life
 		}
-		select {
-		case <-ticker.C:
-		case <-n.soon:
-		case <-ctx.Done():
+		if rested = n.untilDue(ctx, sent); ctx.Err() != nil {
 			return nil
 		}
 	}
-}
-
-// beatSoon has a heartbeat sent at once: somebody may think that this worker is dead.
-func (n *session) beatSoon() {
-	select {
-	case n.soon <- struct{}{}:
-	default:
-	}
-}
-
-// errDeaf: a reader has had no answer for long, so it obeys no message either.
-var errDeaf = errors.New("a reader has had no answer for two leases: no heartbeat is sent")
-
-// heartbeat renews the lease, unless a reader is deaf: a worker whose reader hangs, or
-// whose reader's connection alone is cut off, would otherwise keep partitions that it does
-// not read.
-func (n *session) heartbeat(ctx context.Context, now time.Time) ([]job.Beat, error) {
-	for _, s := range n.shards {
-		if s.deafFor(now) > 2*n.w.cfg.LeaseTTL {
-			return nil, errDeaf
-		}
-	}
-	call, cancel := context.WithTimeout(ctx, n.w.cfg.LeaseTTL/2)
-	defer cancel()
-	return n.member.Heartbeat(call)
 }
 
 // notDead tells a store that has evicted this incarnation that its process lives: what it held

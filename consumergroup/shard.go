@@ -37,6 +37,8 @@ type shard struct {
 	poked   bool      // and a poke is on its way
 	epoch   uint64    // the newest ring epoch that heartbeats and records have told
 	look    bool      // a heartbeat has stopped the starts: the reader looks at the records
+	resting bool      // the participant waits for nothing, and has seen the ring as it is in rest
+	rest    resize.RingState
 
 	completions []job.Completion // acker goroutine only: memory of a batch, used again for the next
 	items       []*lanes.Item    // likewise
@@ -225,11 +227,16 @@ func (s *shard) toRead() (parts []int, count int, block time.Duration) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	parts, count, block = s.lanes.ToRead(time.Now())
+	longest := s.w.cfg.Block
+	if s.resting && s.w.pool.Runs() == 0 {
+		longest += longest / 2
+	}
+	longest = min(longest, s.w.cfg.LeaseTTL/2) // who hears nothing for two leases is deaf
 	switch {
 	case block < 0:
 		block = -1
-	case block == 0 || block > s.w.cfg.Block:
-		block = s.w.cfg.Block
+	case block == 0 || block > longest:
+		block = longest
 	}
 	return parts, count, block
 }

@@ -63,7 +63,7 @@ func TestEvictionLooksOnceMore(t *testing.T) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")
 		evict := func(evidence string, part int, epoch uint64, phase int) bool {
 			c.t.Helper()
-			return must1(c.ring.Evict(c.ctx, c.term, "a.1", evidence, part, 0, epoch, phase, c.raw.HGet(c.ctx, c.key(0, "beats"), "a.1").Val()))(c.t)
+			return must1(c.ring.Evict(c.ctx, c.term, "a.1", evidence, part, 0, epoch, phase, lastBeat(c, "a.1")))(c.t)
 		}
 		stop := must1(a.member.Watch(c.ctx, func() {}))(c.t)
 		c.expect("subscribed", subscribed(c, "a.1", "b.1"), []bool{true, false})

@@ -181,14 +181,18 @@ func (c *Subscriber) read(ctx context.Context) ([]job.ControlEntry, error) {
 		}
 		return nil, wrap("read control stream", err)
 	}
-	out := make([]job.ControlEntry, len(reply[0].Messages))
-	for i, m := range reply[0].Messages {
+	return controlEntries(reply[0].Messages), nil
+}
+
+func controlEntries(messages []redis.XMessage) []job.ControlEntry {
+	out := make([]job.ControlEntry, len(messages))
+	for i, m := range messages {
 		out[i] = job.ControlEntry{ID: m.ID, Fields: make(map[string]string, len(m.Values))}
 		for k, v := range m.Values {
 			out[i].Fields[k], _ = v.(string)
 		}
 	}
-	return out, nil
+	return out
 }
 
 func (c *Subscriber) connected(ctx context.Context) (*redis.Client, error) {

@@ -20,11 +20,14 @@ var ErrNotLeader = errors.New("another dispatcher leads")
 // ErrMoved: the records are not as the caller last saw them; nothing was written.
 var ErrMoved = errors.New("records have changed")
 
-// Ring is a leader's hand on a queue's records. Safe for concurrent use.
+// Ring is a leader's hand on a queue's records. Safe for concurrent use, but for Hold, which one
+// goroutine calls.
 type Ring struct {
 	s          *Store
 	q          Queue
 	dispatcher string
+
+	asked uint64 // calls of Hold
 }
 
 // NewRing prepares the calls of one dispatcher on one queue.

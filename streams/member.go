@@ -24,9 +24,10 @@ type Member struct {
 	info job.MemberInfo
 	ttl  time.Duration
 
-	calls atomic.Uint64 // of Ack that must not be executed late
-	live  atomic.Pointer[liveLink]
-	beats atomic.Uint64 // sent
+	calls atomic.Uint64         // of Ack that must not be executed late
+	heart atomic.Pointer[heart] // from Watch on
+	beats atomic.Uint64         // sent
+	known atomic.Pointer[heard] // the last whole heartbeat's answers
 }
 
 // NewMember prepares membership; nothing is written before Join. ttl is the lease.

@@ -78,6 +78,7 @@ type Store struct {
 	how     confirming
 
 	mu     sync.Mutex
+	heart  *heart            // of the members that this process has; nil: none watches
 	queues map[string]Queue  // what this process knows; a queue never changes its counts
 	met    map[string]string // shards that this process adds to -> the server they were found on
 	homes  map[string]string // shards of a cluster -> the address of the server that is known to have all of each: see home.go

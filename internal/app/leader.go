@@ -7,11 +7,9 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"ringmaster/job"
-	"ringmaster/recovery"
 	"ringmaster/resize"
 	"ringmaster/resize/runner"
 	"ringmaster/streams"
@@ -25,6 +23,8 @@ type ringStore struct {
 	log  *slog.Logger
 	ttl  time.Duration // of a worker's lease; 0: not known
 
+	share *shared
+
 	last     streams.Records // of the last look; the runner's goroutine only
 	serverID string
 	told     time.Time
@@ -36,7 +36,7 @@ type ringStore struct {
 }
 
 func newRingStore(s *streams.Store, q streams.Queue, dispatcher string, ttl time.Duration, log *slog.Logger) *ringStore {
-	return &ringStore{s: s, ring: s.NewRing(q, dispatcher), q: q, ttl: ttl, log: log, asked: map[string]bool{}}
+	return &ringStore{s: s, ring: s.NewRing(q, dispatcher), q: q, ttl: ttl, log: log, asked: map[string]bool{}, share: &shared{}}
 }
 
 // translate maps the store's refusals to the runner's.
@@ -50,9 +50,8 @@ func translate(err error) error {
 	return err
 }
 
-func (r *ringStore) Lead(ctx context.Context, lease time.Duration) (uint64, error) {
-	term, _, err := r.ring.Lead(ctx, lease)
-	return term, err
+func (r *ringStore) Lead(ctx context.Context, lease time.Duration, term uint64) (uint64, error) {
+	return r.ring.Hold(ctx, r.share.leases, lease, term)
 }
 
 func (r *ringStore) Resign(ctx context.Context) error { return r.ring.Resign(ctx) }
@@ -96,9 +95,9 @@ func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
 }
 
 // scan looks for permits where there can be new ones: a partition gets them when it changes
-// its owner, and has them until it has none. At a new term, and every 10 s, it looks everywhere.
+// its owner, and has them until it has none. At a new term, and every 10 s or more rarely, it looks everywhere.
 func (r *ringStore) scan(ctx context.Context, rec streams.Records) ([]resize.Permit, error) {
-	if r.found == nil || rec.Term != r.term || time.Since(r.scanned) >= 10*time.Second {
+	if r.found == nil || rec.Term != r.term || time.Since(r.scanned) >= r.share.scanEvery() {
 		if rec.Term != r.term {
 			clear(r.asked) // a new leader knows nothing of answers
 		}
@@ -233,11 +232,21 @@ func (r *ringStore) Repair(ctx context.Context, term uint64) ([]string, error) {
 const handOverPause = 20 * time.Millisecond
 
 // Hints tells of the messages on the control stream, so that a join or a leave is seen at
-// once. It reads on a connection of its own.
+// once. It reads on a connection of its own, or on one for all rings of the process.
 func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
-	sub := streams.NewSubscriber(r.s, r.q, "$")
-	defer sub.Close()
-	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // ends a wait at once
+	var sub interface {
+		Next(ctx context.Context) ([]job.ControlEntry, error)
+	}
+	if r.share.feed != nil {
+		feed := r.share.feed.Of(r.q)
+		defer feed.Close()
+		sub = feed
+	} else {
+		own := streams.NewSubscriber(r.s, r.q, "$")
+		defer own.Close()
+		defer context.AfterFunc(ctx, func() { _ = own.Close() })() // ends a wait at once
+		sub = own
+	}
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(ctx, time.Second)
 		entries, err := sub.Next(call)
@@ -283,86 +292,5 @@ func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-	}
-}
-
-// leaders runs one runner for each queue the server has.
-type leaders struct {
-	s          *streams.Store
-	dispatcher string
-	cfg        runner.Config
-	leaseTTL   time.Duration
-	log        *slog.Logger
-}
-
-// run finds queues and leads or stands by for each, until ctx ends.
-func (l *leaders) run(ctx context.Context) {
-	var all sync.WaitGroup
-	running := map[string]led{}
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	told := false
-	for {
-		call, cancel := context.WithTimeout(ctx, 2*time.Second)
-		queues, bad, err := l.s.Queues(call)
-		cancel()
-		for _, b := range bad {
-			if !told {
-				l.log.Error("queue left out", "error", b)
-			}
-		}
-		told = len(bad) > 0
-		if err == nil {
-			l.reconcile(ctx, queues, running, &all)
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			for _, one := range running {
-				one.stop()
-			}
-			all.Wait()
-			return
-		}
-	}
-}
-
-// led is a queue that has a runner.
-type led struct {
-	q    streams.Queue
-	stop func() // ends the runner and waits for it
-}
-
-func (l *leaders) reconcile(ctx context.Context, queues []streams.Queue, running map[string]led, all *sync.WaitGroup) {
-	there := map[string]streams.Queue{}
-	for _, q := range queues {
-		there[q.Name] = q
-	}
-	for name, one := range running {
-		// A queue that was lost at the server may have been made again with other counts.
-		if q, ok := there[name]; !ok || q.Partitions != one.q.Partitions || q.Shards != one.q.Shards {
-			one.stop()
-			delete(running, name)
-		}
-	}
-	for _, q := range queues {
-		if _, ok := running[q.Name]; ok {
-			continue
-		}
-		log := l.log.With("queue", q.Name)
-		rc := recovery.Default()
-		rc.LeaseTTL = l.leaseTTL
-		r, err := runner.New(l.cfg, newRingStore(l.s, q, l.dispatcher, rc.LeaseTTL, log), detector{recovery.NewDetector(rc)}, log)
-		if err != nil {
-			l.log.Error("queue left out", "queue", q.Name, "error", err)
-			continue
-		}
-		one, cancel := context.WithCancel(ctx)
-		done := make(chan struct{})
-		all.Go(func() {
-			defer close(done)
-			r.Run(one)
-		})
-		running[q.Name] = led{q: q, stop: func() { cancel(); <-done }}
 	}
 }

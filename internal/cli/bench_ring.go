@@ -63,21 +63,33 @@ func (s *session) benchScale() *cobra.Command {
 	o := bench.DefaultScale()
 	cmd := &cobra.Command{
 		DisableFlagsInUseLine: true,
-		Use:                   "scale [--joins N] [--members N --partitions N]",
+		Use:                   "scale [--joins N] [--members N --partitions N] [--queues N,... --workers N]",
 		Short:                 "What one more worker costs in rings of 10 to 1,000 workers and 64 to 4,096 partitions",
 		Long: `scale fills rings with workers that run no jobs, all in this process, and has one more
 join, again and again. A join takes from its call until the worker may run jobs of its
 whole share. A stall is the longest command that the server ran meanwhile, by its own log
 of slow commands; a ping is the longest answer to one a millisecond. rest is the server's
-CPU time while nothing changes. It sets slowlog-log-slower-than, and puts it back.`,
+CPU time while nothing changes. It sets slowlog-log-slower-than, and puts it back.
+
+With --queues it measures queues at rest instead, all served by each of some worker
+processes: how long they take to settle, and then the server's commands per second, those
+in scripts included, the CPU and memory of server, dispatcher and one worker, connections,
+and how often a leader or a plan has changed, which should be 0.`,
 		Args: exactArgs(0),
 	}
 	var one bench.RingSize
+	many := bench.DefaultQueues()
+	many.Numbers = nil
 	f := cmd.Flags()
 	f.IntVar(&o.Joins, "joins", o.Joins, "to each ring, at most")
 	f.IntVar(&one.Members, "members", 0, "workers of the one ring to measure; 0: all rings")
 	f.IntVar(&one.Partitions, "partitions", 64, "of that ring")
+	f.IntSliceVar(&many.Numbers, "queues", nil, "numbers of queues at rest to measure instead of rings, as 1,50,200")
+	f.IntVar(&many.Workers, "workers", many.Workers, "processes that serve each of these queues")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if len(many.Numbers) > 0 {
+			return s.benchQueues(cmd, many)
+		}
 		if one.Members > 0 {
 			o.Rings = []bench.RingSize{one}
 		}
@@ -96,4 +108,20 @@ CPU time while nothing changes. It sets slowlog-log-slower-than, and puts it bac
 		return errors.Join(lines(out, all, noisy, rows), err)
 	}
 	return cmd
+}
+
+func (s *session) benchQueues(cmd *cobra.Command, o bench.Queues) error {
+	out, err := s.benchSettings(cmd.Flags(), &o.Where)
+	if err != nil {
+		return err
+	}
+	all, err := bench.RunQueues(cmd.Context(), o)
+	noisy := false
+	rows := [][]string{{"QUEUES", "WORKERS", "SETTLED S", "COMMANDS/S", "REDIS CPU %", "DISPATCHER CPU %", "WORKER CPU %", "CONNECTIONS", "REDIS MB", "DISPATCHER MB", "WORKER MB", "CHANGES"}}
+	for _, r := range all {
+		noisy = noisy || r.Noisy
+		rows = append(rows, []string{number(r.Queues), number(r.Workers), decimal(r.Settled), decimal(r.Commands), decimal(r.Redis), decimal(r.Dispatcher), decimal(r.Worker),
+			number(r.Connections), decimal(r.RedisMB), decimal(r.DispatchMB), decimal(r.WorkerMB), number(r.Changes)})
+	}
+	return errors.Join(lines(out, all, noisy, rows), err)
 }

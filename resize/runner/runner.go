@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"ringmaster/internal/failpoint"
 	"ringmaster/resize"
 )
 
@@ -55,8 +54,8 @@ var (
 
 // Store is the runner's view of the records. Its calls block for one round trip.
 type Store interface {
-	// Lead takes or renews the leadership; 0 while another leads.
-	Lead(ctx context.Context, lease time.Duration) (term uint64, err error)
+	// Lead takes or renews the leadership; 0 while another leads. term is what the last call told.
+	Lead(ctx context.Context, lease time.Duration, term uint64) (uint64, error)
 	Resign(ctx context.Context) error
 	Look(ctx context.Context) (Look, error)
 	// Signs asks which members hold their liveness channel, and for a sign of life of those
@@ -70,18 +69,28 @@ type Store interface {
 	Advance(ctx context.Context, term uint64, a resize.AdvanceBarrier) error
 	// Repair makes groups and records agree and says what it mended.
 	Repair(ctx context.Context, term uint64) ([]string, error)
+	// Guard has the members, who were all found at that time, looked for together with those of other
+	// rings, while this one is at rest: alarm gets word, once, when one is missed or nobody can tell.
+	// false: nobody looks, the runner goes on itself. Seen is when all were last found; Unguard ends it.
+	Guard(incs []string, seen time.Time, alarm chan<- struct{}) bool
+	Unguard()
+	Seen() time.Time
 	// Hints sends on the channel whenever the control stream has news, until ctx ends.
 	Hints(ctx context.Context, news chan<- struct{})
 }
 
 // Config are the runner's times.
 type Config struct {
-	Lease    time.Duration // of the leadership; 2 s, renewed four times as often
+	Lease    time.Duration // of the leadership; 2 s, renewed when half of it is over
 	Detect   time.Duration // between looks for lost connections; 30 ms
 	Look     time.Duration // between readings of the records without a hint; 500 ms
 	Repair   time.Duration // between comparisons of groups with records; 10 s
 	Timeout  time.Duration // of one call; 2 s
 	Protocol resize.Config
+	Began    time.Time // from when the renewals of all rings of a process are counted
+	// Rings is how many rings this process leads, nil: one. Of all of them together, at rest, the
+	// records of ten a second are read, and the groups of one a second compared.
+	Rings func() int
 }
 
 // Default is a Config with every number set.
@@ -104,6 +113,13 @@ type Runner struct {
 	serverID string
 	looked   time.Time
 	repaired time.Time
+
+	timer   *time.Timer
+	ticked  time.Time
+	alarm   chan struct{} // capacity 1: a guard misses somebody
+	guarded bool
+	lapsed  bool      // the last look found a lease that is over: a look after this one tells more
+	found   time.Time // when the last look for connections found all members; zero: it did not
 }
 
 // New checks the configuration.
@@ -115,11 +131,11 @@ func New(cfg Config, store Store, detector Detector, log *slog.Logger) (*Runner,
 	if cfg.Lease <= 0 || cfg.Detect <= 0 || cfg.Look <= 0 || cfg.Timeout <= 0 {
 		return nil, errors.New("runner: every time must be positive")
 	}
-	return &Runner{cfg: cfg, store: store, detector: detector, log: log, brain: brain, start: time.Now()}, nil
+	if cfg.Began.IsZero() {
+		cfg.Began = time.Now()
+	}
+	return &Runner{cfg: cfg, store: store, detector: detector, log: log, brain: brain, start: time.Now(), alarm: make(chan struct{}, 1)}, nil
 }
-
-// lease is news of the leadership; term 0: lost, or another's.
-type lease struct{ term uint64 }
 
 // Run stands by and leads until ctx ends; then it resigns. It never ends by itself:
 // while the store does not answer it stands by.
@@ -129,116 +145,33 @@ func (r *Runner) Run(ctx context.Context) {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { r.keepLease(ctx, leases) })
 	helpers.Go(func() { r.store.Hints(ctx, news) })
-	ticker := time.NewTicker(r.cfg.Detect)
-	defer ticker.Stop()
+	r.timer = time.NewTimer(r.cfg.Detect)
+	defer r.timer.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case l := <-leases:
+			r.wake()
 			r.leaseNews(ctx, l)
 		case <-news:
+			r.wake()
 			r.step(ctx, resize.RecordsChanged{Now: r.now()})
-		case <-ticker.C:
+		case <-r.alarm:
+			r.wake()
+			r.tick(ctx)
+		case <-r.timer.C:
 			r.tick(ctx)
 		}
+		r.timer.Reset(r.pause(ctx))
 	}
+	r.wake()
 	helpers.Wait()
 	if r.term != 0 {
 		r.resign(context.WithoutCancel(ctx))
 	}
 }
 
-// resign gives the lease up, if this dispatcher still has it. One that was told of a higher term
-// would else renew its own for ever, and lead nothing: after a failover a shard may have seen a
-// term that the first shard has forgotten, and only a new lease has a higher one.
-func (r *Runner) resign(ctx context.Context) {
-	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	if err := r.store.Resign(call); err != nil {
-		r.log.Debug("could not resign: the lease ends by itself", "error", err)
-	}
-}
-
 func (r *Runner) now() int64 { return time.Since(r.start).Milliseconds() }
-
-// keepLease takes and renews the leadership on its own, so that nothing the leader does
-// can make it late. It counts the lease from before it asked.
-func (r *Runner) keepLease(ctx context.Context, out chan<- lease) {
-	ticker := time.NewTicker(r.cfg.Lease / 4)
-	defer ticker.Stop()
-	var term uint64
-	var until time.Time
-	for {
-		asked := time.Now()
-		call, cancel := context.WithTimeout(ctx, r.cfg.Lease/2)
-		got, err := r.store.Lead(call, r.cfg.Lease)
-		cancel()
-		if err == nil {
-			until = asked.Add(r.cfg.Lease)
-		} else if time.Now().After(until) {
-			got = 0
-		} else {
-			got = term
-		}
-		if got != term {
-			term = got
-			select {
-			case out <- lease{term}:
-			case <-ctx.Done():
-				return
-			}
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (r *Runner) leaseNews(ctx context.Context, l lease) {
-	if l.term == 0 {
-		r.log.Info("stands by", "last_term", r.term)
-		r.term = 0
-		r.step(ctx, resize.LeaseLost{})
-		return
-	}
-	r.term, r.repaired = l.term, time.Time{}
-	r.log.Info("leads", "term", l.term)
-	failpoint.Hit(failpoint.D1)
-	r.detector.LeaderChanged(time.Now())
-	r.step(ctx, resize.LeaseWon{Now: r.now(), Term: l.term})
-}
-
-// tick looks for lost connections and lets time pass for the coordinator.
-func (r *Runner) tick(ctx context.Context) {
-	if r.term == 0 {
-		return
-	}
-	r.probe(ctx)
-	if time.Since(r.looked) >= r.cfg.Look {
-		r.step(ctx, resize.RecordsChanged{Now: r.now()})
-	}
-	if time.Since(r.repaired) >= r.cfg.Repair {
-		r.repair(ctx)
-	}
-	r.step(ctx, resize.Ticked{Now: r.now()})
-}
-
-func (r *Runner) probe(ctx context.Context) {
-	if len(r.members) == 0 {
-		return
-	}
-	now := time.Now()
-	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	seen, err := r.store.Signs(call, r.members)
-	if err != nil {
-		r.log.Debug("could not look for connections", "error", err)
-		return
-	}
-	r.deaths(ctx, r.detector.Observe(now, r.serverID, time.Time{}, seen))
-}
 
 func (r *Runner) deaths(ctx context.Context, dead []Death) {
 	for _, d := range dead {
@@ -375,10 +308,7 @@ func (r *Runner) look(ctx context.Context) []resize.CoordinatorEvent {
 		return nil
 	}
 	r.looked, r.serverID = now, l.ServerID
-	r.members = r.members[:0]
-	for _, m := range l.Members {
-		r.members = append(r.members, m.Incarnation)
-	}
+	r.listed(l.Members)
 	events := []resize.CoordinatorEvent{resize.RecordsRead{Now: r.now(), Records: l.Records}}
 	for _, d := range r.detector.Observe(now, l.ServerID, l.ServerTime, l.Members) {
 		events = append(events, r.died(d))

@@ -34,7 +34,7 @@ func (f *fake) note(format string, args ...any) {
 
 var errAway = errors.New("server is away")
 
-func (f *fake) Lead(context.Context, time.Duration) (uint64, error) {
+func (f *fake) Lead(context.Context, time.Duration, uint64) (uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away {
@@ -42,6 +42,10 @@ func (f *fake) Lead(context.Context, time.Duration) (uint64, error) {
 	}
 	return f.leads, nil
 }
+
+func (f *fake) Guard([]string, time.Time, chan<- struct{}) bool { return false }
+func (f *fake) Unguard()                                        {}
+func (f *fake) Seen() time.Time                                 { return time.Time{} }
 
 func (f *fake) Resign(context.Context) error {
 	f.mu.Lock()
@@ -171,7 +175,13 @@ func (f *fake) join(inc string) {
 // begin runs a runner in a bubble of virtual time until stop is called.
 func begin(t *testing.T, f *fake) (stop func()) {
 	t.Helper()
-	r, err := New(Default(), f, &twice{misses: map[string]int{}}, slog.New(slog.DiscardHandler))
+	return beginWith(t, Default(), f, &twice{misses: map[string]int{}})
+}
+
+// beginWith is begin with a store and a detector of the caller's.
+func beginWith(t *testing.T, cfg Config, s Store, d Detector) (stop func()) {
+	t.Helper()
+	r, err := New(cfg, s, d, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -166,7 +166,11 @@ func (x *serverSide) do(o op) string {
 	case "evict":
 		beat := "another"
 		if !o.flag {
-			beat = x.raw.HGet(x.ctx, "rm:{q}:beats", o.inc).Val()
+			signs, err := x.ring.Signs(x.ctx, []string{o.inc}, func(string) bool { return false })
+			if err != nil {
+				return x.word(err)
+			}
+			beat = signs[0].Beat
 		}
 		gone, err := x.ring.Evict(x.ctx, o.term, o.inc, o.evidence, o.p, 0, o.epoch, o.phase, beat)
 		if err != nil {

@@ -205,7 +205,7 @@ func (k *proc) beat() {
 			}
 		}
 		k.dispatch()
-		e.after(&k.node, max(1, sent+beatEvery-e.now), k.beat)
+		k.beatNext(sent)
 	}})
 }
 
@@ -321,9 +321,13 @@ func (k *limb) turn() {
 
 // step hands the machine an event; what needs no answer is done at once.
 func (k *limb) step(ev resize.ParticipantEvent) {
+	idle := restful(k.p, ev)
 	actions, err := k.p.Step(ev)
 	if err == nil {
 		err = k.p.CheckInvariants()
+	}
+	if err == nil && idle {
+		err = stillRests(k.p, ev, actions)
 	}
 	if err != nil {
 		k.e.fail("%s on %T%+v: %v", k.inc, ev, ev, err)

@@ -47,9 +47,13 @@ type worker struct {
 
 // step hands an event to the machine and checks its invariants.
 func (k *worker) step(ev resize.ParticipantEvent) {
+	idle := restful(k.p, ev)
 	actions, err := k.p.Step(ev)
 	if err == nil {
 		err = k.p.CheckInvariants()
+	}
+	if err == nil && idle {
+		err = stillRests(k.p, ev, actions)
 	}
 	if err != nil {
 		k.w.fail("%s on %T%+v: %v", k.inc, ev, ev, err)

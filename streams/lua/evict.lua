@@ -14,7 +14,7 @@ if not member(inc) then return 'GONE' end
 local alive = K .. 'alive:' .. inc
 if evidence == 'ttl' and redis.call('PTTL', alive) > 0 then return 'ALIVE' end
 if evidence == 'connection' and redis.call('PUBSUB', 'NUMSUB', alive)[2] ~= 0 then return 'ALIVE' end
-if evidence == 'connection' and (redis.call('HGET', K .. 'beats', inc) or '') ~= ARGV[7] then return 'ALIVE' end
+if evidence == 'connection' and last_beat(inc) ~= ARGV[7] then return 'ALIVE' end
 if evidence == 'deaf' then
   local o, e = owner_of(ARGV[4])
   if o ~= inc or e ~= ARGV[5] then return 'ALIVE' end

@@ -20,6 +20,16 @@ local function stale(term)
   return false
 end
 
+-- Names a worker's last heartbeat: '<number> <reach in ms>', and when its lease ends, which every
+-- renewal moves on. A user without the right to ask for that has the number alone, and so has the in-memory
+-- store, which knows how long a key has left and not when it ends.
+local function last_beat(inc)
+  local beat = redis.call('HGET', K .. 'beats', inc)
+  local ends = redis.REDIS_VERSION and redis.pcall('PEXPIRETIME', K .. 'alive:' .. inc)
+  if type(ends) ~= 'number' or ends < 0 then return beat or '' end
+  return (beat or '- 0') .. ' ' .. string.format('%.0f', ends)
+end
+
 local function owner_of(p)
   local rec = redis.call('HGET', K .. 'owner', p)
   if not rec then return nil end

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ringmaster/recovery"
+	"ringmaster/resize/runner"
+	"ringmaster/streams"
+)
+
+// shared is what the rings of a process do together. The zero value: nothing.
+type shared struct {
+	watch  *watch
+	leases *streams.Leases
+	feed   *streams.Feed
+	rings  atomic.Int64 // how many there are
+}
+
+// scanEvery is how often permits are looked for everywhere: of one ring a second.
+func (x *shared) scanEvery() time.Duration {
+	return max(10*time.Second, time.Duration(x.rings.Load())*time.Second)
+}
+
+// leaders runs one runner for each queue the server has.
+type leaders struct {
+	s          *streams.Store
+	dispatcher string
+	cfg        runner.Config
+	leaseTTL   time.Duration
+	log        *slog.Logger
+	share      *shared
+}
+
+// run finds queues and leads or stands by for each, until ctx ends.
+func (l *leaders) run(ctx context.Context) {
+	var all, common sync.WaitGroup
+	running := map[string]led{}
+	l.share = &shared{watch: newWatch(l.s, l.cfg.Detect), leases: l.s.NewLeases(), feed: l.s.NewFeed()}
+	l.cfg.Rings, l.cfg.Began = func() int { return int(l.share.rings.Load()) }, time.Now()
+	looks, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer common.Wait()
+	defer stop() // after the last ring
+	if l.share.watch != nil {
+		common.Go(func() { l.share.watch.run(looks) })
+	}
+	if l.share.feed != nil {
+		common.Go(func() { l.share.feed.Run(looks) })
+	}
+	if l.share.leases != nil {
+		common.Go(func() { l.share.leases.Run(looks) })
+	}
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	told := false
+	for {
+		call, cancel := context.WithTimeout(ctx, 2*time.Second)
+		queues, bad, err := l.s.Queues(call)
+		cancel()
+		for _, b := range bad {
+			if !told {
+				l.log.Error("queue left out", "error", b)
+			}
+		}
+		told = len(bad) > 0
+		if err == nil {
+			l.reconcile(ctx, queues, running, &all)
+			l.share.rings.Store(int64(len(running)))
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			for _, one := range running {
+				one.stop()
+			}
+			all.Wait()
+			return
+		}
+	}
+}
+
+// led is a queue that has a runner.
+type led struct {
+	q    streams.Queue
+	stop func() // ends the runner and waits for it
+}
+
+func (l *leaders) reconcile(ctx context.Context, queues []streams.Queue, running map[string]led, all *sync.WaitGroup) {
+	there := map[string]streams.Queue{}
+	for _, q := range queues {
+		there[q.Name] = q
+	}
+	for name, one := range running {
+		// A queue that was lost at the server may have been made again with other counts.
+		if q, ok := there[name]; !ok || q.Partitions != one.q.Partitions || q.Shards != one.q.Shards {
+			one.stop()
+			delete(running, name)
+		}
+	}
+	for _, q := range queues {
+		if _, ok := running[q.Name]; ok {
+			continue
+		}
+		log := l.log.With("queue", q.Name)
+		rc := recovery.Default()
+		rc.LeaseTTL = l.leaseTTL
+		store := newRingStore(l.s, q, l.dispatcher, rc.LeaseTTL, log)
+		store.share = l.share
+		r, err := runner.New(l.cfg, store, detector{recovery.NewDetector(rc)}, log)
+		if err != nil {
+			l.log.Error("queue left out", "queue", q.Name, "error", err)
+			continue
+		}
+		one, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		all.Go(func() {
+			defer close(done)
+			r.Run(one)
+		})
+		running[q.Name] = led{q: q, stop: func() { cancel(); <-done }}
+	}
+}

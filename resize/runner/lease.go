@@ -1,0 +1,90 @@
+package runner
+
+import (
+	"context"
+	"time"
+
+	"ringmaster/internal/failpoint"
+	"ringmaster/resize"
+)
+
+// lease is news of the leadership; term 0: lost, or another's.
+type lease struct{ term uint64 }
+
+// keepLease takes and renews the leadership on its own, so that nothing the leader does
+// can make it late. It counts the lease from before it asked.
+func (r *Runner) keepLease(ctx context.Context, out chan<- lease) {
+	var term uint64
+	var until time.Time
+	for {
+		asked := time.Now()
+		patience := r.cfg.Lease / 2
+		if left := until.Sub(asked); term != 0 && left > 0 {
+			patience = max(min(patience, left), r.cfg.Lease/20)
+		}
+		call, cancel := context.WithTimeout(ctx, patience)
+		got, err := r.store.Lead(call, r.cfg.Lease, term)
+		cancel()
+		if err == nil {
+			until = asked.Add(r.cfg.Lease)
+		} else if time.Now().After(until) {
+			got = 0
+		} else {
+			got = term
+		}
+		if got != term {
+			term = got
+			select {
+			case out <- lease{term}:
+			case <-ctx.Done():
+				return
+			}
+		}
+		timer := time.NewTimer(r.renewal(time.Now(), term != 0, err == nil))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (r *Runner) leaseNews(ctx context.Context, l lease) {
+	if l.term == 0 {
+		r.log.Info("stands by", "last_term", r.term)
+		r.term = 0
+		r.step(ctx, resize.LeaseLost{})
+		return
+	}
+	r.term, r.repaired = l.term, time.Time{}
+	r.log.Info("leads", "term", l.term)
+	failpoint.Hit(failpoint.D1)
+	r.detector.LeaderChanged(time.Now())
+	r.step(ctx, resize.LeaseWon{Now: r.now(), Term: l.term})
+}
+
+// resign gives the lease up, if this dispatcher still has it. One that was told of a higher term
+// would else renew its own for ever, and lead nothing: after a failover a shard may have seen a
+// term that the first shard has forgotten, and only a new lease has a higher one.
+func (r *Runner) resign(ctx context.Context) {
+	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	if err := r.store.Resign(call); err != nil {
+		r.log.Debug("could not resign: the lease ends by itself", "error", err)
+	}
+}
+
+// renewal is how long it is until the lease is asked for again: after a quarter of it, after up to
+// half of it where the process leads hundreds of rings, at moments that all of them share, so that
+// they are renewed together; at once, if that failed.
+func (r *Runner) renewal(now time.Time, led, answered bool) time.Duration {
+	switch {
+	case led && !answered:
+		return r.cfg.Lease / 20
+	case !led:
+		return r.cfg.Lease / 4
+	}
+	every := min(r.share(r.cfg.Lease/4, renewsEach), r.cfg.Lease/2)
+	return every - now.Sub(r.cfg.Began)%every
+}
