@@ -125,7 +125,9 @@ func TestAWorkerOfAnotherTimeIsTold(t *testing.T) {
 			}()
 			t.Cleanup(func() {
 				cancel()
-				receive(r, ended, "the end of the worker")
+				if err := receive(r, ended, "the end of the worker"); err != nil {
+					t.Error(err)
+				}
 			})
 			receive(r, ready, "the worker")
 			found, err := Examine(r.ctx, r.store, DoctorConfig{})

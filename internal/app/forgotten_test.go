@@ -29,7 +29,12 @@ func TestTheFirstSubmissionsAfterASilentCutGoIn(t *testing.T) {
 	go func() {
 		ended <- RunDispatcher(ctx, cfg, Options{Log: testLog(t), Listening: func(addr string) { listening <- addr }})
 	}()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
 	addr := <-listening
 	burst := func(what string) {
 		t.Helper()
