@@ -27,7 +27,7 @@ type DispatcherConfig struct {
 
 // NewDispatcher prepares a dispatcher; it does not connect yet.
 func NewDispatcher(cfg Config, own DispatcherConfig) (*Dispatcher, error) {
-	d := &Dispatcher{cfg: configs.DefaultDispatcher(), log: cfg.log()}
+	d := &Dispatcher{cfg: configs.DefaultDispatcher(), log: cfg.Logger}
 	var err error
 	if d.cfg.Common, err = cfg.common(d.cfg.Common); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)

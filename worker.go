@@ -97,7 +97,7 @@ func NewWorker(cfg Config, own WorkerConfig) (*Worker, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	return &Worker{cfg: c, log: cfg.log(), onEnd: own.OnEnd, types: map[string]app.Type{}, now: make(chan struct{}),
+	return &Worker{cfg: c, log: cfg.Logger, onEnd: own.OnEnd, types: map[string]app.Type{}, now: make(chan struct{}),
 		ended: make(chan struct{}), joined: map[string]bool{}, ready: make(chan struct{})}, nil
 }
 
