@@ -236,10 +236,7 @@ func (p *Pool) forget(it *Item) {
 		}
 		p.bytes -= len(it.Entry.Payload)
 		it.notBack()
-		if it.rests {
-			it.rested()
-			it.Entry.Payload = nil // its alarm keeps it, for as long as the backoff
-		}
+		it.rested()
 	}
 }
 

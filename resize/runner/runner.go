@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"ringmaster/resize"
@@ -110,7 +109,6 @@ type Runner struct {
 	start    time.Time
 
 	term     uint64
-	givesUp  atomic.Bool // a resignation is not answered
 	members  []string
 	serverID string
 	looked   time.Time
@@ -169,7 +167,7 @@ func (r *Runner) Run(ctx context.Context) {
 	r.wake()
 	helpers.Wait()
 	if r.term != 0 {
-		r.stepDown(context.WithoutCancel(ctx))
+		r.resign(context.WithoutCancel(ctx))
 	}
 }
 
@@ -254,7 +252,8 @@ func (r *Runner) perform(ctx context.Context, actions []resize.CoordinatorAction
 		case resize.AdvanceBarrier:
 			err = r.store.Advance(ctx, r.term, a)
 		case resize.StepDown:
-			r.stepDown(ctx)
+			r.term = 0
+			r.resign(ctx)
 		default:
 			err = fmt.Errorf("coordinator wants %v, which is not known here", a)
 		}
