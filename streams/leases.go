@@ -163,8 +163,11 @@ func (r *Ring) Hold(ctx context.Context, l *Leases, ttl time.Duration, term uint
 	r.asked++
 	for take := r.asked%scriptEvery == 0; ; take = true {
 		h := &hold{call: &call{}, ctx: ctx, ring: r, ttl: ttl, term: term, take: take, done: make(chan struct{})}
-		if err := l.ask(ctx, h); err != nil || h.sure {
-			return h.got, err
+		if err := l.ask(ctx, h); err != nil {
+			return 0, err // its round may be under way still, and write to it
+		}
+		if h.sure {
+			return h.got, nil
 		}
 	}
 }
