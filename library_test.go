@@ -193,9 +193,6 @@ func TestStop(t *testing.T) {
 				return context.Cause(ctx)
 			}
 		})
-		if err := w.Stop(ctx); err != nil {
-			t.Errorf("Stop of a worker that never ran: %v", err)
-		}
 		run(ctx, t, w)
 		if err := w.Run(ctx); !errors.Is(err, ringmaster.ErrInvalid) {
 			t.Errorf("a second Run: %v", err)
@@ -219,6 +216,17 @@ func TestStop(t *testing.T) {
 		if want := map[bool]ringmaster.State{true: ringmaster.Completed, false: ringmaster.Waiting}[patient]; err != nil || st.State != want && (patient || st.State.Terminal()) {
 			t.Errorf("the job is %s, %v; want %s", st.State, err, want)
 		}
+	}
+}
+
+func TestAWorkerThatIsStoppedBeforeItRunsDoesNot(t *testing.T) {
+	w := newWorker(t, ringmaster.Config{URL: "redis://127.0.0.1:1"}, ringmaster.WorkerConfig{Queues: []string{"q"}})
+	ringmaster.Handle(w, "t", func(context.Context, ringmaster.Job[int]) error { return nil })
+	if err := w.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := w.Run(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

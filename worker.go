@@ -62,6 +62,7 @@ type Worker struct {
 
 	mu      sync.Mutex
 	running bool
+	stopped bool // before it ran
 	leave   context.CancelFunc
 	now     chan struct{} // closed: it stops at once
 	ended   chan struct{}
@@ -111,6 +112,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer close(w.ended)
 	defer w.leave()
+	if w.stopped {
+		return nil
+	}
 	types := make(map[string]app.Type, len(w.types))
 	for name, t := range w.types {
 		if t.Handler, err = wrapped(w.around, t.Handler); err != nil {
@@ -154,17 +158,20 @@ func (w *Worker) owns(queue string) {
 	}
 }
 
-// Ready is closed once the worker owns what it should of every queue, for the first time.
+// Ready is closed once the worker owns what it should of every queue, for the first time: never, if
+// Run returns before that.
 func (w *Worker) Ready() <-chan struct{} { return w.ready }
 
 // Stop has Run leave, as the end of its context does, and waits until it has returned. If ctx ends
 // first, the handlers' contexts end, what runs is handed back, and the context's error returned,
-// once Run has. Without a Run it returns at once.
+// once Run has. Before Run it returns at once, and Run will too.
 func (w *Worker) Stop(ctx context.Context) error {
 	w.mu.Lock()
 	running := w.running
 	if running {
 		w.leave()
+	} else {
+		w.stopped = true
 	}
 	w.mu.Unlock()
 	if !running {

@@ -191,6 +191,7 @@ type Deps struct {
 	Store    Store
 	Policy   Policy
 	Handlers map[string]Handler
+	Limits   map[string]time.Duration // of one attempt, of types that have their own, at most Config.HandlerTimeout
 	Log      *slog.Logger
 	NewID    func() string            // unique part of an incarnation
 	Ready    func(incarnation string) // called after each join

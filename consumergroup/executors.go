@@ -45,10 +45,18 @@ func (w *Worker) start(now time.Time) *lanes.Item {
 	}
 	it := w.pool.Next(now)
 	if it != nil {
-		it.Run = newRunContext(shardOf(it).session.work, now.Add(w.cfg.HandlerTimeout), it)
+		it.Run = newRunContext(shardOf(it).session.work, now.Add(w.limit(it)), it)
 		it.Fence = job.NewFence(it.Tenure.Generation, it.Tenure.Epoch)
 	}
 	return it
+}
+
+// limit is how long an attempt may take.
+func (w *Worker) limit(it *lanes.Item) time.Duration {
+	if own := w.deps.Limits[it.Entry.Type]; own > 0 {
+		return own
+	}
+	return w.cfg.HandlerTimeout
 }
 
 // shardOf is the shard an item was read from.

@@ -1,10 +1,36 @@
 package consumergroup
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
+
+	"ringmaster/job"
 )
+
+// fencing evicts whoever beats.
+type fencing struct{ *fakeServer }
+
+func (fencing) Heartbeat(context.Context) ([]job.Beat, error) { return []job.Beat{{Fenced: true}}, nil }
+
+// An incarnation that stood still for longer than its lease starts nothing. The answer that it was
+// evicted meanwhile is no reason to: its partitions are another's.
+func TestAnEvictionFreesNoStart(t *testing.T) {
+	b := newBench(t, nil)
+	b.w.idle = sync.NewCond(&b.w.mu)
+	b.s.session.member = fencing{b.fake}
+	b.s.session.shards = []*shard{b.s}
+	b.s.hears()
+	b.w.renewLease(time.Now().Add(-time.Hour))
+	if err := b.s.session.beat(t.Context()); !errors.Is(err, errEvicted) {
+		t.Fatal(err)
+	}
+	if b.w.leaseValidNow() {
+		t.Error("it has its lease again")
+	}
+}
 
 // While a machine is suspended its monotonic clock stands still: by that clock alone a
 // worker that wakes up believes in a lease that ended long ago.

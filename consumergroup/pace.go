@@ -61,6 +61,9 @@ func (n *session) untilDue(ctx context.Context, last time.Time) (rested bool) {
 		wait := n.w.cfg.Heartbeat - time.Since(last)
 		if rested {
 			wait = n.w.cfg.together(time.Now())
+			if time.Since(last) >= max(n.w.cfg.LeaseTTL/3, n.w.cfg.Heartbeat) {
+				wait = 0 // the moment has just passed
+			}
 		}
 		timer := time.NewTimer(max(wait, 0))
 		select {

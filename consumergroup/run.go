@@ -47,7 +47,7 @@ func (w *Worker) run(it *lanes.Item) (job.Completion, bool) {
 			return c, ends
 		}
 		w.mu.Lock()
-		ctx.deadline = time.Now().Add(w.cfg.HandlerTimeout)
+		ctx.deadline = time.Now().Add(w.limit(it))
 		w.mu.Unlock()
 	}
 	it.Attempt = it.Prior.Attempts + 1

@@ -148,6 +148,9 @@ func (n *session) live(ctx context.Context, stop <-chan struct{}) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
+	if errors.Is(err, errEvicted) {
+		n.w.endLease() // the readers may take their time
+	}
 	// The order matters. Readers first: nothing new starts. Then the handlers' contexts:
 	// what they return now is refused or unknown. Acks last: they may still be answered.
 	endIntake(errEvicted)
@@ -203,14 +206,17 @@ func (n *session) beat(ctx context.Context) error {
 		sent := time.Now()
 		beats, err := n.heartbeat(ctx, sent, rested && again == 0)
 		if err == nil {
-			w.renewLease(sent)
 			for i, b := range beats {
 				if b.Fenced {
+					w.endLease()
 					return errEvicted
 				}
 				n.shards[i].beaten(b)
+			}
+			w.renewLease(sent)
+			for _, s := range n.shards {
 				if expired {
-					n.shards[i].post(resize.LeaseRenewed{})
+					s.post(resize.LeaseRenewed{})
 				}
 			}
 			expired = false

@@ -134,6 +134,13 @@ func (w *Worker) renewLease(sent time.Time) {
 	w.idle.Broadcast()
 }
 
+// endLease has nothing start any more: somebody else may have the partitions.
+func (w *Worker) endLease() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.leaseUntil, w.leaseWall = time.Time{}, time.Time{}
+}
+
 // leaseValid reports whether jobs may start. The lock is held. Both clocks must agree:
 // the monotonic one stands still while a machine is suspended.
 func (w *Worker) leaseValid(now time.Time) bool {

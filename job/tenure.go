@@ -158,6 +158,7 @@ type MemberInfo struct {
 	Host        string `json:"host"`
 	PID         int    `json:"pid"`
 	Slots       int    `json:"slots"`              // jobs it runs at a time
+	LeaseMs     int64  `json:"lease_ms,omitempty"` // how long its lease is; 0: not told
 	DrainMs     int64  `json:"drain_ms"`           // how long its running jobs may take to end after a move
 	AheadMs     int64  `json:"ahead_ms,omitempty"` // of the server's clock, as it joined; 0: no more than can be told
 }

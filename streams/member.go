@@ -32,7 +32,7 @@ type Member struct {
 
 // NewMember prepares membership; nothing is written before Join. ttl is the lease.
 func (s *Store) NewMember(q Queue, info job.MemberInfo, ttl time.Duration) *Member {
-	info.State = "up"
+	info.State, info.LeaseMs = "up", ttl.Milliseconds()
 	return &Member{s: s, q: q, info: info, ttl: ttl}
 }
 

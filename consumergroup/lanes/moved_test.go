@@ -3,6 +3,7 @@ package lanes
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"ringmaster/job"
 	"ringmaster/resize"
@@ -107,4 +108,28 @@ func TestTheLastGateClosesWithItsPartition(t *testing.T) {
 	if !told(b) {
 		t.Fatal("not told where nothing ran")
 	}
+}
+
+// A job that waits for its backoff has one alarm, however often its gate opens, which keeps nothing
+// large of it once its partition has gone.
+func TestAnAlarmKeepsNoPayload(t *testing.T) {
+	b := newBench(t, nil)
+	b.arrive(waitingEntry(1, "k"), waitingEntry(2, ""))
+	for range 3 {
+		b.s.SetGate(0, 1, false, b.now)
+		b.s.SetGate(0, 1, true, b.now)
+		b.s.StartOpened(b.now)
+	}
+	if n := len(b.p.alarms); n != 2 {
+		t.Errorf("%d alarms for two jobs", n)
+	}
+	b.s.Drop(0, 1, false, b.now)
+	for _, a := range b.p.alarms {
+		if a.item.Entry.Payload != nil {
+			t.Error("the payload of a job that is another's is kept for as long as its backoff")
+		}
+	}
+	b.now = b.now.Add(2 * time.Hour)
+	b.p.Ring(b.now)
+	b.mustNotStart()
 }

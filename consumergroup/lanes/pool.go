@@ -236,7 +236,10 @@ func (p *Pool) forget(it *Item) {
 		}
 		p.bytes -= len(it.Entry.Payload)
 		it.notBack()
-		it.rested()
+		if it.rests {
+			it.rested()
+			it.Entry.Payload = nil // its alarm keeps it, for as long as the backoff
+		}
 	}
 }
 

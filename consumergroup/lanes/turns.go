@@ -130,11 +130,12 @@ func (p *Pool) offer(it *Item, now time.Time) {
 		return
 	}
 	if it.Prior.NotBefore.After(now) {
-		heap.Push(&p.alarms, alarm{it.Prior.NotBefore, it})
-		if !it.rests {
-			it.rests = true
-			t.backoff++
+		if it.rests {
+			return // its alarm is set
 		}
+		it.rests = true
+		t.backoff++
+		heap.Push(&p.alarms, alarm{it.Prior.NotBefore, it})
 		if p.alarms[0].item == it {
 			p.crew.Alarm()
 		}

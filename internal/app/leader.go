@@ -15,6 +15,9 @@ import (
 	"ringmaster/streams"
 )
 
+// longestLease is the longest that can be set.
+const longestLease = 5 * time.Minute
+
 // ringStore shows a queue's records to the runner that leads its ring.
 type ringStore struct {
 	s    *streams.Store
@@ -81,8 +84,8 @@ func (r *ringStore) Look(ctx context.Context) (runner.Look, error) {
 	out := runner.Look{Records: records(rec), ServerTime: rec.ServerTime, ServerID: r.serverID}
 	for _, m := range rec.Members {
 		// Nobody's lease is that long: the server's clock went back. Whoever lives renews it.
-		if r.ttl > 0 && m.LeaseLeft > 2*r.ttl {
-			if err := r.ring.Shorten(ctx, m.Incarnation, r.ttl); err != nil {
+		if ttl := max(r.ttl, min(time.Duration(m.LeaseMs)*time.Millisecond, longestLease)); r.ttl > 0 && m.LeaseLeft > 2*ttl {
+			if err := r.ring.Shorten(ctx, m.Incarnation, ttl); err != nil {
 				return runner.Look{}, err
 			}
 		}

@@ -126,14 +126,13 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 	}
 	longest, policy := cfg.LongestTimeout(), Policy{MaxAttempts: cfg.MaxAttempts, Poison: poison(cfg.MaxCrashes),
 		Backoff: recovery.Backoff{Base: cfg.BackoffBase, Max: cfg.BackoffMax}, Types: map[string]Type{}}
+	limits := map[string]time.Duration{}
 	for _, t := range o.Types {
 		longest = max(longest, t.Timeout)
 	}
 	for name, t := range o.Types {
 		policy.Types[name] = t
-		if limit := cmp.Or(t.Timeout, cfg.HandlerTimeout); limit < longest {
-			t.Handler = handlers.WithTimeout(t.Handler, limit)
-		}
+		limits[name] = cmp.Or(t.Timeout, cfg.HandlerTimeout)
 		all[name] = withPoints(t.Handler)
 	}
 	host, err := os.Hostname()
@@ -149,7 +148,7 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 	c.Heartbeat, c.LeaseTTL = cfg.Heartbeat, cfg.LeaseTTL
 	deps := consumergroup.Deps{
 		Store:  &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Shards: cfg.Shards, Journal: cfg.Journal}},
-		Policy: policy, Ended: o.Ended, Handlers: all, Log: o.log().With("worker", c.Name, "queue", queue), NewID: uuid.NewString, Ready: o.Ready,
+		Policy: policy, Ended: o.Ended, Handlers: all, Limits: limits, Log: o.log().With("worker", c.Name, "queue", queue), NewID: uuid.NewString, Ready: o.Ready,
 	}
 	if o.Owns != nil {
 		deps.Owns = func() { o.Owns(queue) }

@@ -44,7 +44,7 @@ const exitDead = 65
 // An output of more than limit bytes, less one trailing newline, sends the job to the dead
 // letters.
 func Exec(cfg configs.Exec, limit int) Func {
-	return WithTimeout(command{cfg.Command, limit, killGrace, &guard{}}.run, cfg.Timeout)
+	return withTimeout(command{cfg.Command, limit, killGrace, &guard{}}.run, cfg.Timeout)
 }
 
 type command struct {

@@ -31,7 +31,7 @@ func Build(w configs.Worker, client *http.Client) map[string]Func {
 	funcs := map[string]Func{}
 	if w.Builtin {
 		for name, f := range Builtin() {
-			funcs[name] = WithTimeout(f, w.HandlerTimeout)
+			funcs[name] = withTimeout(f, w.HandlerTimeout)
 		}
 	}
 	for _, h := range w.Handlers {
@@ -46,8 +46,8 @@ func Build(w configs.Worker, client *http.Client) map[string]Func {
 	return funcs
 }
 
-// WithTimeout ends f's context with job.ErrTimeout after d; 0 is no limit.
-func WithTimeout(f Func, d time.Duration) Func {
+// withTimeout ends f's context with job.ErrTimeout after d; 0 is no limit.
+func withTimeout(f Func, d time.Duration) Func {
 	if d <= 0 {
 		return f
 	}

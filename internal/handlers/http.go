@@ -39,7 +39,7 @@ func HTTP(cfg configs.HTTP, limit int, client *http.Client) Func {
 		own = *client
 	}
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return WithTimeout(func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
+	return withTimeout(func(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
 		return post(ctx, &own, cfg.URL, limit, d)
 	}, cfg.Timeout)
 }

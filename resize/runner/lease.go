@@ -23,7 +23,14 @@ func (r *Runner) keepLease(ctx context.Context, out chan<- lease) {
 			patience = max(min(patience, left), r.cfg.Lease/20)
 		}
 		call, cancel := context.WithTimeout(ctx, patience)
-		got, err := r.store.Lead(call, r.cfg.Lease, term)
+		var got uint64
+		var err error
+		if r.givesUp.Load() {
+			err = r.resign(call)
+		}
+		if err == nil {
+			got, err = r.store.Lead(call, r.cfg.Lease, term)
+		}
 		cancel()
 		if err == nil {
 			until = asked.Add(r.cfg.Lease)
@@ -64,15 +71,27 @@ func (r *Runner) leaseNews(ctx context.Context, l lease) {
 	r.step(ctx, resize.LeaseWon{Now: r.now(), Term: l.term})
 }
 
+// stepDown gives the lease up. If that is not answered, keepLease asks again until it is: it would
+// else renew what nobody makes use of.
+func (r *Runner) stepDown(ctx context.Context) {
+	r.term = 0
+	r.givesUp.Store(true)
+	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	_ = r.resign(call)
+}
+
 // resign gives the lease up, if this dispatcher still has it. One that was told of a higher term
 // would else renew its own for ever, and lead nothing: after a failover a shard may have seen a
 // term that the first shard has forgotten, and only a new lease has a higher one.
-func (r *Runner) resign(ctx context.Context) {
-	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	if err := r.store.Resign(call); err != nil {
-		r.log.Debug("could not resign: the lease ends by itself", "error", err)
+func (r *Runner) resign(ctx context.Context) error {
+	err := r.store.Resign(ctx)
+	if err != nil {
+		r.log.Debug("could not resign", "error", err)
+		return err
 	}
+	r.givesUp.Store(false)
+	return nil
 }
 
 // renewal is how long it is until the lease is asked for again: after a quarter of it, after up to

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ringmaster/resize"
@@ -109,6 +110,7 @@ type Runner struct {
 	start    time.Time
 
 	term     uint64
+	givesUp  atomic.Bool // a resignation is not answered
 	members  []string
 	serverID string
 	looked   time.Time
@@ -167,7 +169,7 @@ func (r *Runner) Run(ctx context.Context) {
 	r.wake()
 	helpers.Wait()
 	if r.term != 0 {
-		r.resign(context.WithoutCancel(ctx))
+		r.stepDown(context.WithoutCancel(ctx))
 	}
 }
 
@@ -252,8 +254,7 @@ func (r *Runner) perform(ctx context.Context, actions []resize.CoordinatorAction
 		case resize.AdvanceBarrier:
 			err = r.store.Advance(ctx, r.term, a)
 		case resize.StepDown:
-			r.term = 0
-			r.resign(ctx)
+			r.stepDown(ctx)
 		default:
 			err = fmt.Errorf("coordinator wants %v, which is not known here", a)
 		}

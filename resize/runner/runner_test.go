@@ -24,6 +24,7 @@ type fake struct {
 	there  map[string]bool // who holds its liveness channel
 	leads  uint64          // term it grants, 0: another leads
 	refuse error           // of plans and steals
+	stays  error           // of a resignation
 	away   bool
 	news   chan<- struct{}
 }
@@ -50,6 +51,10 @@ func (f *fake) Seen() time.Time                                 { return time.Ti
 func (f *fake) Resign(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.stays != nil {
+		f.note("stays")
+		return f.stays
+	}
 	f.note("resign")
 	return nil
 }
@@ -255,6 +260,26 @@ func TestLeaderOfAnOldTermStepsDown(t *testing.T) {
 		f.has(t, "resign")
 		f.change(func() { f.refuse, f.leads = nil, 2 })
 		time.Sleep(time.Second)
+		f.has(t, "term 2 plan")
+	})
+}
+
+// Who has stepped down and is not heard must ask again: it would else renew the lease for ever, and
+// lead nothing.
+func TestAResignationThatWasNotAnsweredIsRepeated(t *testing.T) {
+	f := emptyRing()
+	f.refuse, f.stays = fmt.Errorf("plan: %w", ErrStale), errAway
+	synctest.Test(t, func(t *testing.T) {
+		defer begin(t, f)()
+		f.join("a.1")
+		time.Sleep(3 * time.Second)
+		f.has(t, "stays")
+		if strings.Contains(f.done(), "resign") {
+			t.Fatal("it has resigned")
+		}
+		f.change(func() { f.refuse, f.stays, f.leads = nil, nil, 2 })
+		time.Sleep(time.Second)
+		f.has(t, "resign")
 		f.has(t, "term 2 plan")
 	})
 }

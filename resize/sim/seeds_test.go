@@ -97,7 +97,7 @@ var foundBy = map[Bug]uint64{
 	BugRefusedFrees:      30,
 	BugUnansweredFrees:   19,
 	BugStalePermits:      81,
-	BugMergeInFlight:     6313,
+	BugMergeInFlight:     11370,
 	BugNoMerge:           14,
 	BugDrainersKey:       36,
 	BugOldConnection:     26,
