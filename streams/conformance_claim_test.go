@@ -262,7 +262,8 @@ func TestTheIndexOfParkedJobsFollowsThem(t *testing.T) {
 	eachCrew(t, Queue{}, func(c *crew) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")
 		var ids []job.EntryID
-		for ms := uint64(1000); ms <= 4000; ms += 1000 {
+		const base = 1 << 42 // beyond the clock: ids of a new stream go on from its creation
+		for ms := uint64(base + 1000); ms <= base+4000; ms += 1000 {
 			ids = append(ids, job.EntryID{Ms: ms})
 			must(c.t, c.raw.XAdd(c.ctx, &redis.XAddArgs{Stream: c.stream(0), ID: ids[len(ids)-1].String(), Values: []any{"type", "t", "key", "k"}}).Err())
 		}
@@ -270,10 +271,10 @@ func TestTheIndexOfParkedJobsFollowsThem(t *testing.T) {
 		a.read(0)
 		c.expect("park", a.ack(0, 1, park(ids[1], "k"), park(ids[2], "k")), "OO")
 		c.expect("ack", a.ack(0, 1, done(ids[0]), done(ids[3])), "OO")
-		c.expect("index", index(), []redis.Z{{Score: 2000, Member: "k"}})
+		c.expect("index", index(), []redis.Z{{Score: base + 2000, Member: "k"}})
 		page := must1(unpark(c.ctx, a.readers[0], job.Tenure{Partition: 0, Epoch: 1}, "k", 1))(c.t)
 		c.expect("unparked", idsOf(page.Entries), ids[1:2])
-		c.expect("index, with one left", index(), []redis.Z{{Score: 3000, Member: "k"}})
+		c.expect("index, with one left", index(), []redis.Z{{Score: base + 3000, Member: "k"}})
 		a.handTo(b, 0, 1)
 		pages := b.claimAll(0, 2, 10)
 		c.expect("parked, as the next owner finds it", pages[0].Parked, []job.ParkedKey{{Key: "k", First: ids[2]}})

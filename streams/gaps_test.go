@@ -64,3 +64,19 @@ func TestADeletedStreamIsAGap(t *testing.T) {
 		}
 	})
 }
+
+// A new queue has given no id. Should the server's clock go back, ids go on from its creation all
+// the same: one before it would be among those that an earlier server may have given, and unknown.
+func TestIDsOfANewStreamGoOnFromItsCreation(t *testing.T) {
+	c := realCrew(t, Queue{}) // the in-memory store knows no XSETID
+	for _, what := range []string{"created", "made again"} {
+		gap := strings.Fields(c.raw.HGet(c.ctx, c.key(0, "gaps"), "0").Val())
+		info, err := c.raw.XInfoStream(c.ctx, c.stream(0)).Result()
+		must(t, err)
+		if len(gap) == 0 || info.LastGeneratedID != gap[len(gap)-1] {
+			t.Errorf("%s: ids go on from %s, the gap is %v", what, info.LastGeneratedID, gap)
+		}
+		must(t, c.raw.Del(c.ctx, c.stream(0)).Err())
+		must1(c.s.CreateQueue(c.ctx, c.q))(t)
+	}
+}

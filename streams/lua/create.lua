@@ -13,6 +13,13 @@ if redis.call('HEXISTS', K .. 'ring', 'epoch') == 0 then
     'partitions', ARGV[4], 'term', '0', 'generation', now)
   if ARGV[5] ~= '' then redis.call('HSET', K .. 'ring', 'server', ARGV[5]) end
 end
+
+-- Notes that whatever an id of before names is gone, and has ids go on behind it: the clock may go back.
+local function from_here(p, stream)
+  local top = note_gap(p, stream, ms - 1)
+  if top then redis.pcall('XSETID', stream, top) end -- a user without the right: then the clock alone tells them apart
+end
+
 local made = 0
 for p = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]) do
   local f = string.format('%.0f', p)
@@ -30,14 +37,14 @@ for p = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]) do
     if epoch == '0' then
       local there = redis.call('EXISTS', stream) == 1
       redis.call('XGROUP', 'CREATE', stream, '-', '0', 'MKSTREAM')
-      if not there then note_gap(f, stream, ms - 1) end
+      if not there then from_here(f, stream) end
     end
     redis.call('HSET', K .. 'owner', f, owner .. ' ' .. epoch)
     redis.call('HSETNX', K .. 'plan', f, '-')
     made = made + 1
   elseif redis.call('EXISTS', stream) == 0 then
     redis.call('XGROUP', 'CREATE', stream, string.match(record, '^(%S+)'), '0', 'MKSTREAM')
-    note_gap(f, stream, ms - 1)
+    from_here(f, stream)
   end
 end
 return made
