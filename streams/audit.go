@@ -13,7 +13,8 @@ type Sighting struct {
 	Owner     OwnerRecord // Incarnation "" if there is no readable record
 	Planned   string      // "" if there is none
 	Groups    []string    // of the job stream
-	Last, Top job.EntryID // handed out; in the stream
+	Last, Top job.EntryID // handed out; given out by the stream, with or without an entry
+	Newest    job.EntryID // of the entries that are there
 	Added     int64       // entries ever added; -1: the server does not count them (in-memory store)
 	Pending   []Holding
 	Parked    []string // keys with parked jobs, at most 100
@@ -53,9 +54,9 @@ func (s *Store) Sightings(ctx context.Context, queue string) ([]Sighting, error)
 			return nil, k.err
 		}
 		l := list(k.value)
-		for i := 0; i+9 < len(l); i += 10 {
+		for i := 0; i+10 < len(l); i += 11 {
 			if p := int(number(at(l, i))); p < len(out) {
-				out[p] = sighting(p, l[i:i+10])
+				out[p] = sighting(p, l[i:i+11])
 			}
 		}
 	}
@@ -69,6 +70,7 @@ func sighting(p int, l []any) Sighting {
 	}
 	v.Last, _ = job.ParseEntryID(text(at(l, 4)))
 	v.Top, _ = job.ParseEntryID(text(at(l, 5)))
+	v.Newest, _ = job.ParseEntryID(text(at(l, 10)))
 	if n, ok := at(l, 6).(int64); ok {
 		v.Added = n
 	}

@@ -106,7 +106,7 @@ func look(ctx context.Context, s *streams.Store, queue string) ([]recovery.Incon
 
 func partitionState(v streams.Sighting) recovery.PartitionState {
 	p := recovery.PartitionState{Partition: v.Partition, Owner: v.Owner.Incarnation, Planned: v.Planned, Groups: v.Groups,
-		Open: v.Last.Less(v.Top), Type: v.Type}
+		Open: v.Last.Less(v.Newest), Type: v.Type}
 	for _, h := range v.Pending {
 		p.Holders = append(p.Holders, recovery.HolderState{Consumer: h.Consumer, Drainer: h.Incarnation, Reclaim: h.Reclaim, Count: h.Count})
 		p.Open = p.Open || h.Count > 0

@@ -3,7 +3,7 @@
 -- KEYS[1] prefix of the shard, ARGV partitions
 -- Returns for each partition: partition, owner record or '', planned owner or '', groups {name, ...},
 -- last-delivered id of the owner's group, last id of the stream, entries ever added or -1 where the server
--- does not count them, consumers {name, pending, ...}, keys with parked jobs, type of the stream's key
+-- does not count them, consumers {name, pending, ...}, keys with parked jobs, type of the stream's key, newest entry's id
 local out = {}
 local function put(...)
   for _, v in ipairs({...}) do out[#out + 1] = v end
@@ -11,7 +11,7 @@ end
 
 for _, p in ipairs(ARGV) do
   local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
-  local group, last, top, there, added = group_of(stream, string.match(record, '^(%S+) %d+$'))
+  local group, last, top, there, added, newest = group_of(stream, string.match(record, '^(%S+) %d+$'))
   local groups, consumers = {}, {}
   if there then
     for _, g in ipairs(try('XINFO', 'GROUPS', stream) or {}) do
@@ -26,6 +26,6 @@ for _, p in ipairs(ARGV) do
     end
   end
   put(p, record, try('HGET', K .. 'plan', p) or '', groups, last, top, added, consumers,
-    try('ZRANGE', K .. 'parked:' .. p, 0, 99) or {}, (try('TYPE', stream) or {}).ok or '')
+    try('ZRANGE', K .. 'parked:' .. p, 0, 99) or {}, (try('TYPE', stream) or {}).ok or '', newest)
 end
 return out

@@ -17,12 +17,9 @@ end
 
 -- Entries above the last one handed out. Entries below it that have ended may still be there, so a
 -- bounded number of them is counted; beyond that the known ones are taken off.
--- The last id of the stream may be above its last entry: a new generation raises it.
-local function waiting_in(stream, last, top, known)
+local function waiting_in(stream, last, newest, known)
   local n = try('XLEN', stream) or 0
-  if n == 0 or last == top then return 0 end
-  local newest = (try('XREVRANGE', stream, '+', '-', 'COUNT', 1) or {})[1]
-  if newest and not below(last, newest[1]) then return 0 end
+  if n == 0 or not below(last, newest) then return 0 end
   local first = (try('XRANGE', stream, '-', '+', 'COUNT', 1) or {})[1]
   if not first or below(last, first[1]) then return n end
   local handed, more = walk(stream, '-', last, SCAN, bytes, function(e)
@@ -40,7 +37,7 @@ end
 for i = 2, #ARGV do
   local p = ARGV[i]
   local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
-  local group, last, top, there = group_of(stream, string.match(record, '^(%S+) %d+$'))
+  local group, last, _, there, _, newest = group_of(stream, string.match(record, '^(%S+) %d+$'))
   local pending, draining, waiting, parked, dead = 0, 0, 0, 0, 0
   local sum = there and group and try('XPENDING', stream, group)
   if sum then
@@ -51,7 +48,7 @@ for i = 2, #ARGV do
   end
   if ARGV[1] == '1' then
     parked, dead = parked_in(p), try('HLEN', K .. 'dead:' .. p) or 0
-    if there then waiting = waiting_in(stream, last, top, pending + parked) end
+    if there then waiting = waiting_in(stream, last, newest, pending + parked) end
   end
   put(p, record, pending, draining, waiting, parked, dead)
 end

@@ -12,11 +12,12 @@ local function try(name, ...)
 end
 
 -- The owner's group in a partition's stream: its name, last-delivered id, the stream's last id, whether the
--- stream is there, entries ever added or -1 where the server does not count them. Without a readable owner
--- record, the group that is there.
+-- stream is there, entries ever added or -1 where the server does not count them, the newest entry's id. A new
+-- generation raises the stream's last id above that of its last entry. Without a readable owner record, the group
+-- that is there.
 local function group_of(stream, inc)
   local name, last, top, added = inc, '0-0', '0-0', -1
-  if redis.call('EXISTS', stream) == 0 then return name, last, top, false, 0 end
+  if redis.call('EXISTS', stream) == 0 then return name, last, top, false, 0, '0-0' end
   for n, g in ipairs(try('XINFO', 'GROUPS', stream) or {}) do
     local found, delivered
     for i = 1, #g, 2 do
@@ -26,12 +27,18 @@ local function group_of(stream, inc)
     if delivered and not string.find(delivered, '-', 1, true) then delivered = delivered .. '-0' end
     if found == inc or (not inc and n == 1) then name, last = found, delivered end
   end
+  local newest
   local info = try('XINFO', 'STREAM', stream) or {}
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then top = info[i + 1] end
     if info[i] == 'entries-added' then added = info[i + 1] end
+    if info[i] == 'last-entry' then newest = info[i + 1] and info[i + 1][1] or '0-0' end
   end
-  return name, last, top, true, added
+  if not newest then -- the in-memory store does not tell
+    local e = (try('XREVRANGE', stream, '+', '-', 'COUNT', 1) or {})[1]
+    newest = e and e[1] or '0-0'
+  end
+  return name, last, top, true, added, newest
 end
 
 -- How an incarnation stands: 'alive', 'silent' (a member whose lease is over), or '' for no member.
