@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -144,12 +143,11 @@ func (h *heart) reach() time.Duration {
 // line is what goes to one server. It has one round trip under way at a time; what is due
 // meanwhile goes with the next. A server that does not answer holds up its own line only.
 type line struct {
-	h    *heart
-	wake chan struct{} // capacity 1
+	h       *heart
+	waiting *rounds[*pulse]
 
-	mu      sync.Mutex
-	open    func() redis.Pipeliner
-	waiting []*pulse
+	mu   sync.Mutex
+	open func() redis.Pipeliner
 
 	stood bool // the last round was answered: its connection stands; the line's goroutine only
 }
@@ -162,13 +160,7 @@ func (h *heart) send(ctx context.Context, pulses []*pulse) ([]job.Beat, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.mu.Lock()
-		l.waiting = append(l.waiting, p)
-		l.mu.Unlock()
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+		l.waiting.add(p)
 	}
 	out := make([]job.Beat, len(pulses))
 	var failed error
@@ -215,9 +207,9 @@ func (h *heart) line(ctx context.Context, shard string) (*line, error) {
 	h.mu.Lock()
 	l := h.lines[addr]
 	if l == nil {
-		l = &line{h: h, wake: make(chan struct{}, 1)}
+		l = &line{h: h, waiting: newRounds[*pulse]()}
 		h.lines[addr] = l
-		h.all.Go(func() { l.run(h.ctx) })
+		h.all.Go(func() { l.waiting.run(h.ctx, l.round) })
 	}
 	h.mu.Unlock()
 	l.mu.Lock()
@@ -226,28 +218,14 @@ func (h *heart) line(ctx context.Context, shard string) (*line, error) {
 	return l, nil
 }
 
-// run sends what waits, round by round, until ctx ends.
-func (l *line) run(ctx context.Context) {
-	for {
-		select {
-		case <-l.wake:
-		case <-ctx.Done():
-			return
-		}
-		l.mu.Lock()
-		due, open := l.waiting, l.open
-		l.waiting = nil
-		l.mu.Unlock()
-		due = slices.DeleteFunc(due, func(p *pulse) bool { return p.ctx.Err() != nil })
-		if len(due) > 0 {
-			l.round(ctx, open, due)
-		}
-	}
-}
+func (p *pulse) gone() bool { return p.ctx.Err() != nil }
 
 // round sends heartbeats in one round trip. What is not answered for a quarter of a lease on the
 // connection that stood is sent once more, on another.
-func (l *line) round(ctx context.Context, open func() redis.Pipeliner, due []*pulse) {
+func (l *line) round(ctx context.Context, due []*pulse) {
+	l.mu.Lock()
+	open := l.open
+	l.mu.Unlock()
 	ttl := due[0].m.ttl
 	for _, p := range due {
 		ttl = min(ttl, p.m.ttl)

@@ -2,8 +2,6 @@ package streams
 
 import (
 	"context"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,11 +12,8 @@ import (
 // nothing, and none depends on when its own goroutine gets a processor. In a cluster each ring asks
 // for its own. Make it with NewLeases; Run sends, until its context ends.
 type Leases struct {
-	s    *Store
-	wake chan struct{} // capacity 1
-
-	mu      sync.Mutex
-	waiting []*hold
+	s       *Store
+	waiting *rounds[*hold]
 }
 
 // hold is one question about a lease.
@@ -39,27 +34,13 @@ func (s *Store) NewLeases() *Leases {
 	if s.opts.Mode == "cluster" {
 		return nil
 	}
-	return &Leases{s: s, wake: make(chan struct{}, 1)}
+	return &Leases{s: s, waiting: newRounds[*hold]()}
 }
 
 // Run sends what waits, round by round, until ctx ends.
-func (l *Leases) Run(ctx context.Context) {
-	for {
-		select {
-		case <-l.wake:
-		case <-ctx.Done():
-			return
-		}
-		l.mu.Lock()
-		due := l.waiting
-		l.waiting = nil
-		l.mu.Unlock()
-		due = slices.DeleteFunc(due, func(h *hold) bool { return h.ctx.Err() != nil })
-		if len(due) > 0 {
-			l.round(ctx, due)
-		}
-	}
-}
+func (l *Leases) Run(ctx context.Context) { l.waiting.run(ctx, l.round) }
+
+func (h *hold) gone() bool { return h.ctx.Err() != nil }
 
 // round asks all, each kind in one round trip. Those that take a lease come second, and wait for
 // nobody's turn at a connection: there may be hundreds of them, and renewals must not wait for them.
@@ -135,13 +116,7 @@ func (h *hold) answer(renewed *redis.BoolCmd, held *redis.SliceCmd, failed error
 
 // ask waits for an answer, or for the end of ctx.
 func (l *Leases) ask(ctx context.Context, h *hold) error {
-	l.mu.Lock()
-	l.waiting = append(l.waiting, h)
-	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.waiting.add(h)
 	select {
 	case <-h.done:
 		return h.err
