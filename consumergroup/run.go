@@ -145,19 +145,7 @@ func (w *Worker) tell(it *lanes.Item, how job.Outcome, err error) {
 		return
 	}
 	e := Ended{Job: w.delivery(it), Outcome: how, Err: err, Took: time.Since(it.Began())}
-	returned := make(chan string)
-	go func() {
-		why := "it ended its goroutine"
-		defer func() {
-			if p := recover(); p != nil {
-				why = "panic: " + job.PanicText(p)
-			}
-			returned <- why
-		}()
-		w.deps.Ended(e)
-		why = ""
-	}()
-	if why := <-returned; why != "" {
+	if why := job.Apart(func() { w.deps.Ended(e) }); why != "" {
 		w.deps.Log.Error("the hook for ended attempts did not return", "job_id", w.id(it), "why", why)
 	}
 }

@@ -89,6 +89,24 @@ func Settle(err error) error {
 	return &verdict{err: errors.New(err.Error()), dead: dead, after: after}
 }
 
+// Apart calls f, which is a stranger's, waits for it, and says why it did not return: "" if it did.
+// It has a goroutine of its own, so that f may end it, as a test does that fails.
+func Apart(f func()) string {
+	ended := make(chan string, 1)
+	go func() {
+		why := "it ended its goroutine"
+		defer func() {
+			if p := recover(); p != nil {
+				why = "panic: " + PanicText(p)
+			}
+			ended <- why
+		}()
+		f()
+		why = ""
+	}()
+	return <-ended
+}
+
 // PanicText is the text of what somebody panicked with, whose methods may panic in turn.
 func PanicText(p any) (text string) {
 	defer func() {

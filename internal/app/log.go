@@ -20,7 +20,7 @@ func Guard(user *slog.Logger) *slog.Logger {
 
 // Enabled implements slog.Handler.
 func (g guarded) Enabled(ctx context.Context, level slog.Level) (on bool) {
-	if why := apart(func() { on = g.user.Enabled(ctx, level) }); why != "" {
+	if why := job.Apart(func() { on = g.user.Enabled(ctx, level) }); why != "" {
 		return g.substitute.Enabled(ctx, level)
 	}
 	return on
@@ -29,7 +29,7 @@ func (g guarded) Enabled(ctx context.Context, level slog.Level) (on bool) {
 // Handle implements slog.Handler.
 func (g guarded) Handle(ctx context.Context, r slog.Record) (err error) {
 	own := r.Clone() // the user's may keep or change the other
-	if why := apart(func() { err = g.user.Handle(ctx, r) }); why != "" {
+	if why := job.Apart(func() { err = g.user.Handle(ctx, r) }); why != "" {
 		own.AddAttrs(slog.String("logger_failed", why))
 		return g.substitute.Handle(ctx, own)
 	}
@@ -49,23 +49,6 @@ func (g guarded) WithGroup(name string) slog.Handler {
 // derive is a handler made of both. A user's that fails at it is left as it was.
 func (g guarded) derive(of func(slog.Handler) slog.Handler) slog.Handler {
 	next := guarded{g.user, of(g.substitute)}
-	_ = apart(func() { next.user = of(g.user) })
+	_ = job.Apart(func() { next.user = of(g.user) })
 	return next
-}
-
-// apart calls f, waits for it, and says why it did not return: "" if it did.
-func apart(f func()) string {
-	ended := make(chan string, 1)
-	go func() {
-		why := "it ended its goroutine"
-		defer func() {
-			if p := recover(); p != nil {
-				why = "panic: " + job.PanicText(p)
-			}
-			ended <- why
-		}()
-		f()
-		why = ""
-	}()
-	return <-ended
 }
