@@ -79,6 +79,7 @@ func (c command) run(parent context.Context, d job.Delivery) (json.RawMessage, e
 	cmd.SysProcAttr = groupAttr()
 	cmd.Cancel = func() error { return signalGroup(cmd, syscall.SIGTERM) }
 	cmd.WaitDelay = c.grace // then Wait kills the leader and closes pipes that others hold open
+	c.guard.ready()
 	// The kernel ends the command with the thread that started it: that one is to last.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"ringmaster/configs"
 	"ringmaster/job"
 )
 
@@ -46,17 +45,31 @@ wait
 const starter = `
 exec 4>"$1/alive"
 sleep 300 &
-: >"$1/begun"
+: >"$1/started"
 wait
 `
 
+// worker says that a command has begun when it is watched over, or else the command itself says so.
 func worker(dir string) {
-	script := slowReader
+	script, g := slowReader, &guard{}
 	if _, err := os.Stat(filepath.Join(dir, "starter")); err == nil {
 		script = starter
+		go announce(g, dir)
 	}
 	d := delivery(`"` + strings.Repeat("x", job.MaxPayloadBytes-2) + `"`)
-	_, _ = Exec(configs.Exec{Command: []string{"sh", "-c", script, "sh", dir}}, job.DefaultResultBytes)(context.Background(), d)
+	_, _ = command{[]string{"sh", "-c", script, "sh", dir}, job.DefaultResultBytes, killGrace, g}.run(context.Background(), d)
+}
+
+func announce(g *guard, dir string) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for watched := false; !watched; <-tick.C {
+		g.mu.Lock()
+		_, err := os.Stat(filepath.Join(dir, "started"))
+		watched = len(g.groups) == 1 && err == nil
+		g.mu.Unlock()
+	}
+	_ = os.WriteFile(filepath.Join(dir, "begun"), nil, 0o600)
 }
 
 // TestExec_TheInputIsWholeWhenTheWorkerIsKilled: a command that goes on after its worker was

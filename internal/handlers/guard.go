@@ -31,35 +31,52 @@ const guardPatience = 100 * time.Millisecond
 // guard is that shell, from the first command on. Where there is none, nobody stands by. Its methods
 // are safe for concurrent use.
 type guard struct {
-	mu    sync.Mutex
-	tried bool
-	tell  *os.File // nil: there is none
+	mu     sync.Mutex
+	groups map[int]struct{} // of the commands that run
+	tell   *os.File         // nil: there is no shell
+}
+
+// ready starts the shell, unless it stands by: before a command, for what the command starts first is
+// not to be missed. Between the command's own start and watch lie microseconds; what it starts in
+// these, and then outlives a worker that is killed in these, is left.
+func (g *guard) ready() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.tell == nil {
+		g.start()
+	}
 }
 
 // watch has the group of a command killed when this process ends, until release.
 func (g *guard) watch(group int) (release func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.groups == nil {
+		g.groups = make(map[int]struct{})
+	}
+	g.groups[group] = struct{}{}
 	g.say("+", group)
-	return func() { g.say("-", group) }
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.groups, group)
+		g.say("-", group)
+	}
 }
 
 func (g *guard) say(what string, group int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.tried {
-		g.tried = true
-		g.start()
-	}
 	if g.tell == nil {
 		return
 	}
 	_ = g.tell.SetWriteDeadline(time.Now().Add(guardPatience))
 	if _, err := g.tell.WriteString(what + " " + strconv.Itoa(group) + "\n"); err != nil {
 		_ = g.tell.Close() // it has died, or does not read: another one with the next command
-		g.tried, g.tell = false, nil
+		g.tell = nil
 	}
 }
 
-// start leaves tell nil if there is no shell. The shell ends with this process; nobody waits for it.
+// start leaves tell nil if there is no shell. The shell is told what runs; it ends with this process,
+// and nobody waits for it.
 func (g *guard) start() {
 	in, tell, err := os.Pipe()
 	if err != nil {
@@ -74,4 +91,7 @@ func (g *guard) start() {
 		return
 	}
 	g.tell = tell
+	for group := range g.groups {
+		g.say("+", group)
+	}
 }
