@@ -107,8 +107,10 @@ func (w *Worker) call(ctx context.Context, d job.Delivery) (o outcome) {
 // judge turns the end of an attempt into a completion. It calls nothing of the handler's.
 func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completion {
 	defer ctx.close()
-	ended := ctx.cause()
-	if o.err == nil {
+	var ended error
+	if o.err != nil {
+		ended = ctx.cause()
+	} else {
 		c, err := w.completed(it, o.result)
 		if err == nil {
 			w.tell(it, job.Done, nil)
@@ -116,7 +118,7 @@ func (w *Worker) judge(it *lanes.Item, o outcome, ctx *runContext) job.Completio
 		}
 		// The handler has done its work, whatever became of its context since: it is not to do
 		// it again for a result that will be refused again.
-		o.err, ended = job.Skip(err), nil
+		o.err = job.Skip(err)
 	}
 	d := w.deps.Policy.After(Failure{Type: it.Entry.Type, Record: it.Entry.Retry, Attempt: it.Attempt, Err: o.err, Ended: ended, Panicked: o.panicked})
 	w.tell(it, d.Outcome, o.err)

@@ -25,7 +25,9 @@ local seen = redis.call('HMGET', memory, unpack(parts))
 
 -- All of a batch or nothing: takes what was added of it out again, and out of the count of all that ever were, by
 -- which an audit finds what was lost.
-local function undo(stream, added)
+local function undo(stream, first, last)
+  local added = {}
+  for i, e in ipairs(redis.call('XRANGE', stream, first, last)) do added[i] = e[1] end
   redis.call('XDEL', stream, unpack(added))
   local info, of = redis.pcall('XINFO', 'STREAM', stream), {}
   if info.err then return end
@@ -35,7 +37,9 @@ local function undo(stream, added)
   end
 end
 
--- One batch's answer, and whether it was added now.
+-- One batch's answer, and whether it was added now. This loop is most of what a job costs: no global is looked up in it,
+-- and that the stream is there is asked for the first job alone.
+local try, ARGV = redis.pcall, ARGV
 local function add(i)
   local a = from[i]
   local sequence, n = ARGV[a + 1], tonumber(ARGV[a + 2])
@@ -45,21 +49,21 @@ local function add(i)
   local stream, failed = K .. 'jobs:' .. parts[i], nil
   -- A second time where the first ids were the last of their millisecond.
   for _ = 1, 2 do
-    local added, id = {}, '*'
+    local first = try('XADD', stream, 'NOMKSTREAM', '*', 'type', ARGV[a + 3], 'key', ARGV[a + 4], 'payload', ARGV[a + 5], 'meta', '')
+    if not first then return 'NOQUEUE partition ' .. parts[i] .. ' has no stream' end
+    if type(first) == 'table' then return first.err end
+    local last, id = first, string.match(first, '^(%d+)') .. '-*'
     failed = nil
-    for j = a + 3, a + 3 * n, 3 do
-      local new = redis.pcall('XADD', stream, 'NOMKSTREAM', id, 'type', ARGV[j], 'key', ARGV[j + 1], 'payload', ARGV[j + 2], 'meta', '')
-      if not new then return 'NOQUEUE partition ' .. parts[i] .. ' has no stream' end
+    for j = a + 6, a + 3 * n, 3 do
+      local new = try('XADD', stream, id, 'type', ARGV[j], 'key', ARGV[j + 1], 'payload', ARGV[j + 2], 'meta', '')
       if type(new) == 'table' then
         failed = new.err
         break
       end
-      added[#added + 1] = new
-      if #added == 1 then id = string.match(new, '^(%d+)') .. '-*' end
+      last = new
     end
-    if not failed then return added[1] .. ' ' .. ARGV[a + 2], true end
-    if #added == 0 then break end
-    undo(stream, added)
+    if not failed then return first .. ' ' .. ARGV[a + 2], true end
+    undo(stream, first, last)
   end
   return failed
 end

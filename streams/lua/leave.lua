@@ -1,5 +1,5 @@
 -- A worker says that it will leave, or that it has.
--- uses: protocol
+-- uses: protocol plan
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] member JSON with "state":"leaving", or '' when it has left
 -- Returns 'OK' | 'GONE'

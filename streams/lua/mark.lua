@@ -1,5 +1,5 @@
 -- Notes that a suspect is about to start, by the owner of the partition.
--- uses: protocol
+-- uses: protocol death
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] entry id, ARGV[5] how many run in the
 -- worker with it while it is held apart, 0 among any number, ARGV[6] for how many ms it is held apart

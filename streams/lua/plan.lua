@@ -1,5 +1,5 @@
 -- The leader writes a plan: who shall own each partition of the shard.
--- uses: protocol
+-- uses: protocol plan
 -- KEYS[1] prefix of the shard
 -- ARGV[1] term, ARGV[2] the shard's ring epoch that the plan was computed from (compare-and-set), '' where
 -- it is not known and all partitions are given (only forward), ARGV[3] new ring epoch, ARGV[4] mode,

@@ -1,5 +1,5 @@
 -- Makes the groups of some partitions agree with their owner records.
--- uses: protocol gap
+-- uses: protocol plan gap
 -- KEYS[1] prefix of the shard, ARGV[1] the leader's term, or '@' and an incarnation for its own partitions
 -- only, ARGV[2..] partitions (at most 256)
 -- Returns 'STALE' or a list of partition, what was mended. A missing group is made again

@@ -1,5 +1,5 @@
 -- A worker's reply to a phase.
--- uses: protocol
+-- uses: protocol plan
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] ring epoch, ARGV[3] phase, ARGV[4] data JSON
 -- Returns {ring epoch, phase after it} | {'FENCED'}
