@@ -135,7 +135,11 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 	}
 	pages, errs := s.claimPages(ctx, tenures, cursors, jobs)
 	defer s.along()
+	brought := 0
 	for i, a := range as {
+		for _, e := range pages[i].Entries {
+			brought += len(e.Payload)
+		}
 		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}
 		switch {
 		case errs[i] != nil:
@@ -149,6 +153,9 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 		}
 		events[i] = out
 	}
+	s.w.mu.Lock()
+	s.lanes.ClaimsBrought(len(as), brought)
+	s.w.mu.Unlock()
 	return events
 }
 

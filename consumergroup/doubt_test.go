@@ -126,3 +126,22 @@ func TestAnEvictedIncarnationStartsNothingMore(t *testing.T) {
 		t.Errorf("%d events, want one that it is evicted", n)
 	}
 }
+
+// The first connection is none that failed: a worker that joins asks for as much as one that works.
+func TestTheFirstConnectionIsNoFailure(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.ReadBytes, c.HeldBytes = 4<<20, 64<<20 })
+	before := b.s.lanes.Claims()
+	if err := b.s.reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.s.lanes.Claims(); n != before {
+		t.Errorf("%d claims at a time, before it was connected %d", n, before)
+	}
+	b.s.doubt()
+	if err := b.s.reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.s.lanes.Claims(); n >= before {
+		t.Errorf("%d claims at a time after a call without an answer, before it %d", n, before)
+	}
+}

@@ -77,9 +77,11 @@ func (s *shard) lookWanted() bool {
 // again: another look follows.
 func (s *shard) reset(ctx context.Context) error {
 	pause, told, word := 20*time.Millisecond, false, time.Time{}
-	s.w.mu.Lock()
-	s.lanes.Unanswered()
-	s.w.mu.Unlock()
+	if s.unsure { // not so for the first connection
+		s.w.mu.Lock()
+		s.lanes.Unanswered()
+		s.w.mu.Unlock()
+	}
 	for {
 		err := s.reader.Reset(ctx)
 		if err == nil {

@@ -23,6 +23,7 @@ type weight struct {
 	bytes int // and what they weighed
 	most  int // and the largest of them
 	next  int // partition at which the next read begins
+	pages int // of pending jobs that may be asked for at a time since so many brought little; 0: as many as fit
 	empty int // partitions that were read and had nothing since jobs came last, while not all were read at a time
 }
 
@@ -75,12 +76,29 @@ func (s *Shard) Carried(speed int) {
 func (s *Shard) Unanswered() {
 	w := &s.pool.weight
 	w.learn()
-	w.each, w.quota = min(2*w.each, mostWeight), max(w.quota/2, leastQuota)
+	w.each, w.quota, w.pages = min(2*w.each, mostWeight), max(w.quota/2, leastQuota), 0
 }
 
-// Claims is how many pages of pending jobs may be asked for at a time: each brings one at least.
+// Claims is how many pages of pending jobs may be asked for at a time: each brings one at least, if
+// there is one. Most of them have none, and what jobs weigh is not learnt from those: so the number
+// doubles while they bring little. What they could bring at most takes half of the room that is left.
 func (s *Shard) Claims() int {
-	return s.pool.most()
+	p := s.pool
+	if p.limits.ReadBytes == 0 {
+		return p.most()
+	}
+	return max(p.most(), min(p.weight.pages, (p.limits.HeldBytes-p.bytes)/2/mostWeight))
+}
+
+// ClaimsBrought tells how many pages were asked for at a time, and the bytes of payload they brought.
+func (s *Shard) ClaimsBrought(pages, bytes int) {
+	w := &s.pool.weight
+	w.learn()
+	if bytes > w.quota/quotaTime {
+		w.pages = 0
+		return
+	}
+	w.pages = min(2*max(w.pages, pages), job.MaxPartitions)
 }
 
 // most is how many jobs may be asked for at a time, if that is bounded.

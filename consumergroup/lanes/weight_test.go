@@ -85,3 +85,34 @@ func TestReadsFollowSizeSpeedAndRoom(t *testing.T) {
 		t.Error("more is asked for than there is room for")
 	}
 }
+
+// Pages of pending jobs that bring little tell nothing of what jobs weigh: the more are asked for next.
+func TestClaimsThatBringLittleBecomeMore(t *testing.T) {
+	b := readers(t)
+	first := b.s.Claims()
+	b.s.ClaimsBrought(first, 0)
+	second := b.s.Claims()
+	if first != 4 || second != 4 { // half of 8 MiB is four of the largest jobs
+		t.Errorf("%d, then %d", first, second)
+	}
+	b.s.pool.limits.HeldBytes = 64 << 20
+	for want := 16; want <= 32; want *= 2 {
+		b.s.ClaimsBrought(b.s.Claims(), 0)
+		if n := b.s.Claims(); n != want {
+			t.Errorf("%d, want %d", n, want)
+		}
+	}
+	b.s.ClaimsBrought(32, 0)
+	if n := b.s.Claims(); n != 32 {
+		t.Errorf("%d, more than half of the room has the largest jobs for", n)
+	}
+	b.s.ClaimsBrought(32, 1<<20) // as much as is on its way for a second
+	if n := b.s.Claims(); n != 4 {
+		t.Errorf("%d after many bytes", n)
+	}
+	b.s.ClaimsBrought(4, 0)
+	b.s.Unanswered()
+	if n := b.s.Claims(); n > 2 {
+		t.Errorf("%d after an answer that did not come", n)
+	}
+}
