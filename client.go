@@ -49,11 +49,11 @@ func openClient(cfg Config) (*streams.Store, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	return app.Open(c, "ringmaster-client")
+	return app.OpenLike(cfg.Redis, c, "ringmaster-client")
 }
 
 // URL is the server's address, without a password: what the Config of a Worker and a Dispatcher
-// takes where the server asks for none, as the store in memory.
+// takes where the server asks for none, as the store in memory. With Config.Redis it is empty.
 func (c *Client) URL() string { return c.url }
 
 // Close sends what was handed in and ends the connections.

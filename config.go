@@ -6,9 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/job"
+	"ringmaster/streams"
 )
 
 // Config says which server has the queues, how it is reached, and what all parties of its rings
@@ -23,6 +26,12 @@ type Config struct {
 	// 127.0.0.1:6390, which ends with Close and takes all jobs with it; "embedded://127.0.0.1:0"
 	// starts it on a free port. Client.URL is what the Config of others names then.
 	URL string
+	// Redis, in place of URL, Mode, PasswordFile, the Sentinel fields and TLS, is a client that you
+	// have: a *redis.Client, also one of NewFailoverClient, or a *redis.ClusterClient. Connections are
+	// made as it makes its own, with its addresses, Dialer, TLSConfig, credentials and OnConnect. It
+	// is not used itself, since it may repeat commands whose answers were lost: its hooks, pool and
+	// time-outs are for your own commands alone. Keep it open, and close it last.
+	Redis redis.UniversalClient
 	// Mode is what is behind the URL: "standalone" (the default), "sentinel" or "cluster".
 	Mode string
 	// Namespace is the first part of every key in Redis: "rm".
@@ -67,6 +76,16 @@ type TLS struct {
 
 // common is the configuration as the programs have it, with base's defaults.
 func (c Config) common(base configs.Common) (configs.Common, error) {
+	if c.Redis != nil && (c.URL != "" || c.Mode != "" || c.PasswordFile != "" || c.SentinelUsername != "" || c.SentinelPasswordFile != "" || c.TLS != TLS{}) {
+		return base, job.Invalid("Redis is set, and so is another way to reach it: leave URL, Mode, PasswordFile, the Sentinel fields and TLS empty")
+	}
+	if c.Redis != nil {
+		mode, err := streams.ModeOf(c.Redis)
+		if err != nil {
+			return base, err
+		}
+		base.RedisMode = mode
+	}
 	set(&base.Redis, c.URL)
 	set(&base.RedisMode, c.Mode)
 	set(&base.Namespace, c.Namespace)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/redis/go-redis/v9"
+
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/job"
@@ -16,6 +18,7 @@ import (
 type Dispatcher struct {
 	cfg configs.Dispatcher
 	log *slog.Logger
+	own redis.UniversalClient
 	ran atomic.Bool
 }
 
@@ -27,7 +30,7 @@ type DispatcherConfig struct {
 
 // NewDispatcher prepares a dispatcher; it does not connect yet.
 func NewDispatcher(cfg Config, own DispatcherConfig) (*Dispatcher, error) {
-	d := &Dispatcher{cfg: configs.DefaultDispatcher(), log: cfg.Logger}
+	d := &Dispatcher{cfg: configs.DefaultDispatcher(), log: cfg.Logger, own: cfg.Redis}
 	var err error
 	if d.cfg.Common, err = cfg.common(d.cfg.Common); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
@@ -47,7 +50,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		return job.Invalid("dispatcher: Run was called before: make another with NewDispatcher")
 	}
 	app.GoRedisTo(d.log)
-	return app.Lead(ctx, d.cfg, app.Options{Log: d.log})
+	return app.Lead(ctx, d.cfg, app.Options{Log: d.log, Redis: d.own})
 }
 
 // Dispatch is NewDispatcher and Run for a server that needs no more than its URL.

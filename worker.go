@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/job"
@@ -55,6 +57,7 @@ type Worker struct {
 	cfg   configs.Worker
 	log   *slog.Logger
 	onEnd func(Ended)
+	redis redis.UniversalClient
 
 	types  map[string]app.Type
 	around []Middleware
@@ -98,7 +101,7 @@ func NewWorker(cfg Config, own WorkerConfig) (*Worker, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	return &Worker{cfg: c, log: cfg.Logger, onEnd: own.OnEnd, types: map[string]app.Type{}, now: make(chan struct{}),
+	return &Worker{cfg: c, log: cfg.Logger, redis: cfg.Redis, onEnd: own.OnEnd, types: map[string]app.Type{}, now: make(chan struct{}),
 		ended: make(chan struct{}), joined: map[string]bool{}, ready: make(chan struct{})}, nil
 }
 
@@ -122,7 +125,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		types[name] = t
 	}
-	o := app.Options{Log: w.log, Types: types, Second: w.now, Owns: w.owns}
+	o := app.Options{Log: w.log, Redis: w.redis, Types: types, Second: w.now, Owns: w.owns}
 	if w.onEnd != nil {
 		o.Ended = w.tell
 	}

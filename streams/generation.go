@@ -91,6 +91,19 @@ func (s *Store) meet(ctx context.Context, shard string) error {
 	return nil
 }
 
+// greeted is greet, after what a caller's own client does first.
+func (s *Store) greeted(first func(context.Context, *redis.Conn) error) func(context.Context, *redis.Conn) error {
+	if first == nil {
+		return s.greet
+	}
+	return func(ctx context.Context, c *redis.Conn) error {
+		if err := first(ctx, c); err != nil {
+			return err
+		}
+		return s.greet(ctx, c)
+	}
+}
+
 // greet is the first that is done on a connection for commands. What this process adds must
 // come after the note of what a new server lacks: see part_gap.lua. Where the user may not
 // note it, whoever may does so later, and what was added meanwhile hides a part of the gap.

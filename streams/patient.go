@@ -135,6 +135,9 @@ func (c *patient) SetWriteDeadline(t time.Time) error {
 // patiently makes the connections of a client patient.
 func patiently(uo *redis.UniversalOptions, o Options) {
 	dial := o.dial
+	if dial == nil {
+		dial = uo.Dialer // of a caller's own client
+	}
 	if dial == nil && uo.TLSConfig != nil {
 		dial = tlsDialer(uo.TLSConfig, o.Timeout)
 	} else if dial == nil {

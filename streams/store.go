@@ -39,6 +39,9 @@ type Options struct {
 	DB       int
 	TLS      *tls.Config
 	Master   string
+	// Client, if set, is used instead of all of these, and of Mode and Credentials: connections are
+	// made as it makes its own.
+	Client redis.UniversalClient
 	// Mode is standalone (default), sentinel or cluster.
 	Mode string
 	// Password overrides the URL's.
@@ -98,6 +101,12 @@ func Open(o Options) (*Store, error) {
 	if !o.Durability.Memory() {
 		o.Timeout = max(o.Timeout, max(o.Durability.Wait, longestWait(o.Durability))+2*time.Second)
 	}
+	var err error
+	if o.Client != nil {
+		if o.Mode, err = ModeOf(o.Client); err != nil {
+			return nil, err
+		}
+	}
 	sc, err := loadScripts()
 	if err != nil {
 		return nil, err
@@ -109,7 +118,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{keys: keyspace{o.Namespace}, opts: o, scripts: sc, queues: map[string]Queue{}, met: map[string]string{}, homes: map[string]string{}}
 	cmd := *uo
-	cmd.OnConnect = s.greet
+	cmd.OnConnect = s.greeted(uo.OnConnect)
 	s.cmd = newClient(o.Mode, cmd)
 	adm := *uo
 	adm.MaxRetries = 2
@@ -137,6 +146,12 @@ func (s *Store) Embedded() bool { return s.flavor.v.Load() == flavorMini }
 
 // Address is where the server is, without secrets.
 func (s *Store) Address() string {
+	if c, ok := s.cmd.(*redis.ClusterClient); ok && s.opts.Client != nil {
+		return strings.Join(c.Options().Addrs, ",")
+	}
+	if c, ok := s.opts.Client.(*redis.Client); ok {
+		return c.Options().Addr
+	}
 	if len(s.opts.Addrs) > 0 {
 		return strings.Join(s.opts.Addrs, ",")
 	}
@@ -176,20 +191,16 @@ func located(o Options) (*redis.UniversalOptions, error) {
 		ContextTimeoutEnabled: true, PoolSize: 16, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+	if o.Client != nil {
+		likeOwn(uo, o.Client)
+		return uo, nil
+	}
 	if len(o.Addrs) > 0 {
 		uo.Addrs, uo.Username, uo.DB, uo.TLSConfig, uo.MasterName = o.Addrs, o.Username, o.DB, o.TLS, o.Master
 		uo.IsClusterMode = o.Mode == "cluster"
 		uo.Password = o.Password
 		uo.SentinelUsername, uo.SentinelPassword = o.SentinelUsername, o.SentinelPassword
-		if given := o.Credentials; given != nil {
-			uo.CredentialsProviderContext = func(ctx context.Context) (string, string, error) {
-				user, password, err := given(ctx)
-				if err != nil {
-					err = dialError(err)
-				}
-				return user, password, err
-			}
-		}
+		uo.CredentialsProviderContext = notDialled(o.Credentials)
 		return uo, nil
 	}
 	for i, part := range strings.Split(o.URL, ",") {

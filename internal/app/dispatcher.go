@@ -92,7 +92,7 @@ func RunDispatcher(ctx context.Context, cfg configs.Dispatcher, o Options) error
 
 // Lead does what a dispatcher does besides HTTP, until ctx ends.
 func Lead(ctx context.Context, cfg configs.Dispatcher, o Options) error {
-	s, err := Open(cfg.Common, "ringmaster-dispatcher")
+	s, err := OpenLike(o.Redis, cfg.Common, "ringmaster-dispatcher")
 	if err != nil {
 		return err
 	}

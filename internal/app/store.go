@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"ringmaster/configs"
 	"ringmaster/consumergroup"
 	"ringmaster/consumergroup/lanes"
@@ -19,7 +21,13 @@ import (
 )
 
 // Open prepares the connection that a configuration names.
-func Open(c configs.Common, program string) (*streams.Store, error) {
+func Open(c configs.Common, program string) (*streams.Store, error) { return OpenLike(nil, c, program) }
+
+// OpenLike is Open with connections as a caller's own client makes its own, unless that is nil.
+func OpenLike(own redis.UniversalClient, c configs.Common, program string) (*streams.Store, error) {
+	if own != nil {
+		return streams.Open(streams.Options{Client: own, Namespace: c.Namespace, ClientName: program, Durability: c.Durability})
+	}
 	e, err := c.Endpoint()
 	if err != nil {
 		return nil, err

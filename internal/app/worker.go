@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
 
 	"ringmaster/configs"
 	"ringmaster/consumergroup"
@@ -26,6 +27,7 @@ import (
 // Options are what a program adds to its configuration.
 type Options struct {
 	Log       *slog.Logger
+	Redis     redis.UniversalClient    // nil, or what connections are made like, in place of the configuration's
 	Handlers  map[string]handlers.Func // beside those of the configuration
 	Types     map[string]Type          // likewise, with what each has of its own
 	Second    <-chan struct{}          // closed: stop at once
@@ -58,7 +60,7 @@ func (o Options) log() *slog.Logger {
 // leave gracefully, within the drain timeout. It returns nil after that, and an error
 // if a queue cannot be served at all. While the server is away it waits.
 func RunWorker(ctx context.Context, cfg configs.Worker, o Options) error {
-	s, err := Open(cfg.Common, "ringmaster-worker")
+	s, err := OpenLike(o.Redis, cfg.Common, "ringmaster-worker")
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ var onlyFor = []struct {
 	users      []string
 }{
 	{"github.com/spf13/viper", []string{"configs"}},
-	{"github.com/redis/go-redis", []string{"streams", "bench", "cmd", "internal", "e2e"}},
+	{"github.com/redis/go-redis", []string{".", "streams", "bench", "cmd", "internal", "e2e"}},
 }
 
 // vagueNames say nothing about what a package is for.
