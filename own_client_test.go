@@ -19,10 +19,16 @@ import (
 // TestConnectionsLikeAnOwnClients: a party of each kind works over what the client names, and not over
 // the client itself.
 func TestConnectionsLikeAnOwnClients(t *testing.T) {
-	secret := redistest.Real(t, "--requirepass", "open")
+	secret := redistest.Real(t)
+	admin := redis.NewClient(&redis.Options{Addr: secret.Addr()})
+	defer admin.Close()
+	if err := admin.ConfigSet(t.Context(), "requirepass", "open").Err(); err != nil {
+		t.Fatal(err)
+	}
 	socket := filepath.Join(t.TempDir(), "redis.sock")
 	redistest.Real(t, "--unixsocket", socket)
 	primary := redistest.Real(t)
+	redistest.Replica(t, primary)
 	var dialled, greeted atomic.Int64
 	tests := map[string]redis.UniversalClient{
 		"a dialer and credentials": redis.NewClient(&redis.Options{

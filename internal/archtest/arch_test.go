@@ -35,7 +35,7 @@ func TestEachRuleFinds(t *testing.T) {
 		{"given times, and no lock", "consumergroup/lanes/a.go", `import "sync"`, "is pure"},
 		{"rand v1", "internal/x/a_test.go", `import "math/rand"`, "math/rand/v2"},
 		{"viper", "internal/x/a.go", `import "github.com/spf13/viper"`, "only [configs] may"},
-		{"go-redis", "recovery/a.go", `import "github.com/redis/go-redis/v9"`, "only [streams "},
+		{"go-redis", "recovery/a.go", `import "github.com/redis/go-redis/v9"`, "only [. streams "},
 		{"new package", "planner/a.go", ``, "add it to the table imports"},
 		{"vague name", "internal/util/a.go", ``, "the name says nothing"},
 		{"long file", "job/a.go", strings.Repeat("\n", 400), "401 lines"},
