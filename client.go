@@ -7,7 +7,6 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/internal/app"
-	"ringmaster/internal/embedded"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -18,27 +17,17 @@ type Client struct {
 	store     *streams.Store
 	log       *slog.Logger
 	url       string
-	stop      func() // of the embedded store
 	producers *app.Producers
 }
 
 // NewClient prepares a client; it does not connect yet. Close it.
 func NewClient(cfg Config) (*Client, error) {
 	app.GoRedisTo(cfg.Logger)
-	stop := func() {}
-	if addr, ok := embeddedAddr(cfg.URL); ok {
-		e, err := embedded.Start(addr)
-		if err != nil {
-			return nil, err
-		}
-		stop, cfg.URL = e.Close, e.URL()
-	}
 	s, err := openClient(cfg)
 	if err != nil {
-		stop()
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	return &Client{store: s, log: cfg.log(), url: streams.Redact(cfg.URL), stop: stop, producers: app.NewProducers(s, configs.QueueSpec{})}, nil
+	return &Client{store: s, log: cfg.log(), url: streams.Redact(cfg.URL), producers: app.NewProducers(s, configs.QueueSpec{})}, nil
 }
 
 func openClient(cfg Config) (*streams.Store, error) {
@@ -53,15 +42,13 @@ func openClient(cfg Config) (*streams.Store, error) {
 }
 
 // URL is the server's address, without a password: what the Config of a Worker and a Dispatcher
-// takes where the server asks for none, as the store in memory. With Config.Redis it is empty.
+// takes where the server asks for none. With Config.Redis it is empty.
 func (c *Client) URL() string { return c.url }
 
 // Close sends what was handed in and ends the connections.
 func (c *Client) Close() error {
 	c.producers.Close()
-	err := c.store.Close()
-	c.stop()
-	return err
+	return c.store.Close()
 }
 
 // Queue is a queue by name. It need not exist: the first submission creates it, with 64

@@ -21,10 +21,7 @@ type Config struct {
 	// URL is redis://[user:password@]host:port[/db], or rediss:// for TLS; several separated by
 	// commas with Mode "sentinel", whose first ends in ?master_name=NAME, or "cluster". Default
 	// redis://127.0.0.1:6379.
-	//
-	// For a Client alone, "embedded" starts a store in the memory of this process, at
-	// 127.0.0.1:6390, which ends with Close and takes all jobs with it; "embedded://127.0.0.1:0"
-	// starts it on a free port. Client.URL is what the Config of others names then.
+	// A store in the memory of this process comes from package embedded, and has a URL of its own.
 	URL string
 	// Redis, in place of URL, Mode, PasswordFile, the Sentinel fields and TLS, is a client that you
 	// have: a *redis.Client, also one of NewFailoverClient, or a *redis.ClusterClient. Connections are
@@ -86,6 +83,9 @@ func (c Config) common(base configs.Common) (configs.Common, error) {
 		}
 		base.RedisMode = mode
 	}
+	if scheme, _, _ := strings.Cut(c.URL, ":"); scheme == "embedded" {
+		return base, job.Invalid("redis = %q: a store in memory is started with embedded.Start of ringmaster/embedded; its URL() belongs here", c.URL)
+	}
 	set(&base.Redis, c.URL)
 	set(&base.RedisMode, c.Mode)
 	set(&base.Namespace, c.Namespace)
@@ -109,14 +109,6 @@ func (c Config) log() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return app.Guard(c.Logger)
-}
-
-// embeddedAddr is where the store in memory is to listen, if url asks for one.
-func embeddedAddr(url string) (addr string, ok bool) {
-	if url == "embedded" {
-		return app.EmbeddedAddr, true
-	}
-	return strings.CutPrefix(url, "embedded://")
 }
 
 func set[T comparable](field *T, v T) {

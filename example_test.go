@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ringmaster"
+	"ringmaster/embedded"
 )
 
 type Mail struct {
@@ -46,15 +47,20 @@ func call(ctx context.Context, client *ringmaster.Client) error {
 // A client, a worker and a dispatcher in one process, on a store in memory. In production
 // each is a process of its own, and the store is a Redis server.
 func Example() {
-	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
+	store, err := embedded.Start("127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: store.URL()})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
 	var services sync.WaitGroup
-	services.Go(func() { _ = ringmaster.Dispatch(ctx, client.URL(), nil) })
-	services.Go(func() { _ = work(ctx, client.URL()) })
+	services.Go(func() { _ = ringmaster.Dispatch(ctx, store.URL(), nil) })
+	services.Go(func() { _ = work(ctx, store.URL()) })
 
 	if err := call(ctx, client); err != nil {
 		fmt.Println(err)
@@ -67,7 +73,12 @@ func Example() {
 // Submit answers as soon as the server has the job. A repeat under the same idempotency
 // key adds nothing, and answers with the id of the first.
 func ExampleQueue_Submit() {
-	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
+	store, err := embedded.Start("127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: store.URL()})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -91,13 +102,18 @@ func ExampleQueue_Submit() {
 // Jobs of one key run one after the other. The first attempt at the first job fails: the
 // second job waits until the first has succeeded.
 func ExampleKey() {
-	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
+	store, err := embedded.Start("127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: store.URL()})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
-	w, err := ringmaster.NewWorker(ringmaster.Config{URL: client.URL()}, ringmaster.WorkerConfig{Queues: []string{"ledger"}})
+	w, err := ringmaster.NewWorker(ringmaster.Config{URL: store.URL()}, ringmaster.WorkerConfig{Queues: []string{"ledger"}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -109,7 +125,7 @@ func ExampleKey() {
 		return nil
 	})
 	var services sync.WaitGroup
-	services.Go(func() { _ = ringmaster.Dispatch(ctx, client.URL(), nil) })
+	services.Go(func() { _ = ringmaster.Dispatch(ctx, store.URL(), nil) })
 	services.Go(func() { _ = w.Run(ctx) })
 
 	var last ringmaster.Receipt
@@ -132,15 +148,20 @@ func ExampleKey() {
 
 // Skip sends a job to the dead letters; whoever waits for it gets ErrDead.
 func ExampleSkip() {
-	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
+	store, err := embedded.Start("127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: store.URL()})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
 	var services sync.WaitGroup
-	services.Go(func() { _ = ringmaster.Dispatch(ctx, client.URL(), nil) })
-	services.Go(func() { _ = work(ctx, client.URL()) })
+	services.Go(func() { _ = ringmaster.Dispatch(ctx, store.URL(), nil) })
+	services.Go(func() { _ = work(ctx, store.URL()) })
 
 	status, err := client.Queue("mails").Call(ctx, "send", Mail{}, nil)
 	fmt.Println(status.State, errors.Is(err, ringmaster.ErrDead))

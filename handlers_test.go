@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ringmaster"
+	"ringmaster/internal/redistest"
 	"ringmaster/job"
 )
 
@@ -51,19 +52,20 @@ func boom() { panic("boom") }
 // handlers.
 func library(t *testing.T, log *slog.Logger, setUp func(w *ringmaster.Worker)) (*ringmaster.Queue, context.Context) {
 	t.Helper()
-	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
+	url := redistest.Mini(t).URL()
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
 	var services sync.WaitGroup
-	w, err := ringmaster.NewWorker(ringmaster.Config{URL: client.URL(), Logger: log}, ringmaster.WorkerConfig{Queues: []string{"q"},
+	w, err := ringmaster.NewWorker(ringmaster.Config{URL: url, Logger: log}, ringmaster.WorkerConfig{Queues: []string{"q"},
 		Concurrency: 2, MaxAttempts: 2, BackoffBase: time.Millisecond, DrainTimeout: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	setUp(w)
-	services.Go(func() { _ = ringmaster.Dispatch(ctx, client.URL(), log) })
+	services.Go(func() { _ = ringmaster.Dispatch(ctx, url, log) })
 	services.Go(func() {
 		if err := w.Run(ctx); err != nil {
 			t.Errorf("the worker ended: %v", err)
@@ -199,7 +201,7 @@ func TestALoggerThatFailsEndsNoWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			told := make(chan struct{}, 100)
-			client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0", Logger: slog.New(sulky{func() { told <- struct{}{}; how() }})})
+			client, err := ringmaster.NewClient(ringmaster.Config{URL: redistest.Mini(t).URL(), Logger: slog.New(sulky{func() { told <- struct{}{}; how() }})})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -266,6 +268,9 @@ func TestSettingsOutOfTheirLimitsAreRefused(t *testing.T) {
 			_, err := ringmaster.NewWorker(c, ringmaster.WorkerConfig{Queues: []string{"q"}})
 			return err
 		})
+	}
+	for _, url := range []string{"embedded", "embedded://127.0.0.1:0"} { // no longer starts a store: it says who does
+		refused(t, "embedded.Start", func() error { _, err := ringmaster.NewClient(ringmaster.Config{URL: url}); return err })
 	}
 	refused(t, "heartbeat", func() error {
 		_, err := ringmaster.NewWorker(ringmaster.Config{Heartbeat: 2 * time.Second}, ringmaster.WorkerConfig{Queues: []string{"q"}})

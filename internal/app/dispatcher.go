@@ -17,15 +17,11 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/dispatch"
-	"ringmaster/internal/embedded"
 	"ringmaster/job"
 	"ringmaster/resize"
 	"ringmaster/resize/runner"
 	"ringmaster/streams"
 )
-
-// EmbeddedAddr is where the in-memory store of a dispatcher listens.
-const EmbeddedAddr = "127.0.0.1:6390"
 
 // RunDispatcher serves HTTP and leads, or stands by for, the ring of every queue until
 // ctx ends; then it finishes requests, resigns and returns nil. While the server is away
@@ -33,11 +29,10 @@ const EmbeddedAddr = "127.0.0.1:6390"
 func RunDispatcher(ctx context.Context, cfg configs.Dispatcher, o Options) error {
 	log := o.log()
 	if cfg.Embedded {
-		addr := o.Embedded
-		if addr == "" {
-			addr = EmbeddedAddr
+		if o.Embedded == nil {
+			return job.Invalid("--embedded: this program has no store in memory")
 		}
-		store, err := embedded.Start(addr)
+		store, err := o.Embedded()
 		if err != nil {
 			return fmt.Errorf("--embedded: %w", err)
 		}

@@ -35,7 +35,15 @@ type Options struct {
 	Owns      func(queue string)       // worker: nil, or called when it owns what it should, after each join
 	Ended     func(Ended)              // worker: nil, or called when an attempt has ended
 	Listening func(addr string)        // dispatcher: the HTTP server's address
-	Embedded  string                   // dispatcher --embedded: where its store listens; "127.0.0.1:6390" if empty
+	// Embedded starts the store of dispatcher --embedded; nil: there is none. Whoever starts a program
+	// gives it, so that a client that talks to a server carries no store about.
+	Embedded func() (MemoryStore, error)
+}
+
+// MemoryStore is a store in this process: package embedded has one.
+type MemoryStore interface {
+	URL() string
+	Close()
 }
 
 // Type is a handler, and what its type has of its own. Zero: as the configuration says.

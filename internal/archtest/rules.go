@@ -12,6 +12,7 @@ var imports = map[string][]string{
 	"consumergroup/lanes": {"job", "resize"},
 	"dashboard":           {"job", "ring", "resize"},
 	"dispatch":            {"job", "ring", "resize"},
+	"embedded":            {},
 	"job":                 {},
 	"recovery":            {"job"},
 	"resize":              {"ring"},
@@ -47,6 +48,7 @@ var onlyFor = []struct {
 	users      []string
 }{
 	{"github.com/spf13/viper", []string{"configs"}},
+	{"github.com/alicebob/miniredis", []string{"embedded"}},
 	{"github.com/redis/go-redis", []string{".", "streams", "bench", "cmd", "internal", "e2e"}},
 }
 

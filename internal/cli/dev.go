@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"ringmaster/configs"
+	"ringmaster/embedded"
 	"ringmaster/internal/app"
-	"ringmaster/internal/embedded"
 	"ringmaster/streams"
 )
 
@@ -69,6 +69,9 @@ server instead of the store in memory. It stays up until Ctrl-C.`,
 	return cmd
 }
 
+// embeddedStore starts the store of a dispatcher with --embedded.
+func embeddedStore() (app.MemoryStore, error) { return embedded.Start(embedded.DefaultAddr) }
+
 func startEmbedded(url string) (*embedded.Store, error) {
 	addr := strings.TrimPrefix(url, "redis://")
 	mem, err := embedded.Start(addr)
@@ -107,7 +110,7 @@ func (d *development) run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { // ends with serving; run waits for it
 		served <- app.RunDispatcher(serving, d.dispatcher, app.Options{
-			Log: d.log, Second: d.env.Second,
+			Log: d.log, Second: d.env.Second, Embedded: embeddedStore,
 			Listening: func(addr string) { listening <- addr },
 		})
 	}()

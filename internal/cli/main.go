@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"ringmaster/embedded"
 	"ringmaster/internal/app"
 )
 
@@ -31,7 +32,7 @@ type Env struct {
 	EmbeddedURL string
 }
 
-const defaultEmbeddedURL = "redis://127.0.0.1:6390"
+const defaultEmbeddedURL = "redis://" + embedded.DefaultAddr
 
 func (e Env) embeddedURL() string {
 	if e.EmbeddedURL != "" {

@@ -46,7 +46,7 @@ SIGTERM or Ctrl-C stops it in good order; a second one at once.`
 		}
 		log := newLogger(env.Stderr, cfg.Common)
 		logWarnings(log, report)
-		err = app.RunDispatcher(ctx, cfg, app.Options{Log: log, Second: env.Second})
+		err = app.RunDispatcher(ctx, cfg, app.Options{Log: log, Second: env.Second, Embedded: embeddedStore})
 		return portError(err, "--listen", cfg.Listen)
 	}
 	return serve(ctx, env, root)

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ringmaster/configs"
+	"ringmaster/embedded"
 	"ringmaster/internal/app"
-	"ringmaster/internal/embedded"
 	"ringmaster/job"
 	"ringmaster/streams"
 )

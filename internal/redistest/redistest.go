@@ -5,7 +5,7 @@ package redistest
 import (
 	"testing"
 
-	"ringmaster/internal/embedded"
+	"ringmaster/embedded"
 	"ringmaster/internal/redisproc"
 )
 

@@ -1,6 +1,16 @@
 // Package embedded runs an in-memory store that speaks the Redis protocol
-// inside this process, for development, the demo and tests. Nothing is
-// written to disk: everything is lost when the process ends.
+// inside this process, for development, demonstrations and tests:
+//
+//	store, err := embedded.Start("127.0.0.1:0")
+//	defer store.Close()
+//	client, err := ringmaster.NewClient(ringmaster.Config{URL: store.URL()})
+//
+// Clients, workers and dispatchers use it as they use a Redis server, from this
+// process and from others of this machine. Nothing is written to disk:
+// everything is lost with Close, or when the process ends.
+//
+// It is a package of its own so that a program which has a Redis server does
+// not carry a store about.
 package embedded
 
 import (
@@ -19,6 +29,9 @@ import (
 // walks every key at every command; one walk per interval is far cheaper.
 const expiryInterval = 200 * time.Millisecond
 
+// DefaultAddr is where the programs start a store, and look for one that runs.
+const DefaultAddr = "127.0.0.1:6390"
+
 // wakeKey never exists. Deleting it wakes the commands that are blocked.
 const wakeKey = "\x00ringmaster:wake"
 
@@ -33,16 +46,19 @@ type Store struct {
 	closing  sync.Once
 }
 
-// Start listens on addr, such as "127.0.0.1:6390", or "127.0.0.1:0" for a free
-// port. It serves until Close.
+// Start listens on addr: "127.0.0.1:0" takes a free port, DefaultAddr is the one
+// where the programs look. It returns when the store answers, and serves until
+// Close.
 //
 // The host must be a loopback address or "localhost": the store has no
 // authentication, and some malformed commands would end the whole process. A
 // port that is taken gives an error for which errors.Is(err,
 // syscall.EADDRINUSE) holds.
 //
-// TTLs are exact to about 200 ms. A few commands differ from a real Redis:
-// XPENDING and XINFO are approximate, WAIT confirms nothing.
+// Commands and scripts are atomic, as in a Redis, and each sees the effects of
+// those before it. TTLs are exact to about 200 ms. A few commands differ:
+// XPENDING and XINFO are approximate, WAIT confirms nothing. Scripts are slow,
+// some 2,500 a second in all, so it measures nothing.
 func Start(addr string) (*Store, error) { return start(addr, time.Now) }
 
 // start is Start with another clock.
@@ -79,7 +95,7 @@ func start(addr string, now func() time.Time) (*Store, error) {
 // Addr is the address it listens on, as host:port.
 func (s *Store) Addr() string { return s.listener.Addr().String() }
 
-// URL is the address as go-redis and every --redis flag take it.
+// URL is the address as ringmaster.Config, go-redis and every --redis flag take it.
 func (s *Store) URL() string { return "redis://" + s.Addr() }
 
 // Close ends every connection, also those with a blocked command, and returns
