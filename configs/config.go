@@ -1,7 +1,10 @@
-// Package configs loads the settings of the three programs: from flags, from the
-// environment, from one file and from defaults, in that order of precedence. It is the
-// only user of viper. Nothing here is global: every load starts from the arguments it
-// is given, so loads may run concurrently.
+// Package configs has the settings of the three programs and of the library: their
+// types, their defaults, the table of their keys, and the checks that all of them pass,
+// wherever they come from. It reads no flag, no environment and no file of settings:
+// package configs/load does, which the programs use, and the library does not carry
+// about. Files of secrets and certificates are read here.
+//
+// The directory also has examples of the files: worker.yaml, dispatcher.yaml, redis.conf.
 package configs
 
 import (

@@ -10,38 +10,55 @@ import (
 	"ringmaster/job"
 )
 
-// field is one flat key of a program's settings, bound to the variable that holds it.
+// EnvPrefix is what the name of every variable with a setting begins with.
+const EnvPrefix = "RINGMASTER_"
+
+// Field is one flat key of a program's settings, bound to the variable that holds it.
 // Values arrive as text: one string, or several for a list.
-type field struct {
-	key    string
-	flag   string // name of the flag; empty: the key with '-' for '_'
-	short  string // one-letter flag, if any
-	kind   string // word for the value in a flag's help
-	help   string
-	list   bool
-	secret bool                 // from the environment only; never shown
-	hide   func(string) string  // takes secrets out of a value before it is shown
-	set    func([]string) error // the error says what is allowed, not what was given
-	show   func() string        // the present value, as a user would write it
+type Field struct {
+	Key    string
+	Flag   string // name of the flag; empty: the key with '-' for '_'
+	Short  string // one-letter flag, if any
+	Kind   string // word for the value in a flag's help
+	Help   string
+	List   bool
+	Secret bool                 // from the environment only; never shown
+	Hide   func(string) string  // takes secrets out of a value before it is shown
+	Set    func([]string) error // the error says what is allowed, not what was given
+	Show   func() string        // the present value, as a user would write it
 }
 
-func (f field) flagName() string {
-	if f.flag != "" {
-		return f.flag
+// FlagName is the name of its flag, without dashes.
+func (f Field) FlagName() string {
+	if f.Flag != "" {
+		return f.Flag
 	}
-	return strings.ReplaceAll(f.key, "_", "-")
+	return strings.ReplaceAll(f.Key, "_", "-")
 }
 
-func (f field) envName() string { return envPrefix + strings.ToUpper(f.key) }
+// EnvName is the name of its variable.
+func (f Field) EnvName() string { return EnvPrefix + strings.ToUpper(f.Key) }
+
+// Given is what Set takes of a text: the members of a list, separated by commas, or the text.
+func (f Field) Given(text string) []string {
+	if !f.List {
+		return []string{text}
+	}
+	parts := strings.Split(text, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
 
 // display is a given value as an error may quote it.
-func (f field) display(given []string) string {
-	if f.secret {
+func (f Field) display(given []string) string {
+	if f.Secret {
 		return redacted
 	}
 	text := strings.Join(given, ",")
-	if f.hide != nil {
-		text = f.hide(text)
+	if f.Hide != nil {
+		text = f.Hide(text)
 	}
 	if len(text) > 200 {
 		text = text[:200] + "..."
@@ -49,9 +66,9 @@ func (f field) display(given []string) string {
 	return strconv.Quote(text)
 }
 
-func text(key, help string, p *string, check func(string) error) field {
-	return field{key: key, kind: "string", help: help, show: func() string { return *p },
-		set: func(given []string) error {
+func text(key, help string, p *string, check func(string) error) Field {
+	return Field{Key: key, Kind: "string", Help: help, Show: func() string { return *p },
+		Set: func(given []string) error {
 			if check != nil {
 				if err := check(given[0]); err != nil {
 					return err
@@ -62,7 +79,7 @@ func text(key, help string, p *string, check func(string) error) field {
 		}}
 }
 
-func name(key, help string, p *string, emptyAllowed bool) field {
+func name(key, help string, p *string, emptyAllowed bool) Field {
 	return text(key, help, p, func(s string) error {
 		if job.ValidName(s) || (s == "" && emptyAllowed) {
 			return nil
@@ -71,7 +88,7 @@ func name(key, help string, p *string, emptyAllowed bool) field {
 	})
 }
 
-func choice(key, help string, p *string, allowed ...string) field {
+func choice(key, help string, p *string, allowed ...string) Field {
 	options := strings.Join(allowed, "|")
 	f := text(key, help+": "+options, p, func(s string) error {
 		if slices.Contains(allowed, s) {
@@ -82,10 +99,10 @@ func choice(key, help string, p *string, allowed ...string) field {
 	return f
 }
 
-func names(key, flag, help string, p *[]string) field {
-	return field{key: key, flag: flag, kind: "name", help: help, list: true,
-		show: func() string { return strings.Join(*p, ",") },
-		set: func(given []string) error {
+func names(key, flag, help string, p *[]string) Field {
+	return Field{Key: key, Flag: flag, Kind: "name", Help: help, List: true,
+		Show: func() string { return strings.Join(*p, ",") },
+		Set: func(given []string) error {
 			for i, s := range given {
 				if !job.ValidName(s) {
 					return fmt.Errorf("%q is no name: want a letter or digit, then up to 63 letters, digits, '_' or '-'", s)
@@ -99,9 +116,9 @@ func names(key, flag, help string, p *[]string) field {
 		}}
 }
 
-func number(key, help string, p *int, low, high int) field {
-	return field{key: key, kind: "number", help: help, show: func() string { return strconv.Itoa(*p) },
-		set: func(given []string) error {
+func number(key, help string, p *int, low, high int) Field {
+	return Field{Key: key, Kind: "number", Help: help, Show: func() string { return strconv.Itoa(*p) },
+		Set: func(given []string) error {
 			n, err := strconv.Atoi(given[0])
 			if err != nil || n < low || n > high {
 				return fmt.Errorf("want a whole number from %d to %d", low, high)
@@ -111,32 +128,21 @@ func number(key, help string, p *int, low, high int) field {
 		}}
 }
 
-func boolean(key, help string, p *bool) field {
-	return field{key: key, kind: "bool", help: help, show: func() string { return strconv.FormatBool(*p) },
-		set: func(given []string) error {
-			b, err := parseBool(given[0])
-			if err != nil {
-				return err
+func boolean(key, help string, p *bool) Field {
+	return Field{Key: key, Kind: "bool", Help: help, Show: func() string { return strconv.FormatBool(*p) },
+		Set: func(given []string) error {
+			if given[0] != "true" && given[0] != "false" {
+				return fmt.Errorf("want true or false")
 			}
-			*p = b
+			*p = given[0] == "true"
 			return nil
 		}}
 }
 
-func parseBool(s string) (bool, error) {
-	switch s {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
-	}
-	return false, fmt.Errorf("want true or false")
-}
-
-func duration(key, help string, p *time.Duration, low, high time.Duration) field {
-	return field{key: key, kind: "duration", help: help, show: func() string { return formatDuration(*p) },
-		set: func(given []string) error {
-			d, err := parseDuration(given[0], low, high)
+func duration(key, help string, p *time.Duration, low, high time.Duration) Field {
+	return Field{Key: key, Kind: "duration", Help: help, Show: func() string { return formatDuration(*p) },
+		Set: func(given []string) error {
+			d, err := ParseDuration(given[0], low, high)
 			if err != nil {
 				return err
 			}
@@ -145,9 +151,9 @@ func duration(key, help string, p *time.Duration, low, high time.Duration) field
 		}}
 }
 
-// parseDuration refuses bare numbers: half of the world would read 3 as seconds, and
+// ParseDuration reads a duration from low to high. It refuses bare numbers: half of the world would read 3 as seconds, and
 // Go as nanoseconds.
-func parseDuration(s string, low, high time.Duration) (time.Duration, error) {
+func ParseDuration(s string, low, high time.Duration) (time.Duration, error) {
 	want := fmt.Sprintf("want a duration from %s to %s, such as 500ms, 3s or 1h30m", formatDuration(low), formatDuration(high))
 	if _, err := strconv.ParseFloat(s, 64); err == nil && s != "0" {
 		return 0, fmt.Errorf("the unit is missing: write %ss for seconds; %s", strings.TrimPrefix(s, "-"), want)
@@ -171,15 +177,15 @@ func formatDuration(d time.Duration) string {
 	return s
 }
 
-func secretText(key string, p *Secret) field {
-	return field{key: key, secret: true, list: false,
-		show: func() string {
+func secretText(key string, p *Secret) Field {
+	return Field{Key: key, Secret: true, List: false,
+		Show: func() string {
 			if *p == "" {
 				return ""
 			}
 			return "(set)"
 		},
-		set: func(given []string) error {
+		Set: func(given []string) error {
 			*p = Secret(given[0])
 			return nil
 		}}

@@ -9,18 +9,11 @@ import (
 	"ringmaster/job"
 )
 
-// settings is one program's configuration while it is being loaded.
-type settings interface {
-	// fields lists the flat keys, in the order in which they are shown.
-	fields() []field
-	// finish reads secrets and checks how values relate, once all fields are set.
-	finish(l *loading)
-}
-
-func (c *Common) fields() []field {
+// Fields implements Settings.
+func (c *Common) Fields() []Field {
 	redis := text("redis", "address of Redis, redis:// or rediss://; several separated by commas with --redis-mode cluster or sentinel", &c.Redis, nil)
-	redis.hide = RedactURL
-	return []field{
+	redis.Hide = RedactURL
+	return []Field{
 		redis,
 		choice("redis_mode", "what is behind the address", &c.RedisMode, "standalone", "sentinel", "cluster"),
 		text("redis_password_file", "file that holds the password of Redis; read again for each new connection", &c.RedisPasswordFile, nil),
@@ -41,9 +34,9 @@ func (c *Common) fields() []field {
 	}
 }
 
-func durability(key, help string, p *job.Durability) field {
-	return field{key: key, kind: "string", help: help + ": memory|fsync|replicas:N|fsync+replicas:N", show: func() string { return p.String() },
-		set: func(given []string) error {
+func durability(key, help string, p *job.Durability) Field {
+	return Field{Key: key, Kind: "string", Help: help + ": memory|fsync|replicas:N|fsync+replicas:N", Show: func() string { return p.String() },
+		Set: func(given []string) error {
 			d, err := job.ParseDurability(given[0])
 			if err == nil {
 				p.Fsync, p.Replicas = d.Fsync, d.Replicas
@@ -53,10 +46,10 @@ func durability(key, help string, p *job.Durability) field {
 }
 
 // waitTimeout takes 0 as well: as long as the server's settings make it take.
-func waitTimeout(p *time.Duration) field {
+func waitTimeout(p *time.Duration) Field {
 	f := duration("wait_timeout", "how long a batch of writes may wait for its durability, then its outcome is unknown; 0: 1s, or 3s where the server's file is synced once a second", p, 10*time.Millisecond, time.Minute)
-	within := f.set
-	f.set = func(given []string) error {
+	within := f.Set
+	f.Set = func(given []string) error {
 		if given[0] == "0" || given[0] == "0s" {
 			*p = 0
 			return nil
@@ -66,27 +59,29 @@ func waitTimeout(p *time.Duration) field {
 	return f
 }
 
-func (q *QueueSpec) fields() []field {
-	return []field{
+// Fields lists the keys of a queue, which are among those of a dispatcher and of a worker.
+func (q *QueueSpec) Fields() []Field {
+	return []Field{
 		number("partitions", "partitions of a queue that does not exist yet", &q.Partitions, 1, job.MaxPartitions),
 		number("shards", "shards of a queue that does not exist yet, which a Redis Cluster may hold on different servers", &q.Shards, 1, job.MaxPartitions),
 		boolean("journal", "keep a journal in a queue that does not exist yet, so that it can be audited", &q.Journal),
 	}
 }
 
-func leaseTTL(p *time.Duration) field {
+func leaseTTL(p *time.Duration) Field {
 	return duration("lease_ttl", "how long a worker counts as alive without a heartbeat; the same for all workers and dispatchers", p, 300*time.Millisecond, 5*time.Minute)
 }
 
-func (d *Dispatcher) fields() []field {
-	f := d.Common.fields()
+// Fields implements Settings.
+func (d *Dispatcher) Fields() []Field {
+	f := d.Common.Fields()
 	f = append(f,
 		text("listen", "address of the HTTP server; port 0 picks a free one", &d.Listen, checkListen),
 		boolean("embedded", "start a store in memory; jobs are lost when it exits", &d.Embedded),
 		text("token_file", "file that holds the bearer token; needed beyond loopback", &d.TokenFile, nil),
 		secretText("token", &d.Token),
 	)
-	f = append(f, d.QueueSpec.fields()...)
+	f = append(f, d.QueueSpec.Fields()...)
 	return append(f,
 		choice("mode", "what waits during a resize", &d.Mode, "key", "partition", "ring"),
 		leaseTTL(&d.LeaseTTL),
@@ -96,15 +91,16 @@ func (d *Dispatcher) fields() []field {
 	)
 }
 
-func (w *Worker) fields() []field {
+// Fields implements Settings.
+func (w *Worker) Fields() []Field {
 	const day = 24 * time.Hour
-	f := w.Common.fields()
+	f := w.Common.Fields()
 	f = append(f,
 		names("queues", "queue", "queue to serve; repeat it for several", &w.Queues),
 		name("name", "name of this worker; empty: one is made from the host's name", &w.Name, true),
 		number("concurrency", "handlers that run at once", &w.Concurrency, 1, 10_000),
 	)
-	f = append(f, w.QueueSpec.fields()...)
+	f = append(f, w.QueueSpec.Fields()...)
 	return append(f,
 		boolean("builtin", "offer the types echo, sleep and fail", &w.Builtin),
 		duration("drain_timeout", "how long a stop waits for running handlers", &w.DrainTimeout, 0, day),
@@ -119,66 +115,70 @@ func (w *Worker) fields() []field {
 	)
 }
 
-func (r *Ringctl) fields() []field {
+// Fields implements Settings.
+func (r *Ringctl) Fields() []Field {
 	output := choice("output", "form of the output", &r.Output, "table", "json", "jsonl")
-	output.short = "o"
-	return append(r.Common.fields(), output)
+	output.Short = "o"
+	return append(r.Common.Fields(), output)
 }
 
-func (c *Common) finish(l *loading) {
+// Finish implements Settings.
+func (c *Common) Finish(l *Review) {
 	if l.secret("redis_password", &c.RedisPassword, "redis_password_file", c.RedisPasswordFile) {
 		c.passwordFrom = c.RedisPasswordFile
 	}
 	c.finishTLS(l)
-	if l.good("redis", "redis_mode") {
+	if l.Good("redis", "redis_mode") {
 		e, err := parseRedis(c.Redis, c.RedisMode)
 		if err != nil {
 			l.badValue("redis", RedactURL(c.Redis), err)
-		} else if e.Username != "" && e.Password == "" && c.RedisPassword == "" && l.good("redis_password", "redis_password_file") {
+		} else if e.Username != "" && e.Password == "" && c.RedisPassword == "" && l.Good("redis_password", "redis_password_file") {
 			l.badValue("redis", RedactURL(c.Redis), fmt.Errorf("a user without a password: write user:password@ or :password@ before the host, or give redis_password_file"))
-		} else if e.Password != "" && l.report.Sources["redis"].Kind == FromFlag {
-			l.warn("--redis holds a password, which every user of this machine can see in the list of processes: use --redis-password-file")
+		} else if e.Password != "" && l.Sources["redis"].Kind == FromFlag {
+			l.Warn("--redis holds a password, which every user of this machine can see in the list of processes: use --redis-password-file")
 		}
 	}
 }
 
-func (d *Dispatcher) finish(l *loading) {
-	d.Common.finish(l)
+// Finish implements Settings.
+func (d *Dispatcher) Finish(l *Review) {
+	d.Common.Finish(l)
 	l.secret("token", &d.Token, "token_file", d.TokenFile)
-	if l.good("token", "token_file") && d.Token != "" {
+	if l.Good("token", "token_file") && d.Token != "" {
 		switch {
 		case !headerSafe(string(d.Token)):
-			l.problem("token (%s): want visible ASCII characters without spaces", l.report.Sources["token"])
+			l.Problem("token (%s): want visible ASCII characters without spaces", l.Sources["token"])
 		case len(d.Token) < 16:
-			l.warn("the token has fewer than 16 characters and can be guessed")
+			l.Warn("the token has fewer than 16 characters and can be guessed")
 		}
 	}
-	if l.good("listen", "token", "token_file") && !loopback(d.Listen) && d.Token == "" {
+	if l.Good("listen", "token", "token_file") && !loopback(d.Listen) && d.Token == "" {
 		l.needToken(d.Listen)
 	}
 	l.relate(3*d.DetectInterval <= d.LeaseTTL, "detect_interval", d.DetectInterval, "at most a third of", "lease_ttl", d.LeaseTTL,
 		"a lost connection is to be seen before the lease ends")
 }
 
-func (w *Worker) finish(l *loading) {
-	w.Common.finish(l)
+// Finish implements Settings.
+func (w *Worker) Finish(l *Review) {
+	w.Common.Finish(l)
 	l.relate(3*w.Heartbeat <= w.LeaseTTL, "heartbeat", w.Heartbeat, "at most a third of", "lease_ttl", w.LeaseTTL,
 		"one late heartbeat must not cost the lease")
 	l.relate(w.BackoffBase <= w.BackoffMax, "backoff_base", w.BackoffBase, "at most", "backoff_max", w.BackoffMax,
 		"waits begin at the one and end at the other")
-	w.Handlers = l.handlers(w.Builtin)
-	if l.lax {
+	if l.Lax {
 		return
 	}
-	if len(w.Queues) == 0 && l.good("queues") {
-		l.problem("no queue to serve: give --queue, %sQUEUES or queues in the file", envPrefix)
+	if len(w.Queues) == 0 && l.Good("queues") {
+		l.Problem("no queue to serve: give --queue, %sQUEUES or queues in the file", EnvPrefix)
 	}
-	if len(w.Handlers) == 0 && !w.Builtin && l.good("handlers", "builtin") {
-		l.problem("no handler: list handlers in a file given with --config, or give --builtin for the types echo, sleep and fail")
+	if len(w.Handlers) == 0 && !w.Builtin && l.Good("handlers", "builtin") {
+		l.Problem("no handler: list handlers in a file given with --config, or give --builtin for the types echo, sleep and fail")
 	}
 }
 
-func (r *Ringctl) finish(l *loading) { r.Common.finish(l) }
+// Finish implements Settings.
+func (r *Ringctl) Finish(l *Review) { r.Common.Finish(l) }
 
 func checkListen(s string) error {
 	host, port, err := net.SplitHostPort(s)

@@ -1,8 +1,10 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 )
@@ -63,16 +65,16 @@ func readSecret(path string) (s Secret, warning string, err error) {
 
 // secret fills *p, which the environment may have set already, from the file at path.
 // It reports whether the file was taken. A flag names a file and so beats the environment, which beats a file named in a file.
-func (l *loading) secret(key string, p *Secret, fileKey, path string) bool {
+func (l *Review) secret(key string, p *Secret, fileKey, path string) bool {
 	if path == "" {
 		return false
 	}
-	from, direct := l.report.Sources[fileKey], l.report.Sources[key]
+	from, direct := l.Sources[fileKey], l.Sources[key]
 	if direct.Kind == FromEnvironment {
 		switch from.Kind {
 		case FromEnvironment:
-			l.failed[key] = true
-			l.problem("%s and %s are both set: unset one of them", direct.Name, from.Name)
+			l.Fail(key)
+			l.Problem("%s and %s are both set: unset one of them", direct.Name, from.Name)
 			return false
 		case FromFile:
 			return false
@@ -81,16 +83,25 @@ func (l *loading) secret(key string, p *Secret, fileKey, path string) bool {
 	}
 	s, warning, err := readSecret(path)
 	if err != nil {
-		l.failed[key] = true
-		l.problem("%s = %q (%s): %v", fileKey, path, from, err)
+		l.Fail(key)
+		l.Problem("%s = %q (%s): %v", fileKey, path, from, err)
 		return false
 	}
 	if warning != "" {
-		l.warn("%s: %s", fileKey, warning)
+		l.Warn("%s: %s", fileKey, warning)
 	}
 	*p = s
-	l.report.Sources[key] = from
+	l.Sources[key] = from
 	return true
+}
+
+// cause is a file error without the path, which the caller names itself.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 func headerSafe(s string) bool {

@@ -69,9 +69,9 @@ func (c Common) Credentials() func(context.Context) (user, password string, err 
 	}
 }
 
-func (c *Common) finishTLS(l *loading) {
+func (c *Common) finishTLS(l *Review) {
 	l.secret("sentinel_password", &c.SentinelPassword, "sentinel_password_file", c.SentinelPasswordFile)
-	if !l.good("redis", "redis_mode") {
+	if !l.Good("redis", "redis_mode") {
 		return
 	}
 	e, err := parseRedis(c.Redis, c.RedisMode)
@@ -79,11 +79,11 @@ func (c *Common) finishTLS(l *loading) {
 		return
 	}
 	if c.TLS.set() && !e.TLS {
-		l.problem("redis_ca_file, redis_cert_file, redis_key_file and redis_server_name are for TLS: write rediss:// in redis")
+		l.Problem("redis_ca_file, redis_cert_file, redis_key_file and redis_server_name are for TLS: write rediss:// in redis")
 	} else if _, err := c.TLS.Config(); err != nil {
-		l.problem("%v", err)
+		l.Problem("%v", err)
 	}
 	if (c.SentinelPassword != "" || c.SentinelUsername != "") && c.RedisMode != "sentinel" {
-		l.warn("sentinel_username and sentinel_password_file mean something with redis_mode sentinel only")
+		l.Warn("sentinel_username and sentinel_password_file mean something with redis_mode sentinel only")
 	}
 }

@@ -2,7 +2,6 @@ package configs
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -13,34 +12,25 @@ type Row struct {
 	Source string `json:"source"` // as Source.String
 }
 
-// Settings is implemented by Dispatcher, Worker and Ringctl.
-type Settings interface{ rows(Sources) []Row }
-
 // View lists all settings of a program in a fixed order, each with its source.
-func View(s Settings, sources Sources) []Row { return s.rows(sources) }
-
-func (d Dispatcher) rows(s Sources) []Row { return rowsOf(&d, s) }
-func (r Ringctl) rows(s Sources) []Row    { return rowsOf(&r, s) }
-
-func (w Worker) rows(s Sources) []Row {
-	rows := rowsOf(&w, s)
+func View(s Settings, sources Sources) []Row {
+	var rows []Row
+	for _, f := range s.Fields() {
+		value := f.Show()
+		if f.Hide != nil {
+			value = f.Hide(value)
+		}
+		rows = append(rows, Row{f.Key, value, sources[f.Key].String()})
+	}
+	w, ok := s.(*Worker)
+	if !ok {
+		return rows
+	}
 	var handlers []string
 	for _, h := range w.Handlers {
-		handlers = append(handlers, h.describe(w))
+		handlers = append(handlers, h.describe(*w))
 	}
-	return append(rows, Row{"handlers", strings.Join(handlers, "; "), s["handlers"].String()})
-}
-
-func rowsOf(s settings, sources Sources) []Row {
-	var rows []Row
-	for _, f := range s.fields() {
-		value := f.show()
-		if f.hide != nil {
-			value = f.hide(value)
-		}
-		rows = append(rows, Row{f.key, value, sources[f.key].String()})
-	}
-	return rows
+	return append(rows, Row{"handlers", strings.Join(handlers, "; "), sources["handlers"].String()})
 }
 
 func (h Handler) describe(w Worker) string {
@@ -65,40 +55,4 @@ func redactHTTP(s string) string {
 		out += "?" + redacted
 	}
 	return out
-}
-
-// allKeys are the keys that a file may have: one file may serve all three programs.
-func allKeys() []string {
-	var keys []string
-	for _, p := range programs() {
-		for _, f := range p.settings.fields() {
-			if !f.secret && !slices.Contains(keys, f.key) {
-				keys = append(keys, f.key)
-			}
-		}
-	}
-	return append(keys, "handlers")
-}
-
-func secretKeys() []string {
-	var keys []string
-	for _, p := range programs() {
-		for _, f := range p.settings.fields() {
-			if f.secret && !slices.Contains(keys, f.key) {
-				keys = append(keys, f.key)
-			}
-		}
-	}
-	return keys
-}
-
-type program struct {
-	name     string
-	settings settings
-}
-
-// programs is a fresh set of defaults for each program.
-func programs() []program {
-	d, w, r := DefaultDispatcher(), DefaultWorker(), DefaultRingctl()
-	return []program{{"dispatcher", &d}, {"worker", &w}, {"ringctl", &r}}
 }

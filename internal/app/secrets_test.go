@@ -18,7 +18,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"ringmaster/configs"
+	"ringmaster/configs/load"
 	"ringmaster/internal/redistest"
 	"ringmaster/job"
 	"ringmaster/streams"
@@ -27,7 +27,7 @@ import (
 // opened is a store by settings, as a program opens it.
 func opened(t *testing.T, environ ...string) *streams.Store {
 	t.Helper()
-	cfg, _, err := configs.LoadRingctl(nil, "", environ)
+	cfg, _, err := load.Ringctl(nil, "", environ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestTLSWithOwnAuthorityAndClientCertificate(t *testing.T) {
 	}
 	for _, wrong := range [][]string{{trust, "RINGMASTER_REDIS=redis://h:1"}, {mine[0], "RINGMASTER_REDIS=rediss://h:1"},
 		{"RINGMASTER_REDIS_CA_FILE=" + key, "RINGMASTER_REDIS=rediss://h:1"}, {"RINGMASTER_REDIS_CA_FILE=/none", "RINGMASTER_REDIS=rediss://h:1"}} {
-		if _, _, err := configs.LoadRingctl(nil, "", wrong); !errors.Is(err, job.ErrInvalid) {
+		if _, _, err := load.Ringctl(nil, "", wrong); !errors.Is(err, job.ErrInvalid) {
 			t.Errorf("%v: %v", wrong, err)
 		}
 	}

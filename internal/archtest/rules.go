@@ -8,6 +8,7 @@ import "strings"
 // module that it may import. A package that appears nowhere is an error.
 var imports = map[string][]string{
 	"configs":             {"job"},
+	"configs/load":        {"job", "configs"},
 	"consumergroup":       {"job", "resize", "consumergroup/lanes", "internal/failpoint"},
 	"consumergroup/lanes": {"job", "resize"},
 	"dashboard":           {"job", "ring", "resize"},
@@ -47,7 +48,7 @@ var onlyFor = []struct {
 	dependency string
 	users      []string
 }{
-	{"github.com/spf13/viper", []string{"configs"}},
+	{"github.com/spf13/viper", []string{"configs/load"}},
 	{"github.com/alicebob/miniredis", []string{"embedded"}},
 	{"github.com/redis/go-redis", []string{".", "streams", "bench", "cmd", "internal", "e2e"}},
 }

@@ -9,6 +9,7 @@ import (
 
 	"ringmaster/bench"
 	"ringmaster/configs"
+	"ringmaster/configs/load"
 )
 
 func (s *session) benchThroughput() *cobra.Command {
@@ -58,7 +59,7 @@ It starts servers of its own, which persist nothing, or with --redis uses that s
 // was typed.
 func (s *session) benchSettings(flags *pflag.FlagSet, where *bench.Where) (printer, error) {
 	where.Progress = s.progress
-	cfg, report, err := configs.LoadRingctl(flags, "", nil)
+	cfg, report, err := load.Ringctl(flags, "", nil)
 	if err != nil {
 		return printer{}, err
 	}

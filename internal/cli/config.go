@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ringmaster/configs"
+	"ringmaster/configs/load"
 )
 
 func (s *session) configView() *cobra.Command {
@@ -52,14 +53,14 @@ func (s *session) rowsOf(cmd *cobra.Command, program string) ([]configs.Row, err
 	flags, file, environ := cmd.Flags(), configFile(cmd), s.env.Environ
 	switch program {
 	case "ringctl":
-		c, report, err := configs.LoadRingctl(flags, file, environ)
-		return configs.View(c, report.Sources), err
+		c, report, err := load.Ringctl(flags, file, environ)
+		return configs.View(&c, report.Sources), err
 	case "dispatcher":
-		c, report, err := configs.LoadDispatcher(flags, file, environ)
-		return configs.View(c, report.Sources), err
+		c, report, err := load.Dispatcher(flags, file, environ)
+		return configs.View(&c, report.Sources), err
 	case "worker":
-		c, report, err := configs.LoadDev(flags, file, environ)
-		return configs.View(c, report.Sources), err
+		c, report, err := load.Dev(flags, file, environ)
+		return configs.View(&c, report.Sources), err
 	}
 	return nil, usage("--for %q: want dispatcher, worker or ringctl", program)
 }
@@ -75,7 +76,7 @@ program that it has settings for. All problems are said; the exit code is then 2
 			if file == "" {
 				return usage("say which file: ringctl config validate --config FILE")
 			}
-			v, err := configs.Validate(file)
+			v, err := load.Validate(file)
 			warn(s.env.Stderr, v.Warnings)
 			if err != nil {
 				return err

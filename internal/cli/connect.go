@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ringmaster/configs"
+	"ringmaster/configs/load"
 	"ringmaster/internal/app"
 	"ringmaster/job"
 	"ringmaster/streams"
@@ -25,8 +26,8 @@ type connection struct {
 }
 
 // settings loads ringctl's settings and says their warnings.
-func (s *session) settings(cmd *cobra.Command) (configs.Ringctl, configs.Report, error) {
-	cfg, report, err := configs.LoadRingctl(cmd.Flags(), configFile(cmd), s.env.Environ)
+func (s *session) settings(cmd *cobra.Command) (configs.Ringctl, load.Report, error) {
+	cfg, report, err := load.Ringctl(cmd.Flags(), configFile(cmd), s.env.Environ)
 	warn(s.env.Stderr, report.Warnings)
 	return cfg, report, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"ringmaster/bench"
 	"ringmaster/configs"
+	"ringmaster/configs/load"
 	"ringmaster/internal/demo"
 )
 
@@ -39,7 +40,7 @@ the end unless --keep.`,
 	flags.StringVar(&opts.Dir, "dir", "", "directory with files to hash; empty: Go's own tree, or files that the demo makes")
 	flags.BoolVar(&opts.Keep, "keep", false, "leave the queue and the workers' files where they are")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, report, err := configs.LoadRingctl(cmd.Flags(), "", nil)
+		cfg, report, err := load.Ringctl(cmd.Flags(), "", nil)
 		if err != nil {
 			return err
 		}

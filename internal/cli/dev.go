@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ringmaster/configs"
+	"ringmaster/configs/load"
 	"ringmaster/embedded"
 	"ringmaster/internal/app"
 	"ringmaster/streams"
@@ -45,11 +46,11 @@ server instead of the store in memory. It stays up until Ctrl-C.`,
 			return usage("--workers %d: want 1 to 100", workers)
 		}
 		flags, file := cmd.Flags(), configFile(cmd)
-		d, _, err := configs.LoadDispatcher(flags, file, s.env.Environ)
+		d, _, err := load.Dispatcher(flags, file, s.env.Environ)
 		if err != nil {
 			return err
 		}
-		w, report, err := configs.LoadDev(flags, file, s.env.Environ)
+		w, report, err := load.Dev(flags, file, s.env.Environ)
 		if err != nil {
 			return err
 		}

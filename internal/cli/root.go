@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ringmaster/configs"
+	"ringmaster/configs/load"
 )
 
 // Ringctl is the program ringctl.
@@ -33,7 +33,7 @@ Exit codes: 0 done, 1 failure, 2 wrong usage or settings, 3 not found, 4 conflic
   ringctl dev
   ringctl submit mails --type echo --key customer-42 --payload '{"n":1}' --wait
   ringctl ring get mails`
-	configs.RegisterRingctlFlags(root.PersistentFlags())
+	load.RegisterRingctlFlags(root.PersistentFlags())
 	group(root,
 		s.dev(), s.demo(), s.submit(),
 		group(&cobra.Command{Use: "job", Short: "Look at a job, or wait for it"}, s.jobGet(), s.jobWait()),

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ringmaster/configs"
+	"ringmaster/configs/load"
 	"ringmaster/internal/app"
 	"ringmaster/job"
 	"ringmaster/streams"
@@ -34,10 +35,10 @@ queue's ring, the others stand by.
 
 SIGTERM or Ctrl-C stops it in good order; a second one at once.`
 	root.Args = noArgs
-	configs.RegisterDispatcherFlags(root.Flags())
+	load.RegisterDispatcherFlags(root.Flags())
 	check := root.Flags().Bool("check", false, "ask the dispatcher that runs at --listen whether it is ready; exit 0 or 1")
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, report, err := configs.LoadDispatcher(cmd.Flags(), configFile(cmd), env.Environ)
+		cfg, report, err := load.Dispatcher(cmd.Flags(), configFile(cmd), env.Environ)
 		if err != nil {
 			return err
 		}
@@ -63,14 +64,14 @@ leaves; a second one: at once.`
 	root.Example = `  worker --queue mails --builtin
   worker --config configs/worker.yaml --name worker-1`
 	root.Args = noArgs
-	configs.RegisterWorkerFlags(root.Flags())
+	load.RegisterWorkerFlags(root.Flags())
 	check := root.Flags().Bool("check", false, "ask Redis whether the worker of this --name, or without one any of this host, lives; exit 0 or 1")
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
-		load := configs.LoadWorker
+		read := load.Worker
 		if *check {
-			load = configs.LoadDev // queues and handlers do not matter
+			read = load.Dev // queues and handlers do not matter
 		}
-		cfg, report, err := load(cmd.Flags(), configFile(cmd), env.Environ)
+		cfg, report, err := read(cmd.Flags(), configFile(cmd), env.Environ)
 		if err != nil {
 			return err
 		}
@@ -216,7 +217,7 @@ func newLogger(w io.Writer, c configs.Common) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-func logWarnings(log *slog.Logger, report configs.Report) {
+func logWarnings(log *slog.Logger, report load.Report) {
 	for _, text := range report.Warnings {
 		log.Warn(text)
 	}

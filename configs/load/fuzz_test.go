@@ -1,4 +1,4 @@
-package configs
+package load
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ func FuzzFile(f *testing.F) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		w, _, err := LoadWorker(nil, path, nil)
+		w, _, err := Worker(nil, path, nil)
 		judge(t, path, content, err)
 		if err == nil {
 			if w.LeaseTTL < 3*w.Heartbeat || w.Concurrency < 1 || w.DrainTimeout < 0 || w.DrainTimeout > 1000*time.Hour {
@@ -52,7 +52,7 @@ func FuzzFile(f *testing.F) {
 				}
 			}
 		}
-		_, _, err = LoadDispatcher(nil, path, nil)
+		_, _, err = Dispatcher(nil, path, nil)
 		judge(t, path, content, err)
 	})
 }
@@ -71,35 +71,4 @@ func judge(t *testing.T, path, content string, err error) {
 	if !strings.Contains(err.Error(), path) && !strings.Contains(err.Error(), "give --") {
 		t.Fatalf("the error names neither the file nor what to give: %v", err)
 	}
-}
-
-func FuzzRedisURL(f *testing.F) {
-	for _, s := range []string{"redis://127.0.0.1:6379", "rediss://u:p%40@h:1/2", "redis://", "redis://h:0", "redis://h:70000", "redis://h/-1", "redis://h/99",
-		"redis://u@h", "redis://:a@:/%@h", "unix:///x", "h:1", "redis://h:1,redis://h:2", "redis://h?x=1", "redis://[::1]:1"} {
-		f.Add(s, "standalone")
-		f.Add(s, "cluster")
-	}
-	f.Fuzz(func(t *testing.T, raw, mode string) {
-		e, err := parseRedis(raw, mode)
-		if err != nil {
-			if password := passwordOf(raw); len(password) > 8 && strings.Contains(err.Error(), password) {
-				t.Fatalf("the password is shown: %v", err)
-			}
-			return
-		}
-		if len(e.Addrs) == 0 {
-			t.Fatalf("%q has no address", raw)
-		}
-		if shown := RedactURL(raw); e.Password != "" && len(e.Password) > 8 && strings.Contains(shown, string(e.Password)) {
-			t.Fatalf("%q is shown as %q", raw, shown)
-		}
-	})
-}
-
-func passwordOf(raw string) string {
-	before, _, ok := strings.Cut(raw, "@")
-	if i := strings.LastIndexByte(before, ':'); ok && i >= 0 {
-		return before[i+1:]
-	}
-	return ""
 }

@@ -1,8 +1,10 @@
-package configs
+package load
 
 import (
 	"errors"
 	"slices"
+
+	"ringmaster/configs"
 )
 
 // Validation is what Validate found out about a file.
@@ -15,7 +17,7 @@ type Validation struct {
 
 // Validate checks a file alone, without flags and environment, for every program that
 // it has settings for. What these may add, a queue or a token, may be missing. The
-// error is as LoadWorker's. It reads the file and the files of secrets that it names.
+// error is as Worker's. It reads the file and the files of secrets that it names.
 func Validate(path string) (Validation, error) {
 	doc, _ := readDocument(path)
 	v := Validation{Programs: doc.programs()}
@@ -51,12 +53,12 @@ func split(err error) []error {
 
 // programs names those that have a key of their own in the file.
 func (d document) programs() []string {
-	common := DefaultCommon()
-	shared := keysOf(common.fields())
+	common := configs.DefaultCommon()
+	shared := keysOf(common.Fields())
 	var named, all []string
 	for _, p := range programs() {
 		all = append(all, p.name)
-		own := keysOf(p.settings.fields())
+		own := keysOf(p.settings.Fields())
 		if p.name == "worker" {
 			own = append(own, "handlers")
 		}
@@ -72,10 +74,10 @@ func (d document) programs() []string {
 	return named
 }
 
-func keysOf(fields []field) []string {
+func keysOf(fields []configs.Field) []string {
 	var keys []string
 	for _, f := range fields {
-		keys = append(keys, f.key)
+		keys = append(keys, f.Key)
 	}
 	return keys
 }

@@ -1,4 +1,4 @@
-package configs
+package load
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"ringmaster/configs"
 	"ringmaster/job"
 )
 
@@ -37,8 +38,8 @@ func (d document) entry(key string) (entry, bool) {
 	return entry{}, false
 }
 
-func (d document) source(line int) Source {
-	return Source{Kind: FromFile, Name: d.path, Line: line}
+func (d document) source(line int) configs.Source {
+	return configs.Source{Kind: configs.FromFile, Name: d.path, Line: line}
 }
 
 // readDocument reads a file. An empty one is a document without entries. Problems do
@@ -81,7 +82,7 @@ func collect(mapping *yaml.Node, report func(line int, text string), known, secr
 			report(k.Line, fmt.Sprintf("key %q is there twice: first in line %d", k.Value, line))
 		case contains(secrets, k.Value):
 			report(k.Line, fmt.Sprintf("%s is a secret and does not belong into this file: use %s_file or %s%s",
-				k.Value, k.Value, envPrefix, strings.ToUpper(k.Value)))
+				k.Value, k.Value, configs.EnvPrefix, strings.ToUpper(k.Value)))
 		case !contains(known, k.Value):
 			report(k.Line, fmt.Sprintf("unknown key %q: the nearest known key is %q", k.Value, nearest(k.Value, known)))
 		default:
@@ -112,8 +113,8 @@ func resolve(n *yaml.Node) *yaml.Node {
 }
 
 // texts is the entry's value as it is written: one text, or those of a list.
-func (e entry) texts(list bool) ([]string, error) {
-	if e.value.Kind == yaml.SequenceNode && list {
+func (e entry) texts(f configs.Field) ([]string, error) {
+	if e.value.Kind == yaml.SequenceNode && f.List {
 		texts := []string{}
 		for _, n := range e.value.Content {
 			s, err := scalar(resolve(n))
@@ -128,10 +129,7 @@ func (e entry) texts(list bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if list {
-		return splitList(s), nil
-	}
-	return []string{s}, nil
+	return f.Given(s), nil
 }
 
 func scalar(n *yaml.Node) (string, error) {

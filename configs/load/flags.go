@@ -1,36 +1,40 @@
-package configs
+package load
 
 import (
+	"errors"
+
 	"github.com/spf13/pflag"
+
+	"ringmaster/configs"
 )
 
 // RegisterDispatcherFlags adds --config and a flag for each key of a dispatcher. Values
-// are checked by LoadDispatcher, together with those of the other layers.
+// are checked by Dispatcher, together with those of the other layers.
 func RegisterDispatcherFlags(fs *pflag.FlagSet) {
-	d := DefaultDispatcher()
-	register(fs, d.fields())
+	d := configs.DefaultDispatcher()
+	register(fs, d.Fields())
 }
 
 // RegisterWorkerFlags is RegisterDispatcherFlags for a worker.
 func RegisterWorkerFlags(fs *pflag.FlagSet) {
-	w := DefaultWorker()
-	register(fs, w.fields())
+	w := configs.DefaultWorker()
+	register(fs, w.Fields())
 }
 
 // RegisterRingctlFlags is RegisterDispatcherFlags for ringctl.
 func RegisterRingctlFlags(fs *pflag.FlagSet) {
-	r := DefaultRingctl()
-	register(fs, r.fields())
+	r := configs.DefaultRingctl()
+	register(fs, r.Fields())
 }
 
-func register(fs *pflag.FlagSet, fields []field) {
+func register(fs *pflag.FlagSet, fields []configs.Field) {
 	fs.String("config", "", "file with settings; without it none is read")
 	for _, f := range fields {
-		if f.secret {
+		if f.Secret {
 			continue
 		}
-		flag := fs.VarPF(&rawFlag{kind: f.kind, list: f.list, text: f.show()}, f.flagName(), f.short, f.help)
-		if f.kind == "bool" {
+		flag := fs.VarPF(&rawFlag{kind: f.Kind, list: f.List, text: f.Show()}, f.FlagName(), f.Short, f.Help)
+		if f.Kind == "bool" {
 			flag.NoOptDefVal = "true"
 		}
 	}
@@ -54,8 +58,8 @@ func (r *rawFlag) Type() string { return r.kind }
 // Set implements pflag.Value. A list's flag adds to what was typed before.
 func (r *rawFlag) Set(s string) error {
 	if r.kind == "bool" {
-		if _, err := parseBool(s); err != nil {
-			return err
+		if s != "true" && s != "false" {
+			return errors.New("want true or false")
 		}
 	}
 	if r.list && r.set {

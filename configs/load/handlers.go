@@ -1,4 +1,4 @@
-package configs
+package load
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"ringmaster/configs"
 	"ringmaster/job"
 )
 
@@ -21,18 +22,18 @@ const (
 
 // handlers reads the only key that nests. It reports every problem in every handler and
 // returns the good ones.
-func (l *loading) handlers(builtin bool) []Handler {
+func (l *loading) handlers(builtin bool) []configs.Handler {
 	e, ok := l.file.entry("handlers")
 	if !ok {
 		return nil
 	}
-	l.report.Sources["handlers"] = l.file.source(e.line)
+	l.Sources["handlers"] = l.file.source(e.line)
 	p := &handlerParser{l: l}
 	if e.value.Kind != yaml.SequenceNode {
 		p.bad(e.line, "handlers: want a list: \"- type: NAME\" with exec or http")
 		return nil
 	}
-	var handlers []Handler
+	var handlers []configs.Handler
 	lines := map[string]int{}
 	for _, n := range e.value.Content {
 		n = resolve(n)
@@ -43,7 +44,7 @@ func (l *loading) handlers(builtin bool) []Handler {
 			}
 			lines[h.Type] = n.Line
 		}
-		if builtin && slices.Contains(BuiltinTypes(), h.Type) {
+		if builtin && slices.Contains(configs.BuiltinTypes(), h.Type) {
 			p.bad(n.Line, "type %q is built in: rename it, or set builtin: false", h.Type)
 		}
 		if ok {
@@ -56,8 +57,8 @@ func (l *loading) handlers(builtin bool) []Handler {
 type handlerParser struct{ l *loading }
 
 func (p *handlerParser) bad(line int, format string, args ...any) {
-	p.l.failed["handlers"] = true
-	p.l.problem("config file %s:%d: %s", p.l.file.path, line, fmt.Sprintf(format, args...))
+	p.l.Fail("handlers")
+	p.l.Problem("config file %s:%d: %s", p.l.file.path, line, fmt.Sprintf(format, args...))
 }
 
 // mapping returns n's entries, having reported unknown keys.
@@ -74,7 +75,7 @@ func (p *handlerParser) mapping(n *yaml.Node, what string, known ...string) ([]e
 	return entries, ok
 }
 
-func (p *handlerParser) handler(n *yaml.Node) (h Handler, ok bool) {
+func (p *handlerParser) handler(n *yaml.Node) (h configs.Handler, ok bool) {
 	entries, ok := p.mapping(n, "handler", "type", "exec", "http")
 	if n.Kind != yaml.MappingNode {
 		return h, false
@@ -118,7 +119,7 @@ func (p *handlerParser) text(e entry, what string, check func(string) error) (st
 
 func (p *handlerParser) timeout(e entry, what string) (d time.Duration, ok bool) {
 	_, ok = p.text(e, what, func(s string) (err error) {
-		if d, err = parseDuration(s, minHandlerTimeout, maxHandlerTimeout); err != nil {
+		if d, err = configs.ParseDuration(s, minHandlerTimeout, maxHandlerTimeout); err != nil {
 			return fmt.Errorf("%q: %w", s, err)
 		}
 		return nil
@@ -126,8 +127,8 @@ func (p *handlerParser) timeout(e entry, what string) (d time.Duration, ok bool)
 	return d, ok
 }
 
-func (p *handlerParser) exec(e entry) (*Exec, bool) {
-	x := &Exec{}
+func (p *handlerParser) exec(e entry) (*configs.Exec, bool) {
+	x := &configs.Exec{}
 	entries, ok := p.mapping(e.value, "exec", "command", "timeout")
 	for _, e := range entries {
 		good := true
@@ -170,13 +171,13 @@ func (p *handlerParser) command(e entry) ([]string, bool) {
 		return nil, false
 	}
 	if _, err := exec.LookPath(command[0]); err != nil {
-		p.l.warn("config file %s:%d: exec: %v", p.l.file.path, e.line, err)
+		p.l.Warn("config file %s:%d: exec: %v", p.l.file.path, e.line, err)
 	}
 	return command, true
 }
 
-func (p *handlerParser) http(e entry) (*HTTP, bool) {
-	x := &HTTP{}
+func (p *handlerParser) http(e entry) (*configs.HTTP, bool) {
+	x := &configs.HTTP{}
 	entries, ok := p.mapping(e.value, "http", "url", "timeout")
 	for _, e := range entries {
 		good := true

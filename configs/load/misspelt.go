@@ -1,9 +1,11 @@
-package configs
+package load
 
 import (
 	"maps"
 	"slices"
 	"strings"
+
+	"ringmaster/configs"
 )
 
 // Variables that Ringmaster sets for a command: a program that is run by one has them too.
@@ -16,18 +18,18 @@ func ofJobs() []string {
 func (l *loading) misspelt() {
 	var known []string
 	for _, p := range programs() {
-		for _, f := range p.settings.fields() {
-			known = append(known, strings.TrimPrefix(f.envName(), envPrefix))
+		for _, f := range p.settings.Fields() {
+			known = append(known, strings.TrimPrefix(f.EnvName(), configs.EnvPrefix))
 		}
 	}
 	ours := ofJobs()
 	for _, name := range slices.Sorted(maps.Keys(l.env)) {
-		given := strings.TrimPrefix(name, envPrefix)
-		if l.env[name] == "" || slices.Contains(known, given) || slices.Contains(ours, given) && l.env[envPrefix+ours[0]] != "" {
+		given := strings.TrimPrefix(name, configs.EnvPrefix)
+		if l.env[name] == "" || slices.Contains(known, given) || slices.Contains(ours, given) && l.env[configs.EnvPrefix+ours[0]] != "" {
 			continue
 		}
 		if near := nearest(given, known); distance(given, near) <= max(1, len(given)/4) {
-			l.warn("the variable %s has no effect: did you mean %s?", name, envPrefix+near)
+			l.Warn("the variable %s has no effect: did you mean %s?", name, configs.EnvPrefix+near)
 		}
 	}
 }

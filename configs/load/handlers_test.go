@@ -1,4 +1,4 @@
-package configs
+package load
 
 import (
 	"slices"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestLoadWorker_Handlers(t *testing.T) {
-	w, report, err := LoadWorker(nil, write(t, `
+	w, report, err := Worker(nil, write(t, `
 queues: q
 handlers:
   - type: a
@@ -67,16 +67,16 @@ func TestLoadWorker_BadHandlers(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, "queues: [q]\nhandlers: "+tc.handlers+"\n")
-			_, _, err := LoadWorker(nil, path, nil)
+			_, _, err := Worker(nil, path, nil)
 			wantLines(t, err, tc.wants...)
 		})
 	}
-	_, _, err := LoadWorker(nil, write(t, "queues: [q]\nbuiltin: true\nhandlers: [{type: echo, "+ok+"}]\n"), nil)
+	_, _, err := Worker(nil, write(t, "queues: [q]\nbuiltin: true\nhandlers: [{type: echo, "+ok+"}]\n"), nil)
 	wantLines(t, err, `type "echo" is built in`)
 }
 
 func TestLoadWorker_MissingCommandWarns(t *testing.T) {
-	_, report, err := LoadWorker(nil, write(t, "queues: [q]\nhandlers: [{type: a, exec: {command: [/no/such]}}]\n"), nil)
+	_, report, err := Worker(nil, write(t, "queues: [q]\nhandlers: [{type: a, exec: {command: [/no/such]}}]\n"), nil)
 	wantLines(t, err)
 	if len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "/no/such") {
 		t.Errorf("warnings = %q", report.Warnings)

@@ -1,10 +1,12 @@
-package configs
+package load
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"ringmaster/configs"
 )
 
 func TestView_ShowsEverythingButSecrets(t *testing.T) {
@@ -16,18 +18,18 @@ handlers:
   - type: y
     http: { url: "http://u:`+canary+`@h/p?t=`+canary+`", timeout: 1m }
 `)
-	w, report, err := LoadWorker(nil, path, []string{"RINGMASTER_REDIS=redis://:" + canary + "@h", "RINGMASTER_REDIS_PASSWORD=" + canary})
+	w, report, err := Worker(nil, path, []string{"RINGMASTER_REDIS=redis://:" + canary + "@h", "RINGMASTER_REDIS_PASSWORD=" + canary})
 	wantLines(t, err)
-	rows := View(w, report.Sources)
+	rows := configs.View(&w, report.Sources)
 	if strings.Contains(fmt.Sprint(rows), canary) {
 		t.Errorf("a secret is shown: %v", rows)
 	}
-	for _, want := range []Row{
-		{"redis", "redis://***@h", "environment RINGMASTER_REDIS"},
-		{"redis_password", "(set)", "environment RINGMASTER_REDIS_PASSWORD"},
-		{"queues", "a,b", "file " + path + ":2"},
-		{"backoff_max", "10m", "default"},
-		{"handlers", "x: exec sh -c ls (30s); y: http http://h/p?*** (1m)", "file " + path + ":3"},
+	for _, want := range []configs.Row{
+		{Key: "redis", Value: "redis://***@h", Source: "environment RINGMASTER_REDIS"},
+		{Key: "redis_password", Value: "(set)", Source: "environment RINGMASTER_REDIS_PASSWORD"},
+		{Key: "queues", Value: "a,b", Source: "file " + path + ":2"},
+		{Key: "backoff_max", Value: "10m", Source: "default"},
+		{Key: "handlers", Value: "x: exec sh -c ls (30s); y: http http://h/p?*** (1m)", Source: "file " + path + ":3"},
 	} {
 		if !slices.Contains(rows, want) {
 			t.Errorf("no row %+v in\n%+v", want, rows)
@@ -36,7 +38,8 @@ handlers:
 	if first := rows[0].Key; first != "redis" {
 		t.Errorf("first row: %s", first)
 	}
-	if rows := View(DefaultDispatcher(), nil); !slices.Contains(rows, Row{"token", "", "default"}) {
+	d := configs.DefaultDispatcher()
+	if rows := configs.View(&d, nil); !slices.Contains(rows, configs.Row{Key: "token", Source: "default"}) {
 		t.Errorf("no empty token in %+v", rows)
 	}
 }

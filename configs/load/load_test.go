@@ -1,4 +1,4 @@
-package configs
+package load
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"ringmaster/configs"
 	"ringmaster/job"
 )
 
@@ -61,7 +62,7 @@ func wantLines(t *testing.T, err error, parts ...string) {
 func TestLoadWorker_Precedence(t *testing.T) {
 	path := write(t, "concurrency: 4\nqueues: [a, b]\nmax_attempts: 7\nbuiltin: true\ndrain_timeout: 4s\n")
 	fs := parse(t, RegisterWorkerFlags, "--concurrency=16", "--queue", "x", "--queue=y,z")
-	w, report, err := LoadWorker(fs, path, []string{
+	w, report, err := Worker(fs, path, []string{
 		"RINGMASTER_CONCURRENCY=8", "RINGMASTER_MAX_ATTEMPTS=8", "RINGMASTER_QUEUES=e", "RINGMASTER_DRAIN_TIMEOUT=",
 		"RINGMASTER_NO_SUCH_THING=1", "CONCURRENCY=99", "ringmaster_name=no", "nonsense",
 	})
@@ -87,26 +88,26 @@ func TestLoadWorker_Precedence(t *testing.T) {
 }
 
 func TestLoadWorker_ListOfTheEnvironmentBeatsTheFile(t *testing.T) {
-	w, report, err := LoadDev(nil, write(t, "queues: [a, b]\n"), []string{"RINGMASTER_QUEUES=c"})
-	if wantLines(t, err); !slices.Equal(w.Queues, []string{"c"}) || report.Sources["queues"].Kind != FromEnvironment {
+	w, report, err := Dev(nil, write(t, "queues: [a, b]\n"), []string{"RINGMASTER_QUEUES=c"})
+	if wantLines(t, err); !slices.Equal(w.Queues, []string{"c"}) || report.Sources["queues"].Kind != configs.FromEnvironment {
 		t.Errorf("queues = %q from %v", w.Queues, report.Sources["queues"])
 	}
 }
 
 func TestLoad_DefaultsAreValid(t *testing.T) {
-	d, _, err := LoadDispatcher(parse(t, RegisterDispatcherFlags), "", nil)
+	d, _, err := Dispatcher(parse(t, RegisterDispatcherFlags), "", nil)
 	wantLines(t, err)
-	if d != DefaultDispatcher() {
+	if d != configs.DefaultDispatcher() {
 		t.Errorf("dispatcher = %+v", d)
 	}
-	r, _, err := LoadRingctl(nil, "", nil)
+	r, _, err := Ringctl(nil, "", nil)
 	wantLines(t, err)
-	if r != DefaultRingctl() {
+	if r != configs.DefaultRingctl() {
 		t.Errorf("ringctl = %+v", r)
 	}
-	_, _, err = LoadDev(nil, "", nil)
+	_, _, err = Dev(nil, "", nil)
 	wantLines(t, err)
-	_, _, err = LoadWorker(nil, "", nil)
+	_, _, err = Worker(nil, "", nil)
 	wantLines(t, err, "no queue to serve", "no handler")
 }
 
@@ -149,7 +150,7 @@ func TestLoadWorker_Values(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			env := []string{"RINGMASTER_BUILTIN=true", "RINGMASTER_QUEUES=q", "RINGMASTER_" + tc.env}
-			_, _, err := LoadWorker(nil, "", env)
+			_, _, err := Worker(nil, "", env)
 			if tc.wants == "" {
 				wantLines(t, err)
 			} else {
@@ -172,7 +173,7 @@ max_attempts:
 name: {a: 1}
 `)
 	fs := parse(t, RegisterWorkerFlags, "--concurrency=many")
-	_, _, err := LoadWorker(fs, path, []string{"RINGMASTER_LOG_FORMAT=xml", "RINGMASTER_BUILTIN=true"})
+	_, _, err := Worker(fs, path, []string{"RINGMASTER_LOG_FORMAT=xml", "RINGMASTER_BUILTIN=true"})
 	wantLines(t, err,
 		path+`:1: unknown key "drain_timout": the nearest known key is "drain_timeout"`,
 		path+`:2: unknown key "quues": the nearest known key is "queues"`,
@@ -215,7 +216,7 @@ func TestLoad_Files(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := LoadRingctl(nil, write(t, tc.content), nil)
+			_, _, err := Ringctl(nil, write(t, tc.content), nil)
 			if tc.wants == "" {
 				wantLines(t, err)
 			} else {
@@ -223,11 +224,11 @@ func TestLoad_Files(t *testing.T) {
 			}
 		})
 	}
-	_, _, err := LoadWorker(nil, dir, nil)
+	_, _, err := Worker(nil, dir, nil)
 	wantLines(t, err, "config file "+dir+": it is a directory")
-	_, _, err = LoadWorker(nil, dir+"/none", nil)
+	_, _, err = Worker(nil, dir+"/none", nil)
 	wantLines(t, err, "config file "+dir+"/none: no such file")
-	r, _, err := LoadRingctl(nil, write(t, "\xef\xbb\xbfnamespace: x\r\nlog_level: warn\r\n"), nil)
+	r, _, err := Ringctl(nil, write(t, "\xef\xbb\xbfnamespace: x\r\nlog_level: warn\r\n"), nil)
 	if wantLines(t, err); r.Namespace != "x" || r.LogLevel != "warn" {
 		t.Errorf("BOM and CRLF: %+v", r)
 	}
@@ -250,28 +251,28 @@ func TestFlags_Help(t *testing.T) {
 		t.Error("--builtin=maybe was accepted")
 	}
 	out := parse(t, RegisterRingctlFlags, "-o", "json")
-	r, _, err := LoadRingctl(out, "", nil)
+	r, _, err := Ringctl(out, "", nil)
 	if wantLines(t, err); r.Output != "json" {
 		t.Errorf("output = %q", r.Output)
 	}
 }
 
 func TestExamples_Load(t *testing.T) {
-	w, report, err := LoadWorker(nil, "worker.yaml", nil)
+	w, report, err := Worker(nil, "../worker.yaml", nil)
 	wantLines(t, err)
 	if len(report.Warnings) > 0 || !slices.Equal(w.Queues, []string{"files"}) || len(w.Handlers) != 1 ||
 		w.Handlers[0].Type != "sha256" || !slices.Equal(w.Handlers[0].Exec.Command, []string{"sha256sum", "-"}) {
 		t.Errorf("worker = %+v, warnings %q", w, report.Warnings)
 	}
-	d, _, err := LoadDispatcher(nil, "dispatcher.yaml", nil)
+	d, _, err := Dispatcher(nil, "../dispatcher.yaml", nil)
 	wantLines(t, err)
-	if d != DefaultDispatcher() {
+	if d != configs.DefaultDispatcher() {
 		t.Errorf("dispatcher = %+v", d)
 	}
-	for _, file := range []string{"worker.yaml", "dispatcher.yaml"} {
+	for _, file := range []string{"../worker.yaml", "../dispatcher.yaml"} {
 		v, err := Validate(file)
 		wantLines(t, err)
-		if want := strings.TrimSuffix(file, ".yaml"); !slices.Contains(v.Programs, want) {
+		if want := strings.TrimSuffix(filepath.Base(file), ".yaml"); !slices.Contains(v.Programs, want) {
 			t.Errorf("%s is for %q", file, v.Programs)
 		}
 	}
@@ -279,7 +280,7 @@ func TestExamples_Load(t *testing.T) {
 
 // TestExamples_CommentsShowTheDefaults uncomments every key and expects no change.
 func TestExamples_CommentsShowTheDefaults(t *testing.T) {
-	for _, file := range []string{"worker.yaml", "dispatcher.yaml"} {
+	for _, file := range []string{"../worker.yaml", "../dispatcher.yaml"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -295,12 +296,12 @@ func TestExamples_CommentsShowTheDefaults(t *testing.T) {
 			t.Fatalf("%s: only %d keys are shown", file, len(lines))
 		}
 		shown := write(t, strings.Join(lines, "\n"))
-		w, _, err := LoadDev(nil, shown, nil)
+		w, _, err := Dev(nil, shown, nil)
 		wantLines(t, err)
-		d, _, err := LoadDispatcher(nil, shown, nil)
+		d, _, err := Dispatcher(nil, shown, nil)
 		wantLines(t, err)
-		if d != DefaultDispatcher() || w.Common != DefaultWorker().Common || w.LongestTimeout() != 30*time.Second ||
-			w.Concurrency != 16 || w.QueueSpec != DefaultWorker().QueueSpec || w.BackoffMax != 10*time.Minute {
+		if d != configs.DefaultDispatcher() || w.Common != configs.DefaultWorker().Common || w.LongestTimeout() != 30*time.Second ||
+			w.Concurrency != 16 || w.QueueSpec != configs.DefaultWorker().QueueSpec || w.BackoffMax != 10*time.Minute {
 			t.Errorf("%s shows other values than the defaults: %+v %+v", file, w, d)
 		}
 	}
@@ -316,7 +317,7 @@ func TestLoad_MisspeltVariables(t *testing.T) {
 		"RINGMASTER_CONCURENCY=":  "", "RINGMASTER_LISTEN=a:1": "", "RINGMASTER_NO_SUCH_THING=1": "", "RINGMASTER_TEST_REDIS_SERVER=x": "", "CONCURENCY=1": "",
 		"RINGMASTER_QUEUE=q RINGMASTER_JOB_ID=1-2-3": "", "RINGMASTER_REDIS_PASSWORD=x": "",
 	} {
-		_, report, err := LoadRingctl(nil, "", strings.Fields(text))
+		_, report, err := Ringctl(nil, "", strings.Fields(text))
 		wantLines(t, err)
 		if got := strings.Join(report.Warnings, "\n"); (got != "") != (want != "") || !strings.Contains(got, want) {
 			t.Errorf("%s: warned %q, want %q", text, got, want)
