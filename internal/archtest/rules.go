@@ -53,6 +53,19 @@ var onlyFor = []struct {
 	{"github.com/redis/go-redis", []string{".", "streams", "bench", "cmd", "internal", "e2e"}},
 }
 
+// rootModules are all modules whose code a program gets that imports the root package alone: a
+// client, a worker or a dispatcher. What is added here, everybody who uses the library carries.
+var rootModules = []string{
+	"github.com/cespare/xxhash/v2", // the partition of a key
+	"github.com/google/uuid",       // incarnations
+	"github.com/redis/go-redis/v9", // Redis
+	"github.com/tidwall/gjson",     // whether a payload is JSON, in a quarter of the time
+	"github.com/tidwall/match",     // gjson's
+	"github.com/tidwall/pretty",    // gjson's
+	"go.uber.org/atomic",           // go-redis's
+	"golang.org/x/sys",             // go-redis's
+}
+
 // vagueNames say nothing about what a package is for.
 var vagueNames = []string{"util", "utils", "common", "helper", "helpers"}
 
