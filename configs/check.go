@@ -102,7 +102,7 @@ func (r *Review) Err() error { return errors.Join(r.problems...) }
 
 func (r *Review) badValue(key, shown string, err error) {
 	r.Fail(key)
-	r.Problem("%s = %q (%s): %v", key, shown, r.Sources[key], err)
+	r.Problem("%s = %q%s: %v", key, shown, r.from(key), err)
 }
 
 // relate reports that two good durations do not fit each other.
@@ -110,12 +110,20 @@ func (r *Review) relate(ok bool, key string, value time.Duration, rule, other st
 	if ok || !r.Good(key, other) {
 		return
 	}
-	r.Problem("%s = %s (%s) must be %s %s = %s (%s): %s", key, formatDuration(value), r.Sources[key],
-		rule, other, formatDuration(limit), r.Sources[other], why)
+	r.Problem("%s = %s%s must be %s %s = %s%s: %s", key, formatDuration(value), r.from(key),
+		rule, other, formatDuration(limit), r.from(other), why)
+}
+
+// from says where a value came from, unless a program has made its settings itself.
+func (r *Review) from(key string) string {
+	if len(r.Sources) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s)", r.Sources[key])
 }
 
 func (r *Review) needToken(listen string) {
-	text := fmt.Sprintf("listen = %q (%s): an address beyond loopback needs a token: set token_file or %sTOKEN", listen, r.Sources["listen"], EnvPrefix)
+	text := fmt.Sprintf("listen = %q%s: an address beyond loopback needs a token: set token_file or %sTOKEN", listen, r.from("listen"), EnvPrefix)
 	if r.Lax {
 		r.Warn("%s", text)
 		return

@@ -14,6 +14,10 @@ var imports = map[string][]string{
 	"dashboard":           {"job", "ring", "resize"},
 	"dispatch":            {"job", "ring", "resize"},
 	"embedded":            {},
+	"examples":            {},
+	"examples/ledger":     {".", "embedded"}, // what a reader's program has, and no more
+	"examples/reports":    {".", "embedded"},
+	"examples/webhooks":   {".", "embedded"},
 	"job":                 {},
 	"recovery":            {"job"},
 	"resize":              {"ring"},
