@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -26,6 +27,16 @@ type Dispatcher struct {
 type DispatcherConfig struct {
 	// ResizeMode is what waits while partitions move: "key" (the default), "partition" or "ring".
 	ResizeMode string
+
+	// LeaderLease is how long leadership lasts without a renewal, which comes at least twice in it:
+	// when a leader dies another one leads after so long at most; 2 s.
+	LeaderLease time.Duration
+	// DetectInterval is how often the leader looks for lost connections of workers, of which it
+	// misses two before a worker counts as dead, and, if that is more than 100 ms, for new queues;
+	// at most a third of LeaseTTL; 30 ms.
+	DetectInterval time.Duration
+	// ReleaseTimeout is how long a worker may take no notice of a resize before it is evicted; 2 s.
+	ReleaseTimeout time.Duration
 }
 
 // NewDispatcher prepares a dispatcher; it does not connect yet.
@@ -37,6 +48,9 @@ func NewDispatcher(cfg Config, own DispatcherConfig) (*Dispatcher, error) {
 	}
 	set(&d.cfg.LeaseTTL, cfg.LeaseTTL)
 	set(&d.cfg.Mode, own.ResizeMode)
+	set(&d.cfg.LeaderLease, own.LeaderLease)
+	set(&d.cfg.DetectInterval, own.DetectInterval)
+	set(&d.cfg.ReleaseTimeout, own.ReleaseTimeout)
 	if err := d.cfg.Check(); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}

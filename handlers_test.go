@@ -276,6 +276,11 @@ func TestSettingsOutOfTheirLimitsAreRefused(t *testing.T) {
 		_, err := ringmaster.NewWorker(ringmaster.Config{Heartbeat: 2 * time.Second}, ringmaster.WorkerConfig{Queues: []string{"q"}})
 		return err
 	})
+	for name, own := range map[string]ringmaster.DispatcherConfig{
+		"leader_lease": {LeaderLease: time.Millisecond}, "detect_interval": {DetectInterval: 2 * time.Second}, "release_timeout": {ReleaseTimeout: -1},
+	} {
+		refused(t, name, func() error { _, err := ringmaster.NewDispatcher(ringmaster.Config{}, own); return err })
+	}
 	refused(t, "mode", func() error {
 		_, err := ringmaster.NewDispatcher(ringmaster.Config{}, ringmaster.DispatcherConfig{ResizeMode: "foo"})
 		return err

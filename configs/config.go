@@ -44,7 +44,7 @@ type Dispatcher struct {
 	Mode           string        // default mode of a resize: "key", "partition" or "ring"
 	LeaseTTL       time.Duration // how long a worker counts as alive without a heartbeat
 	LeaderLease    time.Duration // how long leadership lasts without renewal
-	DetectInterval time.Duration // how often the leader looks for lost connections
+	DetectInterval time.Duration // how often the leader looks for lost connections and, at most every 100 ms, for new queues
 	ReleaseTimeout time.Duration // how long a worker may ignore a resize before it is evicted
 }
 

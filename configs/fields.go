@@ -86,7 +86,7 @@ func (d *Dispatcher) Fields() []Field {
 		choice("mode", "what waits during a resize", &d.Mode, "key", "partition", "ring"),
 		leaseTTL(&d.LeaseTTL),
 		duration("leader_lease", "how long leadership lasts without renewal", &d.LeaderLease, 500*time.Millisecond, 5*time.Minute),
-		duration("detect_interval", "how often the leader looks for lost connections", &d.DetectInterval, 5*time.Millisecond, 10*time.Second),
+		duration("detect_interval", "how often the leader looks for lost connections and, at most every 100ms, for new queues", &d.DetectInterval, 5*time.Millisecond, 10*time.Second),
 		duration("release_timeout", "how long a worker may ignore a resize before it is evicted", &d.ReleaseTimeout, 100*time.Millisecond, 5*time.Minute),
 	)
 }

@@ -53,7 +53,7 @@ func (l *leaders) run(ctx context.Context) {
 	if l.share.leases != nil {
 		common.Go(func() { l.share.leases.Run(looks) })
 	}
-	ticker := time.NewTicker(100 * time.Millisecond)
+	ticker := time.NewTicker(max(100*time.Millisecond, l.cfg.Detect))
 	defer ticker.Stop()
 	told := false
 	for {
