@@ -14,6 +14,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"ringmaster/internal/memconn"
 )
 
 // expiryInterval is how often the TTLs run down. The store's own clock mode
@@ -38,9 +41,10 @@ const wakeKey = "\x00ringmaster:wake"
 // Store is a running in-memory store. All methods are safe for concurrent use.
 type Store struct {
 	mini     *miniredis.Miniredis
-	listener net.Listener
+	listener net.Listener // nil: there is none
 	clients  *registry
 	ttls     countdown
+	serving  sync.Mutex // held while a connection is taken, or stop is closed
 	stop     chan struct{}
 	wg       sync.WaitGroup
 	closing  sync.Once
@@ -73,38 +77,98 @@ func start(addr string, now func() time.Time) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
-
-	mini := miniredis.NewMiniRedis()
-	// A first in-memory connection starts the server without a listener of its
-	// own: accepting here is what ties every peer to its connection.
-	first, err := mini.Dial()
+	s, err := unheard(now)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("embedded store: start: %w", err), listener.Close())
+		return nil, errors.Join(err, listener.Close())
 	}
-	if err := first.Close(); err != nil {
-		return nil, errors.Join(fmt.Errorf("embedded store: start: %w", err), listener.Close())
-	}
-	s := &Store{mini: mini, listener: listener, stop: make(chan struct{}), ttls: countdown{now: now, last: now()}}
-	s.clients = newRegistry(s.wake)
-	mini.Server().SetPreHook(s.before)
+	s.listener = listener
 	s.wg.Go(s.accept)
 	s.wg.Go(s.expire)
 	return s, nil
 }
 
-// Addr is the address it listens on, as host:port.
-func (s *Store) Addr() string { return s.listener.Addr().String() }
+// New starts a store without an address: Dial and Serve alone connect to it. It uses no socket and
+// has no goroutine but those of its connections, and no clock but package time's: in a bubble of
+// testing/synctest it lives in the bubble's time. TTLs run down with its commands. It serves until
+// Close.
+func New() (*Store, error) { return unheard(time.Now) }
 
-// URL is the address as ringmaster.Config, go-redis and every --redis flag take it.
-func (s *Store) URL() string { return "redis://" + s.Addr() }
+func unheard(now func() time.Time) (*Store, error) {
+	mini := miniredis.NewMiniRedis()
+	// A first in-memory connection starts the server without a listener of its
+	// own: accepting here is what ties every peer to its connection.
+	first, err := mini.Dial()
+	if err != nil {
+		return nil, fmt.Errorf("embedded store: start: %w", err)
+	}
+	if err := first.Close(); err != nil {
+		return nil, fmt.Errorf("embedded store: start: %w", err)
+	}
+	s := &Store{mini: mini, stop: make(chan struct{}), ttls: countdown{now: now, last: now()}}
+	s.clients = newRegistry(s.wake)
+	mini.Server().SetPreHook(s.before)
+	return s, nil
+}
+
+// Addr is the address it listens on, as host:port; "" for a store of New.
+func (s *Store) Addr() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// URL is the address as ringmaster.Config, go-redis and every --redis flag take it; "" for a store of
+// New.
+func (s *Store) URL() string {
+	if s.listener == nil {
+		return ""
+	}
+	return "redis://" + s.Addr()
+}
+
+// Dial connects within the process, whatever network and address are: it is the Dialer of go-redis's
+// options. A write to the connection never waits for the store to read. After Close it fails. In a
+// bubble of testing/synctest turn MaintNotificationsConfig of the options off: go-redis asks a name
+// server otherwise.
+func (s *Store) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "memory", Err: err}
+	}
+	client, server := memconn.Pair()
+	if err := s.Serve(server); err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+// Serve answers on a connection of the caller's making until one of the two sides ends it, or the
+// store is closed. It returns at once; the store closes the connection. After Close it refuses.
+func (s *Store) Serve(conn net.Conn) error {
+	s.serving.Lock()
+	defer s.serving.Unlock()
+	select {
+	case <-s.stop:
+		return &net.OpError{Op: "dial", Net: "memory", Err: errClosed}
+	default:
+	}
+	s.mini.Server().ServeConn(s.clients.add(conn))
+	return nil
+}
+
+var errClosed = errors.New("the store in memory is closed")
 
 // Close ends every connection, also those with a blocked command, and returns
 // when all goroutines of the store have ended. Calling it again does nothing.
 func (s *Store) Close() {
 	s.closing.Do(func() {
+		s.serving.Lock()
 		close(s.stop)
-		// Nothing useful can be done about a listener that does not close.
-		_ = s.listener.Close()
+		s.serving.Unlock()
+		if s.listener != nil {
+			// Nothing useful can be done about a listener that does not close.
+			_ = s.listener.Close()
+		}
 		s.wg.Wait()
 		s.clients.killAll()
 		s.mini.Close() // only now: its INFO fails while it closes
@@ -122,7 +186,9 @@ func (s *Store) accept() {
 				continue
 			}
 		}
-		s.mini.Server().ServeConn(s.clients.add(conn))
+		if s.Serve(conn) != nil {
+			_ = conn.Close() // it came too late
+		}
 	}
 }
 

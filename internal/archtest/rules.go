@@ -13,7 +13,7 @@ var imports = map[string][]string{
 	"consumergroup/lanes": {"job", "resize"},
 	"dashboard":           {"job", "ring", "resize"},
 	"dispatch":            {"job", "ring", "resize"},
-	"embedded":            {},
+	"embedded":            {"internal/memconn"},
 	"examples":            {},
 	"examples/ledger":     {".", "embedded"}, // what a reader's program has, and no more
 	"examples/reports":    {".", "embedded"},
