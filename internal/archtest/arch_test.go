@@ -62,6 +62,7 @@ func TestAllowed(t *testing.T) {
 		{"test files import anything", "recovery/a_test.go", `import ("ringmaster/streams"; "github.com/redis/go-redis/v9")`},
 		{"similar names", "ring/a.go", `import ("strings"; "netlib.example/x")`},
 		{"sleep in a bubble", "job/a_test.go", `func f(t T) { synctest.Test(t, func(t T) { time.Sleep(1) }) }`},
+		{"sleep in a ring's bubble", "job/a_test.go", `func f(t T) { ringtest.Run(t, func(t T, r R) { time.Sleep(1) }) }`},
 		{"other sources", "testdata/x/a.go", `import "math/rand"`},
 	}
 	for _, tt := range tests {

@@ -141,8 +141,8 @@ func clocks(name string, file *ast.File) []string {
 	return problems
 }
 
-// sleeps finds time.Sleep in a test outside the bubble of a synctest.Test,
-// where it takes no time.
+// sleeps finds time.Sleep in a test outside the bubble of a synctest.Test, or of
+// a ringtest.Run, where it takes no time.
 func sleeps(name string, file *ast.File) []string {
 	var problems []string
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -150,7 +150,7 @@ func sleeps(name string, file *ast.File) []string {
 		switch {
 		case !ok:
 			return true
-		case isCall(call, "synctest", "Test"):
+		case isCall(call, "synctest", "Test"), isCall(call, "ringtest", "Run"), isCall(call, "ringtest", "RunWith"):
 			return false
 		case isCall(call, "time", "Sleep"):
 			problems = append(problems, name+": time.Sleep in a test; wait for the fact itself, or use testing/synctest")

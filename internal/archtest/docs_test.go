@@ -234,17 +234,17 @@ func TestVectorsOfThePartitionFunction(t *testing.T) {
 
 // TestGoOfTheReadmeIsTested: what is shown is what runs.
 func TestGoOfTheReadmeIsTested(t *testing.T) {
-	example := read(t, "example_test.go")
-	blocks := goBlock.FindAllStringSubmatch(read(t, "README.md"), -1)
+	example := read(t, "example_test.go") + read(t, "ringtest/example_test.go")
+	blocks := goBlock.FindAllStringSubmatch(read(t, "README.md")+read(t, "docs/testing.md"), -1)
 	if len(blocks) == 0 {
-		t.Fatal("README.md shows no Go")
+		t.Fatal("no Go is shown")
 	}
 	for _, b := range blocks {
 		if !strings.Contains(example, b[1]) {
-			t.Errorf("README.md shows Go that is not in example_test.go:\n%s", b[1])
+			t.Errorf("README.md or docs/testing.md shows Go that is in no example_test.go:\n%s", b[1])
 		}
 		if n := strings.Count(b[1], "\n"); n > 25 {
-			t.Errorf("an example of README.md has %d lines: at most 25", n)
+			t.Errorf("an example of a document has %d lines: at most 25", n)
 		}
 	}
 }

@@ -25,6 +25,7 @@ var imports = map[string][]string{
 	"resize/sim":          {"job", "resize", "ring", "recovery", "consumergroup/lanes"},
 	"resize/sim/sweep":    {"resize/sim"},
 	"ring":                {},
+	"ringtest":            {".", "embedded", "internal/memconn", "job"},
 	"streams":             {"job", "internal/failpoint"},
 }
 
@@ -54,7 +55,7 @@ var onlyFor = []struct {
 }{
 	{"github.com/spf13/viper", []string{"configs/load"}},
 	{"github.com/alicebob/miniredis", []string{"embedded"}},
-	{"github.com/redis/go-redis", []string{".", "streams", "bench", "cmd", "internal", "e2e"}},
+	{"github.com/redis/go-redis", []string{".", "streams", "bench", "cmd", "internal", "e2e", "ringtest"}},
 }
 
 // rootModules are all modules whose code a program gets that imports the root package alone: a
