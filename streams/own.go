@@ -61,6 +61,17 @@ func likeOwn(uo *redis.UniversalOptions, client redis.UniversalClient) {
 	}
 }
 
+// ownPool is how many connections a caller's own client may have.
+func ownPool(client redis.UniversalClient) int {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().PoolSize
+	case *redis.ClusterClient:
+		return c.Options().PoolSize
+	}
+	return 0
+}
+
 type credentials = func(ctx context.Context) (user, password string, err error)
 
 // notDialled has an error of a provider of credentials be that of a connection that was not made: no

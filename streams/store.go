@@ -117,15 +117,16 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{keys: keyspace{o.Namespace}, opts: o, scripts: sc, queues: map[string]Queue{}, met: map[string]string{}, homes: map[string]string{}}
-	cmd := *uo
+	cmd, least := *uo, ownPool(o.Client)
+	cmd.PoolSize = max(cmd.PoolSize, least)
 	cmd.OnConnect = s.greeted(uo.OnConnect)
 	s.cmd = newClient(o.Mode, cmd)
 	adm := *uo
 	adm.MaxRetries = 2
-	adm.PoolSize = 4
+	adm.PoolSize = max(4, least)
 	s.admin = newClient(o.Mode, adm)
 	vital := *uo
-	vital.PoolSize = 2
+	vital.PoolSize = max(2, least)
 	s.vital = newClient(o.Mode, vital)
 	return s, nil
 }
