@@ -65,16 +65,16 @@ func readSecret(path string) (s Secret, warning string, err error) {
 
 // secret fills *p, which the environment may have set already, from the file at path.
 // It reports whether the file was taken. A flag names a file and so beats the environment, which beats a file named in a file.
-func (l *Review) secret(key string, p *Secret, fileKey, path string) bool {
+func (r *Review) secret(key string, p *Secret, fileKey, path string) bool {
 	if path == "" {
 		return false
 	}
-	from, direct := l.Sources[fileKey], l.Sources[key]
+	from, direct := r.Sources[fileKey], r.Sources[key]
 	if direct.Kind == FromEnvironment {
 		switch from.Kind {
 		case FromEnvironment:
-			l.Fail(key)
-			l.Problem("%s and %s are both set: unset one of them", direct.Name, from.Name)
+			r.Fail(key)
+			r.Problem("%s and %s are both set: unset one of them", direct.Name, from.Name)
 			return false
 		case FromFile:
 			return false
@@ -83,15 +83,15 @@ func (l *Review) secret(key string, p *Secret, fileKey, path string) bool {
 	}
 	s, warning, err := readSecret(path)
 	if err != nil {
-		l.Fail(key)
-		l.Problem("%s = %q (%s): %v", fileKey, path, from, err)
+		r.Fail(key)
+		r.Problem("%s = %q (%s): %v", fileKey, path, from, err)
 		return false
 	}
 	if warning != "" {
-		l.Warn("%s: %s", fileKey, warning)
+		r.Warn("%s: %s", fileKey, warning)
 	}
 	*p = s
-	l.Sources[key] = from
+	r.Sources[key] = from
 	return true
 }
 

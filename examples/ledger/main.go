@@ -185,6 +185,6 @@ func (b *books) report(out io.Writer) error {
 			return fmt.Errorf("account %d has %d, want %d", account, balance, want)
 		}
 	}
-	fmt.Fprintf(out, "%d bookings by %d workers, %d repeated: all %d accounts balance\n", accounts*each, len(b.by), b.repeated, accounts)
+	_, _ = fmt.Fprintf(out, "%d bookings by %d workers, %d repeated: all %d accounts balance\n", accounts*each, len(b.by), b.repeated, accounts)
 	return nil
 }

@@ -96,7 +96,7 @@ func run(ctx context.Context, redis, listen string, out io.Writer) error {
 	defer done()
 	// First nothing new comes in, then the worker finishes what runs.
 	err = errors.Join(err, server.Shutdown(grace), w.Stop(grace))
-	fmt.Fprintf(out, "%d reports made\n", made.Load())
+	_, _ = fmt.Fprintf(out, "%d reports made\n", made.Load())
 	return err
 }
 
@@ -188,7 +188,7 @@ func ask(ctx context.Context, base string, out io.Writer) error {
 		if resp.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s: %s", customer, resp.Status, body)
 		}
-		fmt.Fprintf(out, "%s: %s", customer, body)
+		_, _ = fmt.Fprintf(out, "%s: %s", customer, body)
 	}
 	return nil
 }

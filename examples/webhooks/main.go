@@ -109,7 +109,7 @@ func tell(ctx context.Context, q *ringmaster.Queue, server string, there *subscr
 	if len(letters) == 0 {
 		return errors.New("no dead letter of the subscriber that is gone")
 	}
-	fmt.Fprintf(out, "quick heard %s, busy heard %s, gone heard %d; %d dead letters: %s\n",
+	_, _ = fmt.Fprintf(out, "quick heard %s, busy heard %s, gone heard %d; %d dead letters: %s\n",
 		strings.Join(there.list("quick"), ", "), strings.Join(there.list("busy"), ", "), len(there.list("gone")), len(letters), letters[0].Error)
 	there.comesBack()
 	receipt, err := q.Requeue(ctx, letters[0].ID)
@@ -119,7 +119,7 @@ func tell(ctx context.Context, q *ringmaster.Queue, server string, there *subscr
 	if _, err := q.Wait(ctx, receipt.ID); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "requeued: gone heard %s\n", strings.Join(there.list("gone"), ", "))
+	_, _ = fmt.Fprintf(out, "requeued: gone heard %s\n", strings.Join(there.list("gone"), ", "))
 	return nil
 }
 

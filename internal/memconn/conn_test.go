@@ -46,7 +46,7 @@ func TestDeadlines(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		var timeout net.Error
-		if err := error(os.ErrDeadlineExceeded); !errors.As(err, &timeout) || !timeout.Timeout() {
+		if !errors.As(os.ErrDeadlineExceeded, &timeout) || !timeout.Timeout() {
 			t.Error("it is no time-out")
 		}
 		// A deadline that moves, also while somebody reads.
