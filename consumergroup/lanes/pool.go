@@ -244,7 +244,9 @@ func (p *Pool) forget(it *Item) {
 			it.rested()
 			it.Entry.Payload = nil // its alarm keeps it, for as long as the backoff, or the line does
 		}
-		p.withdraw(it)
+		if p.seats != nil {
+			p.withdraw(it)
+		}
 	}
 }
 

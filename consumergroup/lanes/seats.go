@@ -68,9 +68,12 @@ func (p *Pool) sits(it *Item, now time.Time) bool {
 // rises gives the seat of a job free, if it has one. The next call of Next calls up who is first
 // in line.
 func (p *Pool) rises(it *Item) {
-	if !it.seated {
-		return
+	if it.seated {
+		p.vacate(it)
 	}
+}
+
+func (p *Pool) vacate(it *Item) {
 	it.seated = false
 	s := p.seats[it.Entry.Type]
 	s.taken--
@@ -83,7 +86,7 @@ func (p *Pool) rises(it *Item) {
 // withdraw: the job does not start. One that runs keeps its seat until its handler returns.
 func (p *Pool) withdraw(it *Item) {
 	if it.state == ready && it.seated {
-		p.rises(it)
+		p.vacate(it)
 		p.crew.Ready() // perhaps nobody else asks for the next job
 	}
 	if !it.lined {

@@ -210,6 +210,22 @@ func TestManyThatWaitForASeatStopNobody(t *testing.T) {
 	}
 }
 
+// What waits behind a job in line is set aside, as behind any key that is held up.
+func TestJobsBehindAKeyInLineAreParked(t *testing.T) {
+	b := newLimited(t, 1, smallPark)
+	b.arrive(few(1, "a"), few(2, "k"), entry(3, "k"), entry(4, "k"), few(5, "k"), entry(6, "b"))
+	if got := ids(b.answer(job.ByOwner)); got != "P4 P5" {
+		t.Errorf("parked %q", got)
+	}
+	b.complete(b.mustStart(1))
+	b.complete(b.mustStart(6))
+	b.complete(b.mustStart(2))
+	if asked := b.s.Unparks(); len(asked) != 1 || asked[0].Key != "k" {
+		t.Errorf("the key has started, and nothing of it comes back: %v", asked)
+	}
+	b.complete(b.mustStart(3))
+}
+
 func (s *stream) addFew(key string) {
 	e := few(len(s.all)+1, key)
 	s.unread, s.all[e.ID] = append(s.unread, e), e
