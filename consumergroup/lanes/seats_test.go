@@ -217,8 +217,9 @@ func TestJobsBehindAKeyInLineAreParked(t *testing.T) {
 	if got := ids(b.answer(job.ByOwner)); got != "P4 P5" {
 		t.Errorf("parked %q", got)
 	}
-	b.complete(b.mustStart(1))
+	one := b.mustStart(1)
 	b.complete(b.mustStart(6))
+	b.complete(one)
 	b.complete(b.mustStart(2))
 	if asked := b.s.Unparks(); len(asked) != 1 || asked[0].Key != "k" {
 		t.Errorf("the key has started, and nothing of it comes back: %v", asked)
