@@ -55,8 +55,8 @@ differential: ## The same OPS=100000 random operations to the simulator's store,
 	$(GO) test ./resize/sim -run '^TestModelAgainstServers$$' -count=1 -timeout 60m -v -ops $(OPS)
 
 .PHONY: sim
-sim: ## Simulate schedules of faults, FIRST=1 SEEDS=20000 (TRACE=1: print them)
-	@$(GO) run ./resize/sim/sweep -first $(FIRST) -seeds $(SEEDS) $(if $(TRACE),-trace)
+sim: ## Simulate schedules of faults, FIRST=1 SEEDS=20000 (TRACE=1: print them; LIMITED=1: few of a type run at a time)
+	@$(GO) run ./resize/sim/sweep -first $(FIRST) -seeds $(SEEDS) $(if $(TRACE),-trace) $(if $(LIMITED),-limited $(LIMITED))
 
 .PHONY: check
 check: ## Check formatting, vet and lint; changes nothing

@@ -69,6 +69,21 @@ func Backoff(base, most time.Duration) HandlerOption {
 	}
 }
 
+// Concurrency is how many handlers of the type run at a time at most, in this worker and per queue:
+// at least 1. More than WorkerConfig.Concurrency is no error, and no limit. The others wait, in the
+// order in which they could have started, and so does what comes after them in their keys; jobs of
+// other types and keys do not. A handler counts until it has returned, also where its time is over,
+// or its job is another worker's by then. For a limit over all workers divide it by their number.
+func Concurrency(n int) HandlerOption {
+	return func(t *app.Type) error {
+		if n < 1 {
+			return job.Invalid("Concurrency(%d): want at least 1", n)
+		}
+		t.Concurrency = n
+		return nil
+	}
+}
+
 // Handle runs jobs of a type with fn. A payload that does not decode into T goes to the
 // dead letters. fn returns nil when the job is done; any other error is a failed attempt
 // (see Skip and RetryAfter). So are its panic, the end of its goroutine, and panics in the

@@ -33,7 +33,9 @@
 //
 // A handler returns nil when the job is done. Any other error is a failed attempt, of which there
 // are 20 with pauses that grow, unless it is from Skip or RetryAfter. Its context ends with the
-// handler timeout, or when the worker loses the job: a handler returns soon after that.
+// handler timeout, or when the worker loses the job: a handler returns soon after that. What is
+// said after the handler is for its type: Timeout, Attempts, Backoff, and Concurrency, how many of
+// them this worker runs at a time.
 //
 // # Errors
 //

@@ -80,9 +80,10 @@ type Worker struct {
 
 // Handler tells how jobs of one type are run. Exactly one of Exec and HTTP is set.
 type Handler struct {
-	Type string
-	Exec *Exec
-	HTTP *HTTP
+	Type        string
+	Concurrency int // attempts at a time, of each queue; 0, or Worker.Concurrency and more: as many as of all
+	Exec        *Exec
+	HTTP        *HTTP
 }
 
 // Exec runs a command for each attempt, without a shell.

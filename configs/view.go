@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 )
@@ -34,12 +35,15 @@ func View(s Settings, sources Sources) []Row {
 }
 
 func (h Handler) describe(w Worker) string {
-	timeout := " (" + formatDuration(h.Timeout(w.HandlerTimeout)) + ")"
+	limits := formatDuration(h.Timeout(w.HandlerTimeout))
+	if h.Concurrency > 0 {
+		limits += fmt.Sprintf(", %d at a time", h.Concurrency)
+	}
 	switch {
 	case h.Exec != nil:
-		return h.Type + ": exec " + strings.Join(h.Exec.Command, " ") + timeout
+		return h.Type + ": exec " + strings.Join(h.Exec.Command, " ") + " (" + limits + ")"
 	case h.HTTP != nil:
-		return h.Type + ": http " + redactHTTP(h.HTTP.URL) + timeout
+		return h.Type + ": http " + redactHTTP(h.HTTP.URL) + " (" + limits + ")"
 	}
 	return h.Type
 }

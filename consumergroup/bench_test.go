@@ -25,7 +25,10 @@ type bench struct {
 	fake *fakeServer
 }
 
-func newBench(t testing.TB, tune func(*Config)) *bench {
+func newBench(t testing.TB, tune func(*Config)) *bench { return newLimited(t, nil, tune) }
+
+// newLimited is newBench with types of which so many handlers run at a time.
+func newLimited(t testing.TB, most map[string]int, tune func(*Config)) *bench {
 	t.Helper()
 	c := Default()
 	c.Queue, c.Name = "q", "w"
@@ -34,7 +37,7 @@ func newBench(t testing.TB, tune func(*Config)) *bench {
 	}
 	f := &fakeServer{}
 	w, err := New(c, Deps{Store: f, Policy: plainPolicy{}, Log: slog.New(slog.DiscardHandler), NewID: func() string { return "1" },
-		Handlers: map[string]Handler{"t": func(context.Context, job.Delivery) (json.RawMessage, error) { return nil, nil }}})
+		Concurrency: most, Handlers: map[string]Handler{"t": func(context.Context, job.Delivery) (json.RawMessage, error) { return nil, nil }}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ type Config struct {
 	HeldBytes      int           // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts; 64 MiB
 	MaxResult      int           // bytes of a handler's result; 1 MiB
 	ParkBeyond     int           // jobs of a key that may wait in a full window, or behind a blocked key, before the rest is parked; 16
-	Backoff        int           // jobs of each shard that may wait for their next attempt beside the window's, 1,024 of each partition at most; 16,384
+	Backoff        int           // jobs of each shard that may wait for their next attempt, or for others of their type, beside the window's, 1,024 of each partition at most; 16,384
 	IdleLanes      int           // queues of keys that are kept while they are empty, of each shard; 16,384
 	HandlerTimeout time.Duration // 30 s
 	DrainTimeout   time.Duration // how long running jobs may finish after a move or a stop; 30 s
@@ -192,11 +192,14 @@ type Deps struct {
 	Policy   Policy
 	Handlers map[string]Handler
 	Limits   map[string]time.Duration // of one attempt, of types that have their own, at most Config.HandlerTimeout
-	Log      *slog.Logger
-	NewID    func() string            // unique part of an incarnation
-	Ready    func(incarnation string) // called after each join
-	Owns     func()                   // nil, or called when the worker owns what it should, after each join
-	Ended    func(Ended)              // nil, or called when an attempt has ended, before its key goes on
+	// Concurrency is how many handlers of a type run at a time, at least 1, of types that have a limit
+	// of their own. One of Config.Concurrency or more changes nothing.
+	Concurrency map[string]int
+	Log         *slog.Logger
+	NewID       func() string            // unique part of an incarnation
+	Ready       func(incarnation string) // called after each join
+	Owns        func()                   // nil, or called when the worker owns what it should, after each join
+	Ended       func(Ended)              // nil, or called when an attempt has ended, before its key goes on
 }
 
 // Ended is how an attempt ended.

@@ -44,8 +44,9 @@ func (n *session) awaitReady(ctx context.Context) {
 }
 
 // tellStanding says, every 30 s, that partitions are not read since all that is held of them waits
-// for its next attempt.
+// for its next attempt, or for others of its type.
 func (s *shard) tellStanding(now time.Time) {
+	s.tellInLine(now)
 	if now.Sub(s.stands) < job.NextWord {
 		return
 	}
@@ -56,7 +57,23 @@ func (s *shard) tellStanding(now time.Time) {
 		return
 	}
 	s.stands = now
-	s.w.deps.Log.Warn("partitions are not read: as many jobs as may be held wait for their next attempt", "partitions", parts, "jobs", jobs)
+	s.w.deps.Log.Warn("partitions are not read: as many jobs as may be held wait for their next attempt, or for others of their type", "partitions", parts, "jobs", jobs)
+}
+
+// tellInLine says, every 30 s and at level debug, of which types jobs wait for others to end. The
+// first shard tells it for all.
+func (s *shard) tellInLine(now time.Time) {
+	log := s.w.deps.Log
+	if s.number != 0 || now.Sub(s.lined) < job.NextWord || !log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	s.w.mu.Lock()
+	all := s.w.pool.InLine()
+	s.w.mu.Unlock()
+	for _, l := range all {
+		s.lined = now
+		log.Debug("jobs wait for others of their type", "type", l.Type, "concurrency", l.Most, "jobs", l.Waits)
+	}
 }
 
 func (n *session) say(level slog.Level, what string, owned int, why string) {

@@ -50,6 +50,7 @@ type shard struct {
 	unsure bool               // reader goroutine only: the last read's outcome is unknown
 	gone   int                // reader goroutine only: consecutive reads that found a group gone
 	stands time.Time          // reader goroutine only: when it was told last that partitions are not read
+	lined  time.Time          // reader goroutine only: likewise, that jobs wait for others of their type
 	pokes  chan struct{}      // capacity 1: asks the poker to write a poke
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ringmaster/consumergroup/lanes"
+	"ringmaster/job"
 )
 
 // Worker runs the jobs of one queue. Make it with New, run it once with Run.
@@ -36,10 +37,32 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if deps.Store == nil || deps.Policy == nil || deps.Log == nil || deps.NewID == nil {
 		return nil, errors.New("consumergroup: a dependency is missing")
 	}
+	limits, err := seats(cfg, deps.Concurrency)
+	if err != nil {
+		return nil, err
+	}
 	w := &Worker{cfg: cfg, deps: deps, alarmSet: make(chan struct{}, 1), drained: make(chan struct{})}
 	w.idle = sync.NewCond(&w.mu)
-	w.pool = lanes.NewPool(cfg.limits(), crew{w})
+	w.pool = lanes.NewPool(limits, crew{w})
 	return w, nil
+}
+
+// seats are the limits of a pool with those of its types. A type that may have every executor needs none.
+func seats(cfg Config, own map[string]int) (lanes.Limits, error) {
+	limits := cfg.limits()
+	for name, n := range own {
+		if n < 1 {
+			return limits, job.Invalid("concurrency %d of type %q: must be at least 1", n, name)
+		}
+		if n >= cfg.Concurrency {
+			continue
+		}
+		if limits.Seats == nil {
+			limits.Seats = map[string]int{}
+		}
+		limits.Seats[name] = n
+	}
+	return limits, nil
 }
 
 // Run joins the ring and runs jobs until stop is closed, or somebody asks the worker to

@@ -173,6 +173,6 @@ func (r keyRow) why(v job.KeyView, now time.Time) string {
 	case r.parked:
 		return fmt.Sprintf("it was set aside behind a job of its key that failed; %s brings it back", v.Owner)
 	default:
-		return fmt.Sprintf("%s has not read it yet: it is busy, or holds as many jobs that wait for their next attempt as it may, or a resize is under way", v.Owner)
+		return fmt.Sprintf("%s has not read it yet: it is busy, or holds as many jobs that wait for their next attempt, or for others of their type, as it may, or a resize is under way", v.Owner)
 	}
 }

@@ -76,7 +76,7 @@ func (p *handlerParser) mapping(n *yaml.Node, what string, known ...string) ([]e
 }
 
 func (p *handlerParser) handler(n *yaml.Node) (h configs.Handler, ok bool) {
-	entries, ok := p.mapping(n, "handler", "type", "exec", "http")
+	entries, ok := p.mapping(n, "handler", "type", "concurrency", "exec", "http")
 	if n.Kind != yaml.MappingNode {
 		return h, false
 	}
@@ -87,6 +87,8 @@ func (p *handlerParser) handler(n *yaml.Node) (h configs.Handler, ok bool) {
 		switch e.key {
 		case "type":
 			h.Type, good = p.text(e, "handler: type", func(s string) error { return job.CheckName("type", s) })
+		case "concurrency":
+			h.Concurrency, good = p.concurrency(e)
 		case "exec":
 			h.Exec, good = p.exec(e)
 		case "http":
@@ -115,6 +117,16 @@ func (p *handlerParser) text(e entry, what string, check func(string) error) (st
 		return "", false
 	}
 	return s, true
+}
+
+func (p *handlerParser) concurrency(e entry) (n int, ok bool) {
+	_, ok = p.text(e, "handler: concurrency", func(s string) (err error) {
+		if n, err = strconv.Atoi(s); err != nil || n < 1 {
+			return fmt.Errorf("%q: want a whole number of at least 1", s)
+		}
+		return nil
+	})
+	return n, ok
 }
 
 func (p *handlerParser) timeout(e entry, what string) (d time.Duration, ok bool) {

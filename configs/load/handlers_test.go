@@ -15,12 +15,14 @@ handlers:
     exec: { command: [sh, -c, "echo $0", 5], timeout: 5m }
   - &two
     type: b
+    concurrency: 2
     http: { url: "https://h:9/x?k=v" }
 `), nil)
 	wantLines(t, err)
 	a, b := w.Handlers[0], w.Handlers[1]
 	if len(w.Handlers) != 2 || a.Type != "a" || !slices.Equal(a.Exec.Command, []string{"sh", "-c", "echo $0", "5"}) ||
-		a.Exec.Timeout != 5*time.Minute || a.HTTP != nil || b.HTTP.URL != "https://h:9/x?k=v" || b.Exec != nil {
+		a.Exec.Timeout != 5*time.Minute || a.HTTP != nil || b.HTTP.URL != "https://h:9/x?k=v" || b.Exec != nil ||
+		a.Concurrency != 0 || b.Concurrency != 2 {
 		t.Errorf("handlers = %+v", w.Handlers)
 	}
 	if w.LongestTimeout() != 5*time.Minute || b.Timeout(w.HandlerTimeout) != 30*time.Second {
@@ -38,7 +40,7 @@ func TestLoadWorker_BadHandlers(t *testing.T) {
 		wants    []string
 	}{
 		"no list":           {"{a: 1}", []string{"handlers: want a list"}},
-		"no mapping":        {"[a]", []string{"handler: want a mapping with the keys type, exec, http"}},
+		"no mapping":        {"[a]", []string{"handler: want a mapping with the keys type, concurrency, exec, http"}},
 		"empty list":        {"[]", []string{"no handler"}},
 		"no type":           {"[{" + ok + "}]", []string{"type is missing"}},
 		"bad type":          {"[{type: a b, " + ok + "}]", []string{`handler: type: type "a b"`}},
@@ -56,6 +58,8 @@ func TestLoadWorker_BadHandlers(t *testing.T) {
 		"exec is no map":    {"[{type: a, exec: sh}]", []string{"exec: want a mapping with the keys command, timeout"}},
 		"bare timeout":      {"[{type: a, exec: {command: [sh], timeout: 30}}]", []string{`exec: timeout: "30": the unit is missing: write 30s`}},
 		"negative timeout":  {"[{type: a, http: {url: http://h, timeout: -1s}}]", []string{`http: timeout: "-1s": want a duration`}},
+		"none at a time":    {"[{type: a, concurrency: 0, " + ok + "}]", []string{`handler: concurrency: "0": want a whole number of at least 1`}},
+		"half at a time":    {"[{type: a, concurrency: 1.5, " + ok + "}]", []string{"want a whole number"}},
 		"no url":            {"[{type: a, http: {}}]", []string{"http: url is missing"}},
 		"other scheme":      {"[{type: a, http: {url: ftp://h}}]", []string{"http: url: want http://"}},
 		"no host":           {"[{type: a, http: {url: http:///x}}]", []string{"http: url: want http://"}},

@@ -13,6 +13,9 @@
 // return. A refused end frees nothing: the partition is another owner's. Closing a gate
 // and knowing what runs is one step; every reopening dispatches.
 //
+// Of a type that is limited so many run at a time, whatever became of their jobs; the others
+// wait in line, and hold their keys: see seats.
+//
 // Nothing here is safe for concurrent use: a worker has one lock around all of it. The
 // same calls give the same answers, whatever the order in which a map is walked.
 package lanes

@@ -15,8 +15,9 @@ func (it *Item) tell(cause error) {
 }
 
 // Finished ends an attempt: c goes to the store by Host.End. Its key stays busy until the
-// answer is here.
+// answer is here. Its seat is free: who calls this, or PutBack, asks for the next job then.
 func (p *Pool) Finished(it *Item, c job.Completion) {
+	p.rises(it)
 	if it.Tenure.over {
 		if it = p.heir(it); it.kept {
 			p.endsKept(it, c)
@@ -141,6 +142,7 @@ func (p *Pool) free(it *Item, now time.Time) {
 // lane.
 func (p *Pool) PutBack(it *Item, now time.Time) {
 	t := it.Tenure
+	p.rises(it)
 	p.returned(it)
 	if t.over {
 		p.giveBack(it)
@@ -205,6 +207,7 @@ func (p *Pool) abandon(t *Tenure, cancel, keep bool) {
 	t.lanes, t.idle = map[string]*Lane{}, fifo[*Lane]{}
 	slices.SortFunc(back, byID)
 	for _, it := range back {
+		p.withdraw(it)
 		p.began(it)
 		p.giveBack(it)
 	}

@@ -11,6 +11,18 @@ func (f *fifo[T]) len() int    { return len(f.items) - f.head }
 func (f *fifo[T]) push(x T)    { f.items = append(f.items, x) }
 func (f *fifo[T]) peek() T     { return f.items[f.head] }
 
+// keep lets go of all others.
+func (f *fifo[T]) keep(is func(T) bool) {
+	kept := f.items[:0]
+	for _, x := range f.items[f.head:] {
+		if is(x) {
+			kept = append(kept, x)
+		}
+	}
+	clear(f.items[len(kept):])
+	f.items, f.head = kept, 0
+}
+
 func (f *fifo[T]) pop() T {
 	var zero T
 	x := f.items[f.head]

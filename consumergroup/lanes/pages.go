@@ -110,7 +110,7 @@ func (s *Shard) Blocked() []job.Tenure {
 }
 
 // Prefetch is the most that is held of so many partitions that are read, beside what waits for
-// its backoff: more may be handed over with a partition, and is not read beyond.
+// its backoff or for a seat: more may be handed over with a partition, and is not read beyond.
 func (l Limits) Prefetch(open int) int {
 	return open * l.window(max(l.ReadBudget, l.MostBudget), open)
 }
@@ -121,16 +121,17 @@ func (l *Limits) window(budget, open int) int {
 	return max(min(l.Window, budget/max(open, 1)), min(l.Window, minWindow))
 }
 
-// mostBackoff is how many jobs of a partition may wait for their backoff without taking room of
-// its window. They are handed over with it.
+// mostBackoff is how many jobs of a partition may wait for their backoff, or for a seat, without
+// taking room of its window. They are handed over with it.
 const mostBackoff = 1024
 
 // spare is Limits.Backoff of one partition.
 func (l *Limits) spare(open int) int { return min(mostBackoff, l.Backoff/max(open, 1)) }
 
 // load is how much of its window a partition fills. Where what the handlers call is down, most
-// jobs wait for their next attempt: counted, they would keep all others from being read.
-func (t *Tenure) load() int { return len(t.items) - min(t.backoff, t.Shard.spare) }
+// jobs wait for their next attempt, and where few of a type may run, most of these for each other:
+// counted, they would keep all others from being read.
+func (t *Tenure) load() int { return len(t.items) - min(t.backoff+t.lined, t.Shard.spare) }
 
 // rested ends that an item waits for its backoff.
 func (it *Item) rested() {
@@ -206,12 +207,12 @@ func (s *Shard) ToRead(now time.Time) (parts []int, count int, wait time.Duratio
 const standsAfter = 5 * time.Second
 
 // Standing counts the partitions that are not read, for seconds now, since as much as may be held
-// waits for its backoff, and those jobs.
+// waits for its backoff or for a seat, and those jobs.
 func (s *Shard) Standing(now time.Time) (parts, jobs int) {
 	full := s.pool.bytes >= s.pool.limits.HeldBytes
 	for _, t := range s.tenures {
-		if t.gate && t.running == 0 && t.backoff > 0 && (full || t.load() >= s.window) && !t.fullSince.IsZero() && now.Sub(t.fullSince) >= standsAfter {
-			parts, jobs = parts+1, jobs+t.backoff
+		if t.gate && t.running == 0 && t.backoff+t.lined > 0 && (full || t.load() >= s.window) && !t.fullSince.IsZero() && now.Sub(t.fullSince) >= standsAfter {
+			parts, jobs = parts+1, jobs+t.backoff+t.lined
 		}
 	}
 	return parts, jobs

@@ -73,6 +73,7 @@ func (p *Pool) park(it *Item) {
 	}
 	set.size = max(set.size, len(it.Entry.Payload))
 	set.flight = append(set.flight, id)
+	p.withdraw(it)
 	it.state = parking
 	it.Tenure.parking++
 	it.Tenure.Shard.end(it, job.Completion{Outcome: job.Parked})

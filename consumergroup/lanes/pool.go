@@ -16,8 +16,10 @@ type Limits struct {
 	ReadBytes  int // bytes that one answer of the store may bring, as far as can be told before; 0: it is not bounded
 	HeldBytes  int // payload bytes held before reading pauses, and bytes of unanswered ends before no job starts
 	ParkBeyond int // jobs of a key that may wait in a full window, or behind a blocked key, before the rest is parked
-	Backoff    int // jobs that wait for their backoff and take no room of the window: of a shard, with an equal share for each partition
+	Backoff    int // jobs that wait for their backoff, or for a seat, and take no room of the window: of a shard, with an equal share for each partition
 	IdleLanes  int // lanes that hold nothing and are kept for their keys' next jobs: of a shard, of each partition at least one
+
+	Seats map[string]int // handlers of a type that run at a time; of one that is not here as many as there are executors
 }
 
 // Crew is who runs the jobs. Its methods are called from within the calls to the pool and
@@ -37,19 +39,21 @@ type Pool struct {
 	ready  [turns]fifo[*Tenure] // of each kind those with ready items, each once
 	turn   turn                 // whose it is
 	alarms alarms
-	apart  apart  // suspects that are held apart
-	former former // runs of ended tenures
-	runs   int    // started and not answered
-	bytes  int    // of payloads held
-	owed   int    // bytes of ends that are not answered
-	choked bool   // no job was started because of them
+	apart  apart             // suspects that are held apart
+	former former            // runs of ended tenures
+	seats  map[string]*seats // of the types that are limited; nil: none is
+	freed  []*seats          // that were given free while others wait for them
+	runs   int               // started and not answered
+	bytes  int               // of payloads held
+	owed   int               // bytes of ends that are not answered
+	choked bool              // no job was started because of them
 	pace   pace
 	weight weight
 }
 
 // NewPool makes a pool that holds nothing.
 func NewPool(limits Limits, crew Crew) *Pool {
-	return &Pool{limits: limits, crew: crew}
+	return &Pool{limits: limits, crew: crew, seats: newSeats(limits.Seats)}
 }
 
 // Runs is how many jobs were started whose end is not answered.
@@ -236,9 +240,12 @@ func (p *Pool) forget(it *Item) {
 		}
 		p.bytes -= len(it.Entry.Payload)
 		it.notBack()
-		if it.rests {
+		if it.rests || it.lined {
 			it.rested()
-			it.Entry.Payload = nil // its alarm keeps it, for as long as the backoff
+			it.Entry.Payload = nil // its alarm keeps it, for as long as the backoff, or the line does
+		}
+		if p.seats != nil {
+			p.withdraw(it)
 		}
 	}
 }

@@ -36,6 +36,7 @@ type Tenure struct {
 
 	items   []*Item // all that is held: waiting, running, unanswered; each knows its place
 	backoff int     // of these, those that wait for their backoff
+	lined   int     // and those that wait for a seat
 	lanes   map[string]*Lane
 	idle    fifo[*Lane] // those that held nothing, the longest ago first; some are in use again
 	ready   [turns]fifo[*Item]
@@ -109,6 +110,8 @@ type Item struct {
 	permit bool // a release named it as running: its entry may be under this incarnation's permit
 	back   bool // it was set aside and came back: it is not set aside again
 	rests  bool // it waits for its backoff, and its tenure counts it
+	lined  bool // it waits for a seat of its type, and its tenure counts it
+	seated bool // it has one
 }
 
 // Runs reports whether a handler is at work on it.
@@ -230,8 +233,8 @@ func (t *Tenure) index() map[job.EntryID]*Item {
 
 func byID(a, b *Item) int { return a.Entry.ID.Compare(b.Entry.ID) }
 
-// held reports whether the key is held up: by a backoff, a former owner's run, or a run
-// that takes long.
+// held reports whether the key is held up: by a backoff, a former owner's run, others of its
+// type, or a run that takes long.
 func (l *Lane) held(now time.Time) bool {
 	if l.busy != nil && l.busy.state == running && now.Sub(l.busy.since) > time.Second {
 		return true
@@ -244,7 +247,7 @@ func (l *Lane) stuck(now time.Time) bool {
 	if l.Tenure.blocked[l.Key] > 0 {
 		return true
 	}
-	return l.busy == nil && len(l.queue) > 0 && (l.queue[0].behind || l.queue[0].Prior.NotBefore.After(now))
+	return l.busy == nil && len(l.queue) > 0 && (l.queue[0].behind || l.queue[0].lined || l.queue[0].Prior.NotBefore.After(now))
 }
 
 // named are the entries a release must name. It notes which they are.

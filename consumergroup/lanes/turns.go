@@ -52,6 +52,9 @@ func (p *Pool) idle() bool {
 // starts that would add more. None starts beside itself or another of its key; see former.
 func (p *Pool) Next(now time.Time) *Item {
 	p.offerBehind(now)
+	if len(p.freed) > 0 {
+		p.callUp(now)
+	}
 	waits := !p.idle() || !p.apart.ready.empty()
 	if p.choked = waits && p.owed > 0 && p.owed >= p.limits.HeldBytes; p.choked {
 		return nil
@@ -63,6 +66,9 @@ func (p *Pool) Next(now time.Time) *Item {
 		return it
 	}
 	for {
+		if len(p.freed) > 0 {
+			p.callUp(now) // what does not start after all gives its seat free
+		}
 		k, some := p.whose()
 		if !some {
 			return nil
@@ -91,12 +97,14 @@ func (p *Pool) take(it *Item, now time.Time) bool {
 	}
 	if !t.starts() || p.behind(it) {
 		it.state = waiting
+		p.rises(it)
 		return false
 	}
 	if l := it.lane; l != nil {
 		// A smaller id of the key may have arrived since.
 		if l.busy != nil || l.queue[0] != it || t.blocked[l.Key] > 0 {
 			it.state = waiting
+			p.rises(it)
 			p.dispatch(l, now)
 			return false
 		}
@@ -123,7 +131,7 @@ func (l *Lane) begin(now time.Time) {
 	}
 }
 
-// offer puts an item into a ready list, or sets an alarm for it.
+// offer puts an item into a ready list, or sets an alarm for it, or has it wait for a seat.
 func (p *Pool) offer(it *Item, now time.Time) {
 	t := it.Tenure
 	if !t.starts() {
@@ -139,6 +147,9 @@ func (p *Pool) offer(it *Item, now time.Time) {
 		if p.alarms[0].item == it {
 			p.crew.Alarm()
 		}
+		return
+	}
+	if p.seats != nil && !p.sits(it, now) {
 		return
 	}
 	it.state = ready

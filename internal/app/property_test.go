@@ -17,7 +17,7 @@ import (
 
 // TestAnyMixOfJobsFailuresAndMoves runs many small random histories: workers come, go and
 // die while jobs of a few keys run, some of which fail. Whatever happens, every job ends
-// exactly once, and a key's jobs end in their order.
+// exactly once, and a key's jobs end in their order. In half of them few of their type run at a time.
 func TestAnyMixOfJobsFailuresAndMoves(t *testing.T) {
 	const seeds, atOnce = 24, 4
 	slots := make(chan struct{}, atOnce)
@@ -26,12 +26,12 @@ func TestAnyMixOfJobsFailuresAndMoves(t *testing.T) {
 			t.Parallel()
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			history(t, rand.New(rand.NewPCG(seed, 20)))
+			history(t, rand.New(rand.NewPCG(seed, 20)), []int{0, 0, 1, 2}[seed%4])
 		})
 	}
 }
 
-func history(t *testing.T, rnd *rand.Rand) {
+func history(t *testing.T, rnd *rand.Rand, most int) {
 	r, rs := newRig(t, redistest.Mini(t).URL(), streams.Queue{Partitions: 1 + rnd.IntN(5), Journal: true}), &runs{}
 	r.lead()
 	fate := newFates()
@@ -39,7 +39,7 @@ func history(t *testing.T, rnd *rand.Rand) {
 	var procs []*proc
 	begin := func() {
 		name := fmt.Sprint("w", len(procs))
-		procs = append(procs, r.start(spec{name: name, policy: Policy{MaxAttempts: 3}, t: rs.by(name, fate.handler),
+		procs = append(procs, r.start(spec{name: name, policy: Policy{MaxAttempts: 3}, most: most, t: rs.by(name, fate.handler),
 			tune: func(c *consumergroup.Config) { c.ParkBeyond, c.Window = 1+rnd.IntN(4), 4+rnd.IntN(60) }}))
 	}
 	begin()
@@ -103,6 +103,11 @@ func history(t *testing.T, rnd *rand.Rand) {
 	for _, id := range ids {
 		if ended[id] != 1 {
 			t.Errorf("job %s ended %d times", id, ended[id])
+		}
+	}
+	for _, p := range procs {
+		if n := rs.atOnce(p.name); most > 0 && n > most {
+			t.Errorf("%d jobs ran at a time in %s, of at most %d", n, p.name, most)
 		}
 	}
 	for _, x := range rs.list() {

@@ -123,6 +123,7 @@ type spec struct {
 	policy Policy
 	h      map[string]consumergroup.Handler
 	t      consumergroup.Handler // of type "t"
+	most   int                   // of type "t" at a time; 0: it has no limit
 	newID  func() string
 	count  func(consumergroup.Store) consumergroup.Store // nil: the store as it is
 }
@@ -157,8 +158,12 @@ func (r *rig) start(s spec) *proc {
 	if s.count != nil {
 		group = s.count(group)
 	}
+	most := map[string]int{}
+	if s.most > 0 {
+		most["t"] = s.most
+	}
 	p := &proc{r: r, name: s.name, ended: make(chan struct{}), ready: make(chan string, 100)}
-	w, err := consumergroup.New(c, consumergroup.Deps{Store: group, Policy: s.policy, Handlers: s.h,
+	w, err := consumergroup.New(c, consumergroup.Deps{Store: group, Policy: s.policy, Handlers: s.h, Concurrency: most,
 		Log: r.log.With("who", s.name), NewID: s.newID, Ready: func(inc string) { p.ready <- inc }})
 	if err != nil {
 		r.t.Fatal(err)

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
@@ -134,4 +136,22 @@ func (rs *runs) onceEach(t *testing.T, n int, keys ...string) {
 			}
 		}
 	}
+}
+
+// atOnce is how many handlers of a worker ran at a time at most.
+func (rs *runs) atOnce(worker string) int {
+	at := map[int]int{}
+	for _, x := range rs.list() {
+		if x.worker == worker {
+			at[x.began]++
+			at[x.end]-- // 0 if it has not ended
+		}
+	}
+	delete(at, 0)
+	n, most := 0, 0
+	for _, when := range slices.Sorted(maps.Keys(at)) {
+		n += at[when]
+		most = max(most, n)
+	}
+	return most
 }

@@ -50,6 +50,7 @@ type MemoryStore interface {
 type Type struct {
 	Handler     handlers.Func
 	Timeout     time.Duration
+	Concurrency int // handlers at a time
 	MaxAttempts int
 	Backoff     recovery.Backoff
 }
@@ -136,13 +137,21 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 	}
 	longest, policy := cfg.LongestTimeout(), Policy{MaxAttempts: cfg.MaxAttempts, Poison: poison(cfg.MaxCrashes),
 		Backoff: recovery.Backoff{Base: cfg.BackoffBase, Max: cfg.BackoffMax}, Types: map[string]Type{}}
-	limits := map[string]time.Duration{}
+	limits, atATime := map[string]time.Duration{}, map[string]int{}
+	for _, h := range cfg.Handlers {
+		if h.Concurrency > 0 {
+			atATime[h.Type] = h.Concurrency
+		}
+	}
 	for _, t := range o.Types {
 		longest = max(longest, t.Timeout)
 	}
 	for name, t := range o.Types {
 		policy.Types[name] = t
 		limits[name] = cmp.Or(t.Timeout, cfg.HandlerTimeout)
+		if t.Concurrency > 0 {
+			atATime[name] = t.Concurrency
+		}
 		all[name] = withPoints(t.Handler)
 	}
 	host, err := os.Hostname()
@@ -158,7 +167,7 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 	c.Heartbeat, c.LeaseTTL = cfg.Heartbeat, cfg.LeaseTTL
 	deps := consumergroup.Deps{
 		Store:  &groupStore{s: s, want: streams.Queue{Name: queue, Partitions: cfg.Partitions, Shards: cfg.Shards, Journal: cfg.Journal}},
-		Policy: policy, Ended: o.Ended, Handlers: all, Limits: limits, Log: o.log().With("worker", c.Name, "queue", queue), NewID: uuid.NewString, Ready: o.Ready,
+		Policy: policy, Ended: o.Ended, Handlers: all, Limits: limits, Concurrency: atATime, Log: o.log().With("worker", c.Name, "queue", queue), NewID: uuid.NewString, Ready: o.Ready,
 	}
 	if o.Owns != nil {
 		deps.Owns = func() { o.Owns(queue) }

@@ -36,6 +36,19 @@ type try struct {
 	inc    string
 }
 
+// limit checks a start: of the type that is limited no more run than may.
+func (a *audit) limit(e *engine, k *proc) {
+	n := 0
+	for _, at := range k.atWork {
+		if at.it.Entry.Type == limitedType {
+			n++
+		}
+	}
+	if e.limited > 0 && n > e.limited {
+		e.fail("%s runs %d jobs of a type of which %d may run", k.inc, n, e.limited)
+	}
+}
+
 // mayStart checks a start. A worker that owns the partition never runs a job before all
 // earlier ones of its key have ended, nor one that has ended, nor one that another holds.
 // One that was robbed and does not know can finish nothing. A tenure older than a

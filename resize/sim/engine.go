@@ -65,6 +65,7 @@ type engine struct {
 	steps   int
 	stores  []*store // by shard; all at one server
 	bug     Bug
+	limited int   // jobs of the type that is limited which a worker runs at a time; 0: it is not
 	era     int   // raised when the server's connections end
 	down    int64 // the server answers nothing until then
 	blocked []*call

@@ -17,7 +17,11 @@ func (e *engine) time() time.Time { return time.UnixMilli(e.now) }
 
 // hold makes the process's lanes, which hold nothing yet.
 func (k *proc) hold() {
-	k.pool = lanes.NewPool(limits, k)
+	own := limits
+	if k.e.limited > 0 {
+		own.Seats = map[string]int{limitedType: k.e.limited}
+	}
+	k.pool = lanes.NewPool(own, k)
 	for _, l := range k.shards {
 		l.lanes = lanes.NewShard(k.pool, l)
 		l.known = map[*lanes.Tenure]*known{}
@@ -76,9 +80,16 @@ func (e *entry) record() string {
 	return r.String()
 }
 
+// limitedType is the type of every other job of a producer.
+const limitedType = "limited"
+
 // jobAt is an entry as it is read.
 func jobAt(n int, e *entry) job.Entry {
-	return job.Entry{ID: job.EntryID{Ms: uint64(n)}, Key: e.key, Retry: e.record()}
+	kind := "other"
+	if e.serial%2 == 0 {
+		kind = limitedType
+	}
+	return job.Entry{ID: job.EntryID{Ms: uint64(n)}, Type: kind, Key: e.key, Retry: e.record()}
 }
 
 func numberOf(it *lanes.Item) int { return int(it.Entry.ID.Ms) }

@@ -103,6 +103,7 @@ func (k *proc) run(it *lanes.Item) {
 	e.log(k.inc, "starts", int64(it.Tenure.Partition), int64(numberOf(it)))
 	e.audit.started(e, limbOf(it), it)
 	e.audit.again(e, limbOf(it), a)
+	e.audit.limit(e, k)
 	takes := e.between(1, 60)
 	if e.chance(12) {
 		takes = e.between(100, 2500)

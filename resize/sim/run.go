@@ -19,6 +19,8 @@ type Options struct {
 	Seed  uint64
 	Trace bool
 	Bug   Bug // put in on purpose
+
+	Limited int // so many jobs of one of two types run at a time in a worker; 0: as many as of all
 }
 
 // Result tells of one schedule.
@@ -69,7 +71,7 @@ func shardsOf(seed uint64) int {
 func (e *engine) setUp(o Options) {
 	parts, shards := 1+e.rng.IntN(3), shardsOf(o.Seed)
 	parts += shards - 1
-	e.bug = o.Bug
+	e.bug, e.limited = o.Bug, o.Limited
 	for sh := range shards {
 		s := newStore(parts)
 		s.number, s.shards, s.bug, s.now = sh, shards, o.Bug, 1_000_000

@@ -31,6 +31,17 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// TestALimitedType runs schedules in which workers run one or two jobs of a type at a time: every job
+// comes to its end, and never do more run.
+func TestALimitedType(t *testing.T) {
+	t.Parallel()
+	for seed := uint64(1); seed <= *sweepSeeds; seed++ {
+		if r := Run(Options{Seed: seed, Limited: 1 + int(seed%2)}); r.Err != nil {
+			t.Errorf("seed %d: %v", seed, r.Err)
+		}
+	}
+}
+
 // TestKeptSeeds runs the seeds that once found something.
 func TestKeptSeeds(t *testing.T) {
 	f, err := os.Open("testdata/seeds")

@@ -23,11 +23,12 @@ func main() {
 	seeds := flag.Uint64("seeds", 20_000, "how many seeds")
 	trace := flag.Bool("trace", false, "print the trace of each schedule; for one seed")
 	bug := flag.String("bug", "none", "put a bug in on purpose, by its name")
+	limited := flag.Int("limited", 0, "so many jobs of one of two types run at a time in a worker; 0: as many as of all")
 	stop := flag.Bool("stop", false, "stop at the first violation")
 	workers := flag.Int("p", runtime.GOMAXPROCS(0), "schedules at a time")
 	flag.Parse()
 	debug.SetGCPercent(400) // many small worlds, each soon forgotten
-	s := sweep{first: *first, end: *first + *seeds, trace: *trace, stop: *stop, faults: map[string]int{}, out: os.Stdout, schedule: sim.Run}
+	s := sweep{first: *first, end: *first + *seeds, trace: *trace, limited: *limited, stop: *stop, faults: map[string]int{}, out: os.Stdout, schedule: sim.Run}
 	for _, b := range append(sim.Bugs(), sim.NoBug) {
 		if b.String() == *bug {
 			s.bug, s.known = b, true
@@ -45,6 +46,7 @@ func main() {
 type sweep struct {
 	first, end uint64
 	trace      bool
+	limited    int
 	stop       bool
 	bug        sim.Bug
 	known      bool
@@ -104,7 +106,7 @@ func (s *sweep) simulate(o sim.Options) (r sim.Result) {
 }
 
 func (s *sweep) one(seed uint64) bool {
-	o := sim.Options{Seed: seed, Bug: s.bug, Trace: s.trace}
+	o := sim.Options{Seed: seed, Bug: s.bug, Trace: s.trace, Limited: s.limited}
 	r := s.simulate(o)
 	if r.Err == nil && seed%100 == 0 {
 		if again := s.simulate(o); again.Hash != r.Hash {
@@ -125,9 +127,13 @@ func (s *sweep) one(seed uint64) bool {
 		return true
 	}
 	s.violations++
+	limited := ""
+	if s.limited > 0 {
+		limited = fmt.Sprint(" LIMITED=", s.limited)
+	}
 	_, _ = fmt.Fprintf(s.out, "seed %d: %v\n", seed, r.Err)
 	if s.violations == 1 && s.bug == sim.NoBug {
-		_, _ = fmt.Fprintf(s.out, "  replay: make sim FIRST=%d SEEDS=1 TRACE=1\n  keep:   a line in resize/sim/testdata/seeds\n", seed)
+		_, _ = fmt.Fprintf(s.out, "  replay: make sim FIRST=%d SEEDS=1 TRACE=1%s\n  keep:   a line in resize/sim/testdata/seeds\n", seed, limited)
 	}
 	return false
 }
