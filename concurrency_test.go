@@ -69,7 +69,6 @@ func TestJobsOfALimitedTypeStopNoOthers(t *testing.T) {
 		"20 keys":  func(i int) string { return fmt.Sprint("k", i%20) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			ctx, client, q := limited(t)
 			w := newWorker(t, ringmaster.Config{URL: client.URL()}, ringmaster.WorkerConfig{Queues: []string{"q"}})
 			var slow, quick gauge
@@ -90,19 +89,18 @@ func TestJobsOfALimitedTypeStopNoOthers(t *testing.T) {
 			}
 			run(ctx, t, w)
 			for i := range 10 {
-				began := time.Now()
+				before, began := slow.all.Load(), time.Now()
 				if _, err := q.Call(ctx, "quick", i, nil, ringmaster.Key("other")); err != nil {
 					t.Fatal(err)
 				}
-				if took := time.Since(began); took > 2*time.Second {
-					t.Errorf("call %d behind %d jobs of the other type took %v", i, 1000-slow.all.Load(), took)
+				ran := slow.all.Load() - before
+				t.Logf("call %d: %v, while %d of the limited type ran", i, time.Since(began).Round(time.Millisecond), ran)
+				if ran > 100 {
+					t.Errorf("call %d waited while %d of the limited type ran", i, ran)
 				}
 			}
 			if n := slow.most.Load(); n != 1 {
 				t.Errorf("%d of the limited type ran at a time", n)
-			}
-			if n := slow.all.Load(); n > 500 {
-				t.Errorf("%d of 1000 had run: that tells nothing", n)
 			}
 			if st, err := q.Job(ctx, behind.ID); name == "own keys" && (err != nil || st.State == ringmaster.Completed) {
 				t.Errorf("a job behind one of its key that waits: %s, %v", st.State, err)
