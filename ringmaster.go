@@ -43,6 +43,19 @@
 // to be tested for with errors.Is: ErrOutcomeUnknown and ErrUnconfirmed say that the job may be
 // there; all others that it is not. A submission with Once may be repeated in either case.
 //
+// # Testing
+//
+// Package ringtest has a ring in memory for your own tests, in virtual time, with workers to kill and
+// to freeze and answers to lose; package embedded has the store alone, also for development.
+//
+//	ringtest.Run(t, func(t *testing.T, r *ringtest.Ring) {
+//		r.Worker(ringmaster.WorkerConfig{Queues: []string{"mails"}}, func(w *ringmaster.Worker) {
+//			ringmaster.Handle(w, "send", send)
+//		})
+//		receipt := r.Submit("mails", "send", Mail{To: "ada@example.org"}, ringmaster.Key("customer-42"))
+//		ringtest.RequireCompleted(t, receipt)
+//	})
+//
 // # Connections
 //
 // They are go-redis's, which writes lines of its own to one logger for the whole process, by
