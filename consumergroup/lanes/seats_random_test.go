@@ -77,6 +77,7 @@ func (w *walk) answers() {
 				at, _ := slices.BinarySearchFunc(list, e.c.ID, func(e job.Entry, id job.EntryID) int { return e.ID.Compare(id) })
 				w.s.aside[e.c.Key] = slices.Insert(list, at, w.pending[e.c.ID])
 				delete(w.pending, e.c.ID)
+			case job.HandBack, job.Buried: // the first stays pending, the second does not come
 			}
 		}
 		w.bench.s.Answered(e.it, &e.c, a, w.now)
