@@ -25,9 +25,11 @@ type Config struct {
 	URL string
 	// Redis, in place of URL, Mode, PasswordFile, the Sentinel fields and TLS, is a client that you
 	// have: a *redis.Client, also one of NewFailoverClient, or a *redis.ClusterClient. Connections are
-	// made as it makes its own, with its addresses, Dialer, TLSConfig, credentials and OnConnect, and
-	// as many as its PoolSize if that is more than usual. It is not used itself, since it may repeat
-	// commands whose answers were lost: its hooks and time-outs are for your own commands alone. Keep it open, and close it last.
+	// made as it makes its own, with its addresses, Dialer, TLSConfig, credentials and OnConnect. There
+	// are up to 22 for commands, or three times its PoolSize if that is more. It is not used itself,
+	// since it may repeat commands whose answers were lost: its hooks and time-outs are for your own
+	// commands alone. With one of NewFailoverClient, connections to a primary that Sentinel has
+	// replaced, and that still answers, are not closed: prefer URL with Mode "sentinel". Keep it open, and close it last.
 	Redis redis.UniversalClient
 	// Mode is what is behind the URL: "standalone" (the default), "sentinel" or "cluster".
 	Mode string

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 
 	"ringmaster"
 	"ringmaster/internal/redistest"
@@ -128,18 +129,41 @@ func TestOwnClientsThatCannotBeTakenOver(t *testing.T) {
 	}
 }
 
-// TestAnOwnClientsCredentialsThatFail were never sent: the job is not in.
-func TestAnOwnClientsCredentialsThatFail(t *testing.T) {
-	broken := errors.New("the vault is sealed")
-	own := redis.NewClient(&redis.Options{Addr: redistest.Real(t).Addr(), CredentialsProviderContext: func(context.Context) (string, string, error) { return "", "", broken }})
-	defer own.Close()
-	client, err := ringmaster.NewClient(ringmaster.Config{Redis: own})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	_, err = client.Queue("q").Submit(t.Context(), "t", 1)
-	if !errors.Is(err, ringmaster.ErrUnavailable) || errors.Is(err, ringmaster.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "the vault is sealed") {
-		t.Error(err)
+// sealed is a provider of credentials that has none.
+type sealed struct{ err error }
+
+// Subscribe implements auth.StreamingCredentialsProvider.
+func (s sealed) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
+	return nil, nil, s.err
+}
+
+// TestAnOwnClientThatCannotConnect has sent nothing: the job is not in.
+func TestAnOwnClientThatCannotConnect(t *testing.T) {
+	broken, addr := errors.New("the vault is sealed"), redistest.Real(t).Addr()
+	for name, o := range map[string]redis.Options{
+		"credentials": {CredentialsProviderContext: func(context.Context) (string, string, error) { return "", "", broken }},
+		"streaming":   {StreamingCredentialsProvider: sealed{broken}},
+		"dialer":      {Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, broken }},
+		"proxy": {Dialer: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "socks connect", Net: "tcp", Err: broken}
+		}},
+		"greeting": {OnConnect: func(context.Context, *redis.Conn) error { return broken }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.Addr = addr
+			own := redis.NewClient(&o)
+			defer own.Close()
+			client, err := ringmaster.NewClient(ringmaster.Config{Redis: own})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			for _, once := range []ringmaster.Option{ringmaster.Key("k"), ringmaster.Once("1")} {
+				_, err = client.Queue("q").Submit(t.Context(), "t", 1, once)
+				if !errors.Is(err, ringmaster.ErrUnavailable) || errors.Is(err, ringmaster.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "the vault is sealed") {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

@@ -135,7 +135,7 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 	}
 	pages, errs := s.claimPages(ctx, tenures, cursors, jobs)
 	defer s.along()
-	brought := 0
+	brought, answered := 0, true
 	for i, a := range as {
 		for _, e := range pages[i].Entries {
 			brought += len(e.Payload)
@@ -144,6 +144,7 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 		switch {
 		case errs[i] != nil:
 			s.doubt()
+			answered = false
 			s.w.deps.Log.Debug("claim was not answered", "partition", a.Part, "epoch", a.Epoch, "error", errs[i])
 			out.Outcome = resize.ClaimUnknown
 		case pages[i].Fenced:
@@ -153,9 +154,11 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 		}
 		events[i] = out
 	}
-	s.w.mu.Lock()
-	s.lanes.ClaimsBrought(len(as), brought)
-	s.w.mu.Unlock()
+	if answered {
+		s.w.mu.Lock()
+		s.lanes.ClaimsBrought(len(as), brought)
+		s.w.mu.Unlock()
+	}
 	return events
 }
 

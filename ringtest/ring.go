@@ -278,6 +278,7 @@ func (r *Ring) why(j Job) string {
 // than most tests.
 func (r *Ring) stop() {
 	r.t.Helper()
+	last := r.lines.String() // what follows is of the end, and no cause
 	r.mu.Lock()
 	workers, leaders, parties := r.workers, r.leaders, r.parties
 	r.mu.Unlock()
@@ -305,6 +306,6 @@ func (r *Ring) stop() {
 	r.store.Close()
 	pause(context.Background(), goRedisRests) // no time passes in a bubble once its test has returned
 	if r.t.Failed() {
-		r.t.Logf("the ring's last log lines:\n%s", r.lines)
+		r.t.Logf("the ring's last log lines:\n%s", last)
 	}
 }

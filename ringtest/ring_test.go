@@ -139,3 +139,29 @@ func TestSubmitted(t *testing.T) {
 		}
 	})
 }
+
+// TestAWorkerThatComesBackUnderItsName has joined, and owns what the one before had.
+func TestAWorkerThatComesBackUnderItsName(t *testing.T) {
+	ringtest.Run(t, func(t *testing.T, r *ringtest.Ring) {
+		owner := func() string {
+			ring, err := r.Client().Queue("q").Ring(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ring.Partitions[0].Owner
+		}
+		nothing := handles(func(context.Context, ringmaster.Job[string]) (string, error) { return "", nil })
+		own := one
+		own.Name = "w2"
+		first := r.Worker(own, nothing)
+		before := owner()
+		first.Kill()
+		r.Worker(own, nothing)
+		if after := owner(); after == before || after == "-" {
+			t.Errorf("the owner is %q, before the kill %q", after, before)
+		}
+		if w := r.Worker(one, nothing); w.Name == "w2" {
+			t.Error("a name is given twice")
+		}
+	})
+}

@@ -3,6 +3,7 @@ package ringtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,10 +26,11 @@ const (
 type Worker struct {
 	Name string
 
-	ring  *Ring
-	p     *party
-	inner *ringmaster.Worker
-	over  chan struct{} // closed when it has ended
+	ring   *Ring
+	before map[string]bool // incarnations that were there before it
+	p      *party
+	inner  *ringmaster.Worker
+	over   chan struct{} // closed when it has ended
 
 	mu     sync.Mutex
 	points map[Point][]func(id string)
@@ -42,10 +44,9 @@ func (r *Ring) Worker(own ringmaster.WorkerConfig, setUp func(w *ringmaster.Work
 	for _, q := range own.Queues {
 		r.CreateQueue(q)
 	}
-	r.mu.Lock()
-	set(&own.Name, fmt.Sprintf("w%d", len(r.workers)+1))
-	r.mu.Unlock()
-	w := &Worker{Name: own.Name, ring: r, p: r.party(own.Name), over: make(chan struct{}), points: map[Point][]func(string){}}
+	set(&own.Name, r.freeName())
+	before := r.incarnations(own.Queues)
+	w := &Worker{Name: own.Name, before: before, ring: r, p: r.party(own.Name), over: make(chan struct{}), points: map[Point][]func(string){}}
 	users := own.OnEnd
 	own.OnEnd = func(e ringmaster.Ended) {
 		w.ended(e)
@@ -99,6 +100,38 @@ func (r *Ring) Worker(own ringmaster.WorkerConfig, setUp func(w *ringmaster.Work
 	return w
 }
 
+// freeName is w and a number that no worker has yet.
+func (r *Ring) freeName() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for n := len(r.workers) + 1; ; n++ {
+		name := fmt.Sprintf("w%d", n)
+		if !slices.ContainsFunc(r.workers, func(w *Worker) bool { return w.Name == name }) {
+			return name
+		}
+	}
+}
+
+// incarnations are those that queues know: of a worker that was killed, and comes back under its name.
+func (r *Ring) incarnations(queues []string) map[string]bool {
+	ctx, cancel := r.patient()
+	defer cancel()
+	all := map[string]bool{}
+	for _, q := range queues {
+		ring, err := r.client.Queue(q).Ring(ctx)
+		if err != nil {
+			continue // nobody can have joined
+		}
+		for _, m := range ring.Members {
+			all[m.Incarnation] = true
+		}
+		for _, p := range ring.Partitions {
+			all[p.Owner] = true
+		}
+	}
+	return all
+}
+
 // standing reports whether the worker is a member of a queue's ring, and whether it has its share of
 // the partitions. That the library says it is ready does not tell: where the leader has died a moment
 // ago, it is not to have any yet.
@@ -108,10 +141,10 @@ func (w *Worker) standing(ctx context.Context, queue string) (joined, owns bool)
 		return false, false
 	}
 	for _, m := range ring.Members {
-		joined = joined || m.Name == w.Name && m.State == "up"
+		joined = joined || m.Name == w.Name && m.State == "up" && !w.before[m.Incarnation]
 	}
 	for _, p := range ring.Partitions {
-		owns = owns || strings.HasPrefix(p.Owner, w.Name+".")
+		owns = owns || strings.HasPrefix(p.Owner, w.Name+".") && !w.before[p.Owner]
 	}
 	return joined, ring.Phase == 0 && (owns || joined && len(ring.Members) > len(ring.Partitions))
 }

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"maps"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"ringmaster/job"
 )
 
 // errReplica: the connection leads to a server that is no primary (any more).
@@ -116,7 +119,7 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 	}
 	id, err := s.serverID(ctx, c)
 	if err != nil {
-		return dialError(err)
+		return greeting(err)
 	}
 	if id == "" {
 		return nil
@@ -126,7 +129,7 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 			continue
 		}
 		if err := s.divided(ctx, map[string]string{shard: ""})[shard]; err != nil {
-			return dialError(err)
+			return greeting(err)
 		}
 		text, hash := s.text(&s.scripts.renew)
 		args := []any{id, time.Now().UnixMilli()}
@@ -138,7 +141,7 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 		case redis.HasErrorPrefix(err, "MOVED"): // another node has this shard
 			continue
 		case unanswered(err):
-			return dialError(err)
+			return greeting(err)
 		}
 		s.mu.Lock()
 		s.met[shard] = id
@@ -151,6 +154,19 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 // script, as to a user without the rights, has answered.
 func unanswered(err error) bool {
 	return err != nil && !executed(err) && !notPermitted(err.Error())
+}
+
+// greeting is the error of what is done first on a connection: that was not made then, and what it was
+// made for was not sent. go-redis takes one layer off; and what became of the greeting itself, which may
+// not be known, is not what became of that.
+func greeting(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, job.ErrOutcomeUnknown) {
+		err = errors.New(err.Error())
+	}
+	return fmt.Errorf("connect: %w", dialError(err))
 }
 
 // dialError says that a connection was not made: no command was sent on it.

@@ -46,8 +46,8 @@ func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 	return pages, errs
 }
 
-// An answer to claims is to be on its way for a quarter of a second at most: messages wait
-// behind it.
+// An answer to claims is to be on its way for a quarter of a second: messages wait behind it. It takes
+// longer where many pages have one large job each, since each page brings one.
 const (
 	leastClaim = 16 << 10 // bytes of a page
 	firstClaim = 1 << 20  // of all pages, while nobody knows the link

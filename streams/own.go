@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 
 	"ringmaster/job"
 )
@@ -51,12 +52,12 @@ func likeOwn(uo *redis.UniversalOptions, client redis.UniversalClient) {
 		uo.CredentialsProviderContext, uo.StreamingCredentialsProvider = o.CredentialsProviderContext, o.StreamingCredentialsProvider
 	}
 	uo.CredentialsProviderContext = notDialled(uo.CredentialsProviderContext)
+	if given := uo.StreamingCredentialsProvider; given != nil {
+		uo.StreamingCredentialsProvider = streaming{given}
+	}
 	if on := uo.OnConnect; on != nil {
 		uo.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
-			if err := on(ctx, conn); err != nil {
-				return dialError(err)
-			}
-			return nil
+			return greeting(on(ctx, conn))
 		}
 	}
 }
@@ -70,6 +71,20 @@ func ownPool(client redis.UniversalClient) int {
 		return c.Options().PoolSize
 	}
 	return 0
+}
+
+// streaming is notDialled for a provider that tells of new credentials.
+type streaming struct {
+	auth.StreamingCredentialsProvider
+}
+
+// Subscribe implements auth.StreamingCredentialsProvider.
+func (s streaming) Subscribe(l auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
+	c, end, err := s.StreamingCredentialsProvider.Subscribe(l)
+	if err != nil {
+		err = dialError(err)
+	}
+	return c, end, err
 }
 
 type credentials = func(ctx context.Context) (user, password string, err error)

@@ -145,8 +145,12 @@ func patiently(uo *redis.UniversalOptions, o Options) {
 	}
 	uo.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
-		if err != nil {
+		switch {
+		case err == nil:
+		case neverSent(err):
 			return nil, err
+		default: // a caller's own dialer may say what it likes: no command was sent
+			return nil, dialError(err)
 		}
 		p := &patient{Conn: c, silence: o.Timeout, received: o.received, silences: o.silences}
 		p.heard.Store(o.silences.Load())

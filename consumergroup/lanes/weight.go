@@ -81,7 +81,7 @@ func (s *Shard) Unanswered() {
 
 // Claims is how many pages of pending jobs may be asked for at a time: each brings one at least, if
 // there is one. Most of them have none, and what jobs weigh is not learnt from those: so the number
-// doubles while they bring little. What they could bring at most takes half of the room that is left.
+// doubles while they are answered and bring little. What they could bring at most takes half of the room that is left.
 func (s *Shard) Claims() int {
 	p := s.pool
 	if p.limits.ReadBytes == 0 {

@@ -76,17 +76,20 @@ func run(ctx context.Context, url string, out io.Writer) error {
 	if _, err := s.work(ctx, "second"); err != nil {
 		return err
 	}
-	receipts, err := handIn(ctx, client.Queue(queue))
-	if err != nil {
+	if _, err := handIn(ctx, client.Queue(queue), 1, each/2); err != nil {
 		return err
 	}
 	if _, err := s.work(ctx, "third"); err != nil {
 		return err
 	}
+	last, err := handIn(ctx, client.Queue(queue), each/2+1, each)
+	if err != nil {
+		return err
+	}
 	if err := first.Stop(ctx); err != nil {
 		return err
 	}
-	for _, id := range receipts {
+	for _, id := range last {
 		if _, err := client.Queue(queue).Wait(ctx, id); err != nil {
 			return err
 		}
@@ -94,10 +97,10 @@ func run(ctx context.Context, url string, out io.Writer) error {
 	return s.books.report(out)
 }
 
-// handIn hands all bookings in, and returns the id of each account's last.
-func handIn(ctx context.Context, q *ringmaster.Queue) (last []string, err error) {
+// handIn hands these bookings of each account in, and returns the id of each account's last.
+func handIn(ctx context.Context, q *ringmaster.Queue, from, to int) (last []string, err error) {
 	var jobs []ringmaster.Submission
-	for n := 1; n <= each; n++ {
+	for n := from; n <= to; n++ {
 		for account := range accounts {
 			jobs = append(jobs, ringmaster.Submission{Type: "book", Key: fmt.Sprint("account-", account), Payload: Booking{account, n, 10 * n}})
 		}
@@ -128,12 +131,17 @@ func (s *services) work(ctx context.Context, name string) (*ringmaster.Worker, e
 		time.Sleep(time.Millisecond) // as the database would take
 		return s.books.book(j.Payload, j.Fence, name)
 	})
-	s.all.Go(func() { s.failed(w.Run(ctx)) })
+	ended := make(chan error, 1)
+	s.all.Go(func() {
+		err := w.Run(ctx)
+		s.failed(err)
+		ended <- err
+	})
 	select {
 	case <-w.Ready():
 		return w, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	case err := <-ended: // Ready is not closed any more
+		return nil, fmt.Errorf("worker %s has ended: %w", name, err)
 	}
 }
 
@@ -184,6 +192,9 @@ func (b *books) report(out io.Writer) error {
 		if want := 10 * each * (each + 1) / 2; balance != want {
 			return fmt.Errorf("account %d has %d, want %d", account, balance, want)
 		}
+	}
+	if len(b.by) < 3 {
+		return fmt.Errorf("%d workers have booked, want 3", len(b.by))
 	}
 	_, _ = fmt.Fprintf(out, "%d bookings by %d workers, %d repeated: all %d accounts balance\n", accounts*each, len(b.by), b.repeated, accounts)
 	return nil

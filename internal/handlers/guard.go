@@ -33,7 +33,8 @@ const guardPatience = 100 * time.Millisecond
 type guard struct {
 	mu     sync.Mutex
 	groups map[int]struct{} // of the commands that run
-	tell   *os.File         // nil: there is no shell
+	shell  *exec.Cmd
+	tell   *os.File // to the shell; nil: there is none
 }
 
 // ready starts the shell, unless it stands by: before a command, for what the command starts first is
@@ -70,8 +71,12 @@ func (g *guard) say(what string, group int) {
 	}
 	_ = g.tell.SetWriteDeadline(time.Now().Add(guardPatience))
 	if _, err := g.tell.WriteString(what + " " + strconv.Itoa(group) + "\n"); err != nil {
-		_ = g.tell.Close() // it has died, or does not read: another one with the next command
-		g.tell = nil
+		// It has died, or does not read: another one with the next command. One that was stopped would
+		// kill what runs once it goes on, and finds its input ended.
+		_ = g.shell.Process.Kill()
+		_ = g.tell.Close()
+		_ = g.shell.Wait()
+		g.shell, g.tell = nil, nil
 	}
 }
 
@@ -90,7 +95,7 @@ func (g *guard) start() {
 		_ = tell.Close()
 		return
 	}
-	g.tell = tell
+	g.shell, g.tell = cmd, tell
 	for group := range g.groups {
 		g.say("+", group)
 	}

@@ -17,9 +17,17 @@ func TestGuard_ANewShellIsToldWhatRuns(t *testing.T) {
 	g.ready()
 	release := g.watch(cmd.Process.Pid)
 	defer release()
-	first := g.tell
-	defer first.Close()
-	g.tell = nil // as after a write to a shell that has died
+	// A shell that was stopped reads nothing; once it went on it would find its input at an end.
+	if err := g.shell.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stopped := g.shell
+	for g.tell != nil {
+		g.watch(1 << 30)()
+	}
+	if stopped.ProcessState == nil {
+		t.Error("the shell that does not read was left behind")
+	}
 	g.ready()
 	if err := g.tell.Close(); err != nil { // as when this process ends
 		t.Fatal(err)

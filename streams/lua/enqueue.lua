@@ -39,10 +39,11 @@ end
 
 -- One batch's answer, and whether it was added now. This loop is most of what a job costs: no global is looked up in it,
 -- and that the stream is there is asked for the first job alone.
-local try, ARGV = redis.pcall, ARGV
+local try, type, ARGV = redis.pcall, type, ARGV
 local function add(i)
   local a = from[i]
   local sequence, n = ARGV[a + 1], tonumber(ARGV[a + 2])
+  if n < 1 then return 'ERR a batch of no jobs' end
   local seq, answer = string.match(seen[i] or '', '^(%d+) (.*)$')
   if seq == sequence then return answer .. ' 1' end
   if seq and tonumber(seq) > tonumber(sequence) then return 'STALE sequence ' .. sequence .. ' after ' .. seq end
