@@ -1,8 +1,8 @@
 package streams
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
