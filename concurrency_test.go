@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"ringmaster"
+	"ringmaster/internal/redistest"
 )
 
 // limited is a queue of one partition on a store in memory, with a dispatcher.
 func limited(t *testing.T) (context.Context, *ringmaster.Client, *ringmaster.Queue) {
 	t.Helper()
-	client, err := ringmaster.NewClient(ringmaster.Config{URL: "embedded://127.0.0.1:0"})
+	store := redistest.Mini(t)
+	client, err := ringmaster.NewClient(ringmaster.Config{URL: store.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
