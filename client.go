@@ -23,22 +23,26 @@ type Client struct {
 // NewClient prepares a client; it does not connect yet. Close it.
 func NewClient(cfg Config) (*Client, error) {
 	app.GoRedisTo(cfg.Logger)
-	s, err := openClient(cfg)
+	s, url, err := openClient(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	return &Client{store: s, log: cfg.log(), url: streams.Redact(cfg.URL), producers: app.NewProducers(s, configs.QueueSpec{})}, nil
+	return &Client{store: s, log: cfg.log(), url: url, producers: app.NewProducers(s, configs.QueueSpec{})}, nil
 }
 
-func openClient(cfg Config) (*streams.Store, error) {
+func openClient(cfg Config) (s *streams.Store, url string, err error) {
 	c, err := cfg.common(configs.DefaultCommon())
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := c.Check(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return app.OpenLike(cfg.Redis, c, "ringmaster-client")
+	if cfg.Redis == nil {
+		url = streams.Redact(c.Redis)
+	}
+	s, err = app.OpenLike(cfg.Redis, c, "ringmaster-client")
+	return s, url, err
 }
 
 // URL is the server's address, without a password: what the Config of a Worker and a Dispatcher

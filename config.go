@@ -21,15 +21,18 @@ type Config struct {
 	// URL is redis://[user:password@]host:port[/db], or rediss:// for TLS; several separated by
 	// commas with Mode "sentinel", whose first ends in ?master_name=NAME, or "cluster". Default
 	// redis://127.0.0.1:6379.
+	//
 	// A store in the memory of this process comes from package embedded, and has a URL of its own.
 	URL string
 	// Redis, in place of URL, Mode, PasswordFile, the Sentinel fields and TLS, is a client that you
-	// have: a *redis.Client, also one of NewFailoverClient, or a *redis.ClusterClient. Connections are
-	// made as it makes its own, with its addresses, Dialer, TLSConfig, credentials and OnConnect. There
-	// are up to 22 for commands, or three times its PoolSize if that is more. It is not used itself,
-	// since it may repeat commands whose answers were lost: its hooks and time-outs are for your own
-	// commands alone. With one of NewFailoverClient, connections to a primary that Sentinel has
-	// replaced, and that still answers, are not closed: prefer URL with Mode "sentinel". Keep it open, and close it last.
+	// have: a *redis.Client or a *redis.ClusterClient. Connections are made as it makes its own, with
+	// its addresses, Dialer, TLSConfig, credentials and OnConnect; up to 22 are for commands, or three
+	// times its PoolSize if that is more. It is not used itself, since it may repeat commands whose
+	// answers were lost: its hooks and time-outs are for your own commands alone. Keep it open, and
+	// close it last.
+	//
+	// One of NewFailoverClient will do, but connections to a primary that Sentinel has replaced, and
+	// that still answers, are not closed: prefer URL with Mode "sentinel".
 	Redis redis.UniversalClient
 	// Mode is what is behind the URL: "standalone" (the default), "sentinel" or "cluster".
 	Mode string
@@ -75,10 +78,10 @@ type TLS struct {
 
 // common is the configuration as the programs have it, with base's defaults.
 func (c Config) common(base configs.Common) (configs.Common, error) {
-	if c.Redis != nil && (c.URL != "" || c.Mode != "" || c.PasswordFile != "" || c.SentinelUsername != "" || c.SentinelPasswordFile != "" || c.TLS != TLS{}) {
-		return base, job.Invalid("Redis is set, and so is another way to reach it: leave URL, Mode, PasswordFile, the Sentinel fields and TLS empty")
-	}
 	if c.Redis != nil {
+		if c.URL != "" || c.Mode != "" || c.PasswordFile != "" || c.SentinelUsername != "" || c.SentinelPasswordFile != "" || c.TLS != (TLS{}) {
+			return base, job.Invalid("Redis is set, and so is another way to reach it: leave URL, Mode, PasswordFile, the Sentinel fields and TLS empty")
+		}
 		mode, err := streams.ModeOf(c.Redis)
 		if err != nil {
 			return base, err
@@ -105,6 +108,9 @@ func (c Config) common(base configs.Common) (configs.Common, error) {
 	set(&base.Durability.Wait, c.WaitTimeout)
 	return base, nil
 }
+
+// options are what a worker and a dispatcher get beside the configuration.
+func (c Config) options() app.Options { return app.Options{Log: c.Logger, Redis: c.Redis} }
 
 func (c Config) log() *slog.Logger {
 	if c.Logger == nil {

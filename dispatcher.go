@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"ringmaster/configs"
 	"ringmaster/internal/app"
 	"ringmaster/job"
@@ -17,10 +15,9 @@ import (
 // Dispatcher leads the rings of all queues of a server, as the program dispatcher does, without
 // its HTTP server. Any number may run; one leads a ring at a time.
 type Dispatcher struct {
-	cfg configs.Dispatcher
-	log *slog.Logger
-	own redis.UniversalClient
-	ran atomic.Bool
+	cfg  configs.Dispatcher
+	opts app.Options // that Config gives
+	ran  atomic.Bool
 }
 
 // DispatcherConfig is what a dispatcher has of its own.
@@ -41,7 +38,7 @@ type DispatcherConfig struct {
 
 // NewDispatcher prepares a dispatcher; it does not connect yet.
 func NewDispatcher(cfg Config, own DispatcherConfig) (*Dispatcher, error) {
-	d := &Dispatcher{cfg: configs.DefaultDispatcher(), log: cfg.Logger, own: cfg.Redis}
+	d := &Dispatcher{cfg: configs.DefaultDispatcher(), opts: cfg.options()}
 	var err error
 	if d.cfg.Common, err = cfg.common(d.cfg.Common); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
@@ -63,8 +60,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if d.ran.Swap(true) {
 		return job.Invalid("dispatcher: Run was called before: make another with NewDispatcher")
 	}
-	app.GoRedisTo(d.log)
-	return app.Lead(ctx, d.cfg, app.Options{Log: d.log, Redis: d.own})
+	app.GoRedisTo(d.opts.Log)
+	return app.Lead(ctx, d.cfg, d.opts)
 }
 
 // Dispatch is NewDispatcher and Run for a server that needs no more than its URL.

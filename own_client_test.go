@@ -167,3 +167,24 @@ func TestAnOwnClientThatCannotConnect(t *testing.T) {
 		})
 	}
 }
+
+func TestAClientTellsItsServer(t *testing.T) {
+	own := redis.NewClient(&redis.Options{})
+	defer own.Close()
+	for want, cfg := range map[string]ringmaster.Config{
+		"redis://127.0.0.1:6379":   {},
+		"redis://u@127.0.0.1:63/2": {URL: "redis://u:secret@127.0.0.1:63/2"},
+		"":                         {Redis: own},
+	} {
+		client, err := ringmaster.NewClient(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := client.URL(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

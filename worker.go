@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"ringmaster/configs"
 	"ringmaster/internal/app"
@@ -55,9 +52,8 @@ const (
 // Worker runs the jobs of some queues. Set it up with Handle and Use, then Run it once.
 type Worker struct {
 	cfg   configs.Worker
-	log   *slog.Logger
+	opts  app.Options // that Config gives
 	onEnd func(Ended)
-	redis redis.UniversalClient
 
 	types  map[string]app.Type
 	around []Middleware
@@ -101,7 +97,7 @@ func NewWorker(cfg Config, own WorkerConfig) (*Worker, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	return &Worker{cfg: c, log: cfg.Logger, redis: cfg.Redis, onEnd: own.OnEnd, types: map[string]app.Type{}, now: make(chan struct{}),
+	return &Worker{cfg: c, opts: cfg.options(), onEnd: own.OnEnd, types: map[string]app.Type{}, now: make(chan struct{}),
 		ended: make(chan struct{}), joined: map[string]bool{}, ready: make(chan struct{})}, nil
 }
 
@@ -125,11 +121,12 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		types[name] = t
 	}
-	o := app.Options{Log: w.log, Redis: w.redis, Types: types, Second: w.now, Owns: w.owns}
+	o := w.opts
+	o.Types, o.Second, o.Owns = types, w.now, w.owns
 	if w.onEnd != nil {
 		o.Ended = w.tell
 	}
-	app.GoRedisTo(w.log)
+	app.GoRedisTo(o.Log)
 	return app.RunWorker(ctx, w.cfg, o)
 }
 

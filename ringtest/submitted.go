@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
-
+	"ringmaster"
 	"ringmaster/job"
+	"ringmaster/streams"
 )
 
 // Submitted is a job that somebody has handed in.
@@ -65,42 +65,20 @@ func inOrder(a, b string) int {
 	return cmp.Or(x.Entry.Compare(y.Entry), cmp.Compare(x.Partition, y.Partition))
 }
 
-// entries reads the streams of a queue: docs/wire.md says what is in them.
+// entries are the jobs of a queue that have an entry; none if there is no such queue.
 func (r *Ring) entries(ctx context.Context, queue string) (map[string]Submitted, error) {
-	found := map[string]Submitted{}
-	raw, err := r.admin.redis.HGet(ctx, "rm:queues", queue).Bytes()
-	if errors.Is(err, redis.Nil) {
-		return found, nil
-	}
+	store, err := streams.Open(streams.Options{Client: r.admin.redis})
 	if err != nil {
 		return nil, err
 	}
-	var q struct{ Partitions, Shards int }
-	if err := json.Unmarshal(raw, &q); err != nil {
-		return nil, fmt.Errorf("record of the queue: %w", err)
+	defer store.Close()
+	all, err := store.Entries(ctx, queue)
+	if err != nil && !errors.Is(err, ringmaster.ErrNotFound) {
+		return nil, err
 	}
-	for p := range q.Partitions {
-		shard := queue
-		if q.Shards > 1 {
-			shard = fmt.Sprintf("%s/%d", queue, p%q.Shards)
-		}
-		entries, err := r.admin.redis.XRange(ctx, fmt.Sprintf("rm:{%s}:jobs:%d", shard, p), "-", "+").Result()
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			id, ok := job.ParseEntryID(e.ID)
-			if !ok {
-				continue
-			}
-			var fields []string
-			for name, v := range e.Values {
-				fields = append(fields, name, fmt.Sprint(v))
-			}
-			d := job.DecodeEntry(id, fields, p, q.Partitions)
-			full := job.ID{Partition: p, Entry: id}.String()
-			found[full] = Submitted{ID: full, Type: d.Type, Key: d.Key, Payload: d.Payload}
-		}
+	found := map[string]Submitted{}
+	for id, e := range all {
+		found[id.String()] = Submitted{ID: id.String(), Type: e.Type, Key: e.Key, Payload: e.Payload}
 	}
 	return found, nil
 }

@@ -1,6 +1,8 @@
 package streams
 
 import (
+	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -88,6 +90,29 @@ func TestHeldKeys(t *testing.T) {
 		}
 		if few, err := sc.s.HeldKeys(sc.ctx, sceneQueue, 1); err != nil || len(few) != 1 {
 			sc.t.Error(few, err)
+		}
+	})
+}
+
+func TestEntriesAreWhatWasHandedIn(t *testing.T) {
+	eachScene(t, Queue{Partitions: 3, Shards: 2}, func(sc *scene) {
+		want := map[job.ID]job.Job{}
+		for _, key := range []string{"a", "b", "c", "d", ""} {
+			j := job.Job{Type: "t-" + key, Key: key, Payload: json.RawMessage(`{"of":"` + key + `"}`)}
+			want[sc.enqueue(j)] = j
+		}
+		got, err := sc.s.Entries(sc.ctx, sceneQueue)
+		must(sc.t, err)
+		for id, j := range want {
+			if e := got[id]; e.Type != j.Type || e.Key != j.Key || string(e.Payload) != string(j.Payload) {
+				sc.t.Errorf("%v: %+v, want %+v", id, e, j)
+			}
+		}
+		if len(got) != len(want) {
+			sc.t.Errorf("%d entries, want %d", len(got), len(want))
+		}
+		if _, err := sc.s.Entries(sc.ctx, "none"); !errors.Is(err, job.ErrNotFound) {
+			sc.t.Error(err)
 		}
 	})
 }

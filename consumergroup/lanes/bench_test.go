@@ -174,3 +174,18 @@ func ids(es []ended) string {
 	}
 	return strings.Join(out, " ")
 }
+
+// filler has so many more jobs arrive with each call, every other one of a key of its own.
+func (b *bench) filler(of func(n int, key string) job.Entry) func(count int) {
+	n := 0
+	return func(count int) {
+		for range count {
+			n++
+			key := ""
+			if n%2 == 0 {
+				key = fmt.Sprint("k", n)
+			}
+			b.arrive(of(n, key))
+		}
+	}
+}

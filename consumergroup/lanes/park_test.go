@@ -244,17 +244,7 @@ func TestNoMoreIsHeldThanThePrefetch(t *testing.T) {
 // is counted no more.
 func TestWhatWaitsForItsBackoffTakesNoRoom(t *testing.T) {
 	b := newBench(t, func(c *Limits) { smallPark(c); c.Backoff = 20 })
-	n := 0
-	fill := func(count int) {
-		for range count {
-			n++
-			key := ""
-			if n%2 == 0 {
-				key = fmt.Sprint("k", n)
-			}
-			b.arrive(waitingEntry(n, key))
-		}
-	}
+	fill := b.filler(waitingEntry)
 	fill(20)
 	if parts := b.toRead(); len(parts) != 1 {
 		t.Fatal("20 jobs that wait for their backoff keep the partition from being read")
@@ -268,7 +258,7 @@ func TestWhatWaitsForItsBackoffTakesNoRoom(t *testing.T) {
 	if b.ten.backoff != 0 {
 		t.Fatalf("%d are still counted after their backoff", b.ten.backoff)
 	}
-	for range n {
+	for range 28 {
 		b.complete(b.p.Next(b.now))
 	}
 	if b.ten.backoff != 0 || len(b.ten.items) != 0 {

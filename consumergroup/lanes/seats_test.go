@@ -103,17 +103,7 @@ func TestNobodyOvertakesTheLine(t *testing.T) {
 // Whatever waits for a seat takes no room of what else is read, up to a bound.
 func TestWhatWaitsForASeatTakesNoRoom(t *testing.T) {
 	b := newLimited(t, 1, func(l *Limits) { smallPark(l); l.Backoff = 20 })
-	n := 0
-	fill := func(count int) {
-		for range count {
-			n++
-			key := ""
-			if n%2 == 0 {
-				key = fmt.Sprint("k", n)
-			}
-			b.arrive(few(n, key))
-		}
-	}
+	fill := b.filler(few)
 	fill(20)
 	if parts := b.toRead(); len(parts) != 1 {
 		t.Fatal("19 jobs that wait for a seat keep the partition from being read")
@@ -125,7 +115,7 @@ func TestWhatWaitsForASeatTakesNoRoom(t *testing.T) {
 	if parts, jobs := b.s.Standing(b.now.Add(standsAfter)); parts != 1 || jobs != 27 {
 		t.Errorf("%d partitions with %d jobs stand", parts, jobs)
 	}
-	for range n {
+	for range 28 {
 		b.complete(b.p.Next(b.now))
 	}
 	b.seats(0, 0)

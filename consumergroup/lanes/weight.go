@@ -81,7 +81,8 @@ func (s *Shard) Unanswered() {
 
 // Claims is how many pages of pending jobs may be asked for at a time: each brings one at least, if
 // there is one. Most of them have none, and what jobs weigh is not learnt from those: so the number
-// doubles while they are answered and bring little. What they could bring at most takes half of the room that is left.
+// doubles while they are answered and bring little. What they could bring at most takes half of the
+// room that is left.
 func (s *Shard) Claims() int {
 	p := s.pool
 	if p.limits.ReadBytes == 0 {
@@ -94,7 +95,7 @@ func (s *Shard) Claims() int {
 func (s *Shard) ClaimsBrought(pages, bytes int) {
 	w := &s.pool.weight
 	w.learn()
-	if bytes > w.quota/quotaTime {
+	if 2*bytes > w.quota { // twice as many could bring too much
 		w.pages = 0
 		return
 	}
