@@ -26,7 +26,7 @@ func TestResizeModes(t *testing.T) {
 			}
 			r.settled(4)
 			l := r.startLoad(2000, 1200, func(rnd *rand.Rand) int {
-				if rnd.IntN(20) == 0 {
+				if rnd.IntN(12) == 0 { // so many that one of a partition that moves is at work
 					return 400
 				}
 				return rnd.IntN(4)

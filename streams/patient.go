@@ -164,9 +164,7 @@ func newClient(mode string, uo redis.UniversalOptions) redis.UniversalClient {
 	uo.Addrs = slices.Clone(uo.Addrs)
 	switch mode {
 	case "cluster":
-		co := uo.Cluster()
-		co.MaxRedirects = 3 // of commands on one key; scripts follow nothing: nodes.go
-		return redis.NewClusterClient(co)
+		return redis.NewClusterClient(uo.Cluster())
 	case "sentinel":
 		return redis.NewFailoverClient(uo.Failover())
 	default:

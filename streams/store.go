@@ -122,7 +122,7 @@ func Open(o Options) (*Store, error) {
 	cmd.OnConnect = s.greeted(uo.OnConnect)
 	s.cmd = newClient(o.Mode, cmd)
 	adm := *uo
-	adm.MaxRetries = 2
+	adm.MaxRetries, adm.MaxRedirects = 2, 8 // while a server leaves a cluster the others disagree
 	adm.PoolSize = max(4, least)
 	s.admin = newClient(o.Mode, adm)
 	vital := *uo
@@ -189,6 +189,7 @@ func located(o Options) (*redis.UniversalOptions, error) {
 	uo := &redis.UniversalOptions{
 		MaxRetries: -1, DialerRetries: 1, Protocol: 2, ClientName: o.ClientName, DisableIdentity: true,
 		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, PoolTimeout: o.Timeout + time.Second,
+		MaxRedirects:          3, // of commands on one key; scripts follow nothing: nodes.go
 		ContextTimeoutEnabled: true, PoolSize: 16, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
