@@ -21,7 +21,7 @@ func (s *shard) storeTime(now time.Time) time.Time {
 	return store.Add(now.Sub(at))
 }
 
-// Before implements lanes.Host.
+// Before implements driver.Host.
 func (s *shard) Before(record string, now time.Time) lanes.Prior {
 	theirs := s.storeTime(now)
 	prior := s.w.deps.Policy.Before(record, theirs)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"ringmaster/consumergroup/driver"
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 )
@@ -141,16 +142,7 @@ type Decision struct {
 
 // Reader is the connection on which one incarnation reads one shard. See streams.Reader.
 type Reader interface {
-	Reset(ctx context.Context) error
-	Read(ctx context.Context, parts []int, count int, block time.Duration) (job.ReadBatch, error)
-	Along() (job.ReadBatch, error)
-	History(ctx context.Context, partition int) ([]job.Entry, error)
-	Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int, also []int, each int) ([]job.ClaimPage, []error)
-	Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, leaving bool) ([]job.ReleaseAnswer, []error)
-	Skim(ctx context.Context, asks []job.Skim) ([]job.SkimPage, []error)
-	Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPage, []error)
-	Snapshot(ctx context.Context) (job.Snapshot, error)
-	AckControl(ctx context.Context, ids []string) error
+	driver.Reader
 	Received() uint64
 	// Clock is what the store's clock said at a moment of this machine's, as of the last answer that
 	// told it; zero times before. Safe for concurrent use.
@@ -160,6 +152,7 @@ type Reader interface {
 
 // Member is one incarnation's membership. See streams.Member. Safe for concurrent use.
 type Member interface {
+	driver.Member
 	// Watch calls lost, from other goroutines, when the server may have missed this worker.
 	Watch(ctx context.Context, lost func()) (stop func(), err error)
 	Join(ctx context.Context) ([]job.Joined, error)
@@ -168,12 +161,9 @@ type Member interface {
 	Renew(ctx context.Context) ([]job.Beat, error)
 	Leaving(ctx context.Context) error
 	Left(ctx context.Context) error
-	Report(ctx context.Context, shard int, ringEpoch uint64, phase int, data string) error
 	Poke(ctx context.Context, shard int) error
-	Ack(ctx context.Context, shard int, batches []job.PartitionAcks) ([][]job.Answer, error)
 	Mark(ctx context.Context, t job.Tenure, id job.EntryID, runs int, apart time.Duration) error
 	Deaths(ctx context.Context, partition int) ([]time.Time, error)
-	Heal(ctx context.Context, parts []int) ([]string, error)
 	Stand(ctx context.Context) (job.Stand, error)
 }
 

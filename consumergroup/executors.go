@@ -3,6 +3,7 @@ package consumergroup
 import (
 	"time"
 
+	"ringmaster/consumergroup/driver"
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 )
@@ -60,7 +61,7 @@ func (w *Worker) limit(it *lanes.Item) time.Duration {
 }
 
 // shardOf is the shard an item was read from.
-func shardOf(it *lanes.Item) *shard { return it.Tenure.Shard.Host().(*shard) }
+func shardOf(it *lanes.Item) *shard { return it.Tenure.Shard.Host().(*driver.Driver).Host().(*shard) }
 
 // ringAlarms offers jobs when their backoff is over, until done is closed.
 func (w *Worker) ringAlarms(done <-chan struct{}) {

@@ -24,7 +24,7 @@ var errDeaf = errors.New("a reader has had no answer for two leases: no heartbea
 // not read.
 func (n *session) heartbeat(ctx context.Context, now time.Time, rested bool) ([]job.Beat, error) {
 	for _, s := range n.shards {
-		if s.deafFor(now) > 2*n.w.cfg.LeaseTTL {
+		if s.driver.DeafFor(now, s.reader.Received()) > 2*n.w.cfg.LeaseTTL {
 			return nil, errDeaf
 		}
 	}
@@ -45,7 +45,7 @@ func (n *session) atRest() bool {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	for _, s := range n.shards {
-		if !s.resting || len(s.events) > 0 || s.look || len(s.ends) > 0 {
+		if !s.driver.Rests() {
 			return false
 		}
 	}

@@ -156,7 +156,7 @@ func (w *Worker) id(it *lanes.Item) string {
 	return job.ID{Partition: it.Tenure.Partition, Entry: it.Entry.ID}.String()
 }
 
-// Broken implements lanes.Host: an entry that cannot be run is a dead letter.
+// Broken implements driver.Host: an entry that cannot be run is a dead letter.
 func (s *shard) Broken(it *lanes.Item) job.Completion {
 	reason := "cannot be run: " + it.Entry.Broken.Why
 	s.w.warn("job cannot be run", it, "reason", reason)
@@ -168,12 +168,4 @@ func (w *Worker) finish(it *lanes.Item, c job.Completion) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pool.Finished(it, c)
-}
-
-// End implements lanes.Host: it queues a completion. The worker's lock is held.
-func (s *shard) End(it *lanes.Item, c job.Completion) {
-	s.ends = append(s.ends, ended{it, c})
-	if len(s.ends) == 1 {
-		s.wakeAcker() // until it has taken them all it asks by itself
-	}
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"ringmaster/consumergroup/lanes"
+	"ringmaster/consumergroup/driver"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
@@ -105,22 +105,12 @@ func (n *session) join(ctx context.Context, info job.MemberInfo) (func(), error)
 	w.renewLease(sent)
 	n.work, n.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	for i := range count {
-		s := &shard{w: w, session: n, number: i, generation: joined[i].Generation, reader: w.deps.Store.Reader(i, n.inc),
-			brain: resize.NewParticipant(), ackWake: make(chan struct{}, 1), pokes: make(chan struct{}, 1),
-		}
-		s.lanes = lanes.NewShard(w.pool, s)
-		mode, err := resize.ParseMode(joined[i].Mode)
-		if err != nil {
-			mode = resize.ModeKey
-		}
-		s.hears()
-		s.events = append(s.events, resize.Joined{Incarnation: n.inc, RingState: resize.RingState{Epoch: joined[i].RingEpoch, Phase: resize.Phase(joined[i].Phase), Mode: mode}})
-		n.shards = append(n.shards, s)
+		n.shards = append(n.shards, n.newShard(i, joined[i]))
 	}
 	return unwatch, nil
 }
 
-// live runs the incarnation until it is evicted (errEvicted), has left (nil), or ctx,
+// live runs the incarnation until it is evicted (driver.ErrEvicted), has left (nil), or ctx,
 // which ends everything at once, is over. stop begins a graceful leave.
 func (n *session) live(ctx context.Context, stop <-chan struct{}) error {
 	intake, endIntake := context.WithCancelCause(ctx)
@@ -131,7 +121,7 @@ func (n *session) live(ctx context.Context, stop <-chan struct{}) error {
 	var readers, others sync.WaitGroup
 	for _, s := range n.shards {
 		readers.Go(func() { errs <- s.run(intake) })
-		others.Go(func() { s.runAcker(acks) })
+		others.Go(func() { s.driver.RunAcks(acks) })
 		others.Go(func() { s.runPoker(acks) })
 	}
 	others.Go(func() { n.awaitReady(intake) })
@@ -148,12 +138,12 @@ func (n *session) live(ctx context.Context, stop <-chan struct{}) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	if errors.Is(err, errEvicted) {
+	if errors.Is(err, driver.ErrEvicted) {
 		n.w.endLease() // the readers may take their time
 	}
 	// The order matters. Readers first: nothing new starts. Then the handlers' contexts:
 	// what they return now is refused or unknown. Acks last: they may still be answered.
-	endIntake(errEvicted)
+	endIntake(driver.ErrEvicted)
 	for _, s := range n.shards {
 		_ = s.reader.Close()
 	}
@@ -189,7 +179,7 @@ func (n *session) abandonAll(err error) {
 	}
 }
 
-// beat renews the lease until ctx ends. It returns errEvicted if the store says so.
+// beat renews the lease until ctx ends. It returns driver.ErrEvicted if the store says so.
 func (n *session) beat(ctx context.Context) error {
 	w := n.w
 	expired, rested := false, false
@@ -209,14 +199,14 @@ func (n *session) beat(ctx context.Context) error {
 			for i, b := range beats {
 				if b.Fenced {
 					w.endLease()
-					return errEvicted
+					return driver.ErrEvicted
 				}
-				n.shards[i].beaten(b)
+				n.shards[i].driver.Beaten(b)
 			}
 			w.renewLease(sent)
 			for _, s := range n.shards {
 				if expired {
-					s.post(resize.LeaseRenewed{})
+					s.driver.Post(resize.LeaseRenewed{})
 				}
 			}
 			expired = false
@@ -224,7 +214,7 @@ func (n *session) beat(ctx context.Context) error {
 			expired = true
 			w.deps.Log.Warn("lease is over by this worker's own clock: no job starts until a heartbeat gets through", "error", err)
 			for _, s := range n.shards {
-				s.post(resize.LeaseExpired{})
+				s.driver.Post(resize.LeaseExpired{})
 			}
 		}
 		if err == nil {
@@ -259,7 +249,7 @@ func (n *session) leave(ctx context.Context, errs <-chan error) error {
 	n.mu.Unlock()
 	w.deps.Log.Info("leaving", "incarnation", n.inc, "running", n.running(), "drain_timeout", w.cfg.DrainTimeout)
 	for _, s := range n.shards {
-		s.post(resize.StopAsked{})
+		s.driver.Post(resize.StopAsked{})
 	}
 	deadline := time.NewTimer(w.cfg.DrainTimeout)
 	defer deadline.Stop()
@@ -279,7 +269,7 @@ func (n *session) leave(ctx context.Context, errs <-chan error) error {
 			if time.Since(nudge) > 300*time.Millisecond {
 				nudge = time.Now()
 				for _, s := range n.shards {
-					s.post(resize.StopAsked{})
+					s.driver.Post(resize.StopAsked{})
 				}
 			}
 		case <-warn.C:
@@ -310,7 +300,7 @@ func (n *session) empty() bool {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	for _, s := range n.shards {
-		if !s.lanes.Empty() || len(s.ends) > 0 {
+		if !s.driver.Empty() {
 			return false
 		}
 	}

@@ -1,86 +1,83 @@
 package consumergroup
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"runtime"
-	"slices"
+	"sync"
 	"time"
 
+	"ringmaster/consumergroup/driver"
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
 
-// shard is one incarnation's part in one shard of the queue. Its reader goroutine owns
-// the participant; everything else is guarded by the worker's mutex.
+// shard is one incarnation's part in one shard of the queue: a driver, and what the worker gives it
+// of goroutines, channels and clocks. It implements driver.Host and driver.Clock.
 type shard struct {
-	w          *Worker
-	session    *session
-	number     int
-	generation uint64
-	reader     Reader
-	brain      *resize.Participant
-	merge      Gate // ends in flight are its readers, merging the own pending list its writer
+	w       *Worker
+	session *session
+	number  int
+	reader  Reader
+	driver  *driver.Driver
+	lanes   *lanes.Shard // the driver's; guarded by the worker's mutex
 
-	ackWake chan struct{} // capacity 1
-
-	lanes   *lanes.Shard
-	events  []resize.ParticipantEvent
-	ends    []ended
-	reports []report
-	heard   time.Time // when the reader last had an answer, or a part of one
-	bytes   uint64    // that it had received then
-	blocked bool      // the reader is in a blocking read
-	woken   bool      // something came up since it last looked
-	poked   bool      // and a poke is on its way
-	epoch   uint64    // the newest ring epoch that heartbeats and records have told
-	look    bool      // a heartbeat has stopped the starts: the reader looks at the records
-	resting bool      // the participant waits for nothing, and has seen the ring as it is in rest
-	rest    resize.RingState
-
-	completions []job.Completion // acker goroutine only: memory of a batch, used again for the next
-	items       []*lanes.Item    // likewise
-
-	held    []resize.ParticipantEvent // reader goroutine only: answers to claims that were not sent, for want of room
-	stirred bool                      // reader goroutine only: the participant has had news since they were given
-
-	news   []job.ControlEntry // reader goroutine only: messages that claims have brought along
-	unsure bool               // reader goroutine only: the last read's outcome is unknown
-	gone   int                // reader goroutine only: consecutive reads that found a group gone
-	stands time.Time          // reader goroutine only: when it was told last that partitions are not read
-	lined  time.Time          // reader goroutine only: likewise, that jobs wait for others of their type
-	pokes  chan struct{}      // capacity 1: asks the poker to write a poke
+	pokes  chan struct{} // capacity 1: asks the poker to write a poke
+	stands time.Time     // reader goroutine only: when it was told last that partitions are not read
+	lined  time.Time     // reader goroutine only: likewise, that jobs wait for others of their type
 }
 
-// post hands the reader an event and wakes it.
-func (s *shard) post(ev resize.ParticipantEvent) {
-	s.w.mu.Lock()
-	s.events = append(s.events, ev)
-	s.wakeReader()
-	s.w.mu.Unlock()
-}
-
-// fenced tells the reader that a tenure is not ours.
-func (s *shard) fenced(t job.Tenure) {
-	s.w.mu.Lock()
-	s.lanes.DoubtOne(t.Partition, t.Epoch)
-	s.w.mu.Unlock()
-	s.post(resize.PartitionFenced{Part: t.Partition, Epoch: t.Epoch})
-}
-
-// wakeReader ends a blocked read, by a message to the incarnation itself. The worker's
-// lock is held.
-func (s *shard) wakeReader() {
-	if !s.blocked {
-		s.woken = true
-		return
+func (n *session) newShard(number int, joined job.Joined) *shard {
+	w := n.w
+	s := &shard{w: w, session: n, number: number, reader: w.deps.Store.Reader(number, n.inc), pokes: make(chan struct{}, 1)}
+	mode, err := resize.ParseMode(joined.Mode)
+	if err != nil {
+		mode = resize.ModeKey
 	}
-	if s.poked {
-		return
+	s.driver = driver.New(
+		driver.Config{Shard: number, Block: w.cfg.Block, Lease: w.cfg.LeaseTTL, Drain: w.cfg.DrainTimeout - w.cfg.grace(), Generation: joined.Generation},
+		driver.Deps{Reader: s.reader, Member: n.member, Clock: s, Due: make(signal, 1), Merge: new(Gate), Host: s, Log: w.deps.Log, Lock: &w.mu, Pool: w.pool},
+		resize.Joined{Incarnation: n.inc, RingState: resize.RingState{Epoch: joined.RingEpoch, Phase: resize.Phase(joined.Phase), Mode: mode}})
+	s.lanes = s.driver.Lanes()
+	return s
+}
+
+// run is the reader: it ends with the session, or with an error that ends it.
+func (s *shard) run(ctx context.Context) error {
+	defer func() { _ = s.reader.Close() }()
+	return s.driver.Run(ctx) //nolint:wrapcheck // it says what it was doing
+}
+
+// signal is a driver.Signal of capacity 1.
+type signal chan struct{}
+
+// Set implements driver.Signal.
+func (c signal) Set() {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
-	s.poked = true
+}
+
+// Wait implements driver.Signal.
+func (c signal) Wait(ctx context.Context) bool {
+	select {
+	case <-c:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Now implements driver.Clock.
+func (s *shard) Now() time.Time { return time.Now() }
+
+// Sleep implements driver.Clock.
+func (s *shard) Sleep(ctx context.Context, d time.Duration) bool { return sleep(ctx, d) }
+
+// Poke implements driver.Host.
+func (s *shard) Poke() {
 	select {
 	case s.pokes <- struct{}{}:
 	default:
@@ -98,297 +95,111 @@ func (s *shard) runPoker(ctx context.Context) {
 		call, cancel := context.WithTimeout(ctx, s.w.cfg.Block)
 		err := s.session.member.Poke(call, s.number)
 		cancel()
-		s.w.mu.Lock()
-		s.poked = s.poked && err == nil
-		s.w.mu.Unlock()
+		s.driver.Poked(err == nil)
 	}
 }
 
-// Tell implements lanes.Host: an event for the participant. The worker's lock is held.
-func (s *shard) Tell(ev resize.ParticipantEvent) {
-	s.events = append(s.events, ev)
-	s.wakeReader()
+// Stirred implements driver.Host.
+func (s *shard) Stirred() {
+	select {
+	case s.session.stirred <- struct{}{}:
+	default:
+	}
 }
 
-// Wake implements lanes.Host.
-func (s *shard) Wake() { s.wakeReader() }
-
-// run is the reader: it ends with the session, or with an error that ends it.
-func (s *shard) run(ctx context.Context) error {
-	defer func() { _ = s.reader.Close() }()
-	if err := s.reset(ctx); err != nil {
-		return err
+// Asked implements driver.Host.
+func (s *shard) Asked(what string) {
+	if what == "drain" {
+		s.session.drain()
+	} else {
+		s.session.beatSoon()
 	}
-	for ctx.Err() == nil {
-		if err := s.turn(ctx); err != nil {
-			return err
-		}
-	}
-	return context.Cause(ctx)
 }
 
-// turn is one round: events, what a lost answer left open, a read.
-func (s *shard) turn(ctx context.Context) error {
-	if err := s.handleEvents(ctx); err != nil {
-		return err
-	}
-	if s.unsure {
-		return s.reset(ctx)
-	}
-	if s.lookWanted() {
-		if err := s.takeStock(ctx); err != nil {
-			return s.readFailed(ctx, err)
-		}
-		return nil
-	}
-	unparked, err := s.unparkWanted(ctx)
-	if err != nil {
-		return err
-	}
-	if len(s.news) > 0 {
-		return s.messages(ctx, nil)
-	}
-	parts, count, block := s.toRead()
-	s.tellStanding(time.Now())
-	if !s.startBlocking() {
-		if !unparked {
-			return nil
-		}
-		block = -1 // more is to come back already: new jobs are read in between
-	}
-	if err := s.skim(ctx); err != nil || s.unsure {
-		s.endBlocking()
-		return err
-	}
-	batch, err := s.reader.Read(ctx, parts, count, block)
-	s.endBlocking()
-	if err != nil {
-		return s.readFailed(ctx, err)
-	}
-	s.gone = 0
-	s.hears()
-	s.weigh(batch)
-	if len(batch.Jobs) > 0 {
-		s.take(batch.Jobs)
-		runtime.Gosched() // a woken executor starts its job before the next read is made ready
-	}
-	return s.messages(ctx, batch.Control)
+// Alone implements driver.Host.
+func (s *shard) Alone() bool { return s.session.alone() }
+
+// Arrived implements driver.Host: an executor that was woken starts its job before the next read is
+// made ready.
+func (s *shard) Arrived() { runtime.Gosched() }
+
+// Turns implements driver.Host.
+func (s *shard) Turns(now time.Time) {
+	s.tellHung(now)
+	s.tellStanding(now)
 }
 
-// weigh notes how fast an answer came, if it was large enough to tell.
-func (s *shard) weigh(batch job.ReadBatch) {
-	if batch.Speed == 0 {
-		return
-	}
-	s.w.mu.Lock()
-	s.lanes.Carried(batch.Speed)
-	s.w.mu.Unlock()
-}
-
-// hears notes that the reader has had an answer.
-func (s *shard) hears() {
-	s.w.mu.Lock()
-	s.heard = time.Now()
-	s.w.mu.Unlock()
-}
-
-// deafFor is how long the reader has had no answer, and nothing of one.
-func (s *shard) deafFor(now time.Time) time.Duration {
-	received := s.reader.Received()
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	if received != s.bytes {
-		s.bytes, s.heard = received, now
-	}
-	return now.Sub(s.heard)
-}
-
-// startBlocking announces a blocking read, unless there is something to do first.
-func (s *shard) startBlocking() bool {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	if s.woken || (s.stirred && len(s.held) > 0) || len(s.events) > 0 || s.lanes.UnparkWanted() {
-		s.woken = false
+// sleep waits, and reports false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
 		return false
 	}
-	s.blocked = true
-	return true
 }
 
-func (s *shard) endBlocking() {
-	s.w.mu.Lock()
-	s.blocked, s.poked = false, false
-	s.lanes.ReadEnded()
-	s.w.mu.Unlock()
+func waitable(err error) bool {
+	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull)
 }
 
-// toRead chooses the partitions with room, how much to ask of each, and how long to wait: -1
-// for not at all.
-func (s *shard) toRead() (parts []int, count int, block time.Duration) {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	parts, count, block = s.lanes.ToRead(time.Now())
-	longest := s.w.cfg.Block
-	if s.resting && s.w.pool.Runs() == 0 {
-		longest += longest / 2
-	}
-	longest = min(longest, s.w.cfg.LeaseTTL/2) // who hears nothing for two leases is deaf
-	switch {
-	case block < 0:
-		block = -1
-	case block == 0 || block > longest:
-		block = longest
-	}
-	return parts, count, block
+// tellAfter is how long a call may go unanswered before that is logged.
+const tellAfter = 2 * time.Second
+
+var errOnItsWay = errors.New("it is on its way: it is large, the link is slow, or the server is busy")
+
+// patience tells, after a while, of a call that is not answered: of one too that is on its way for
+// long, as one with large results over a slow link.
+type patience struct {
+	w     *Worker
+	what  string
+	begun time.Time
+	timer *time.Timer
+
+	mu   sync.Mutex
+	told bool
+	over bool
+	last error
 }
 
-// take hands new jobs to their lanes.
-func (s *shard) take(jobs []job.PartitionEntries) {
-	now := time.Now()
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	for _, pe := range jobs {
-		s.lanes.Arrive(pe.Partition, pe.Entries, now)
-	}
-}
-
-// messages decodes control entries, those first that claims have brought along, and lets the
-// participant act on them.
-func (s *shard) messages(ctx context.Context, entries []job.ControlEntry) error {
-	entries = append(s.news, entries...)
-	s.news = nil
-	if len(entries) == 0 {
-		return nil
-	}
-	ids := make([]string, len(entries))
-	var events []resize.ParticipantEvent
-	for i, e := range entries {
-		ids[i] = e.ID
-		switch e.Fields["type"] {
-		case "drain":
-			s.session.drain()
-			continue
-		case "beat":
-			s.session.beatSoon()
-			continue
+// Waits implements driver.Host.
+func (s *shard) Waits(ctx context.Context, what string) driver.Patience {
+	p := &patience{w: s.w, what: what, begun: time.Now(), last: errOnItsWay}
+	p.timer = time.AfterFunc(tellAfter, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.over && ctx.Err() == nil {
+			p.told = true
+			s.w.deps.Log.Warn(what+" is not answered: trying until it is", "for", p.took(), "error", p.last)
 		}
-		m, err := resize.Decode(e.Fields)
-		if err != nil {
-			s.w.deps.Log.Warn("control message ignored", "entry_id", e.ID, "error", err)
-			continue
-		}
-		events = append(events, resize.MessageReceived{Message: m})
-	}
-	s.stirred = true
-	if err := s.step(ctx, events...); err != nil {
-		return err
-	}
-	if err := s.reader.AckControl(ctx, ids); err != nil && !errors.Is(err, job.ErrGroupGone) {
-		return s.readFailed(ctx, err)
-	}
-	return nil
-}
-
-// handleEvents feeds the participant what others posted.
-func (s *shard) handleEvents(ctx context.Context) error {
-	s.drainTimers()
-	s.tellHung(time.Now())
-	s.w.mu.Lock()
-	events := s.events
-	s.events = nil
-	s.w.mu.Unlock()
-	events = slices.DeleteFunc(events, func(ev resize.ParticipantEvent) bool {
-		_, is := ev.(resize.RunsEnded)
-		return is && !s.stillIdle()
 	})
-	if len(s.held) > 0 && (len(events) > 0 || s.stirred || !s.full()) {
-		events = append(events, s.held...)
-		s.held, s.stirred = nil, false
-	}
-	return s.step(ctx, events...)
+	return p
 }
 
-// full reports whether claims are to wait for room.
-func (s *shard) full() bool {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	return s.lanes.Full()
+func (p *patience) took() time.Duration { return time.Since(p.begun).Round(time.Millisecond) }
+
+// Failed implements driver.Patience.
+func (p *patience) Failed(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = err
 }
 
-// stillIdle looks again: gates may have opened since the event was posted.
-func (s *shard) stillIdle() bool {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	return s.lanes.StillIdle()
+// Answered implements driver.Patience.
+func (p *patience) Answered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.told {
+		p.w.deps.Log.Info(p.what+" was answered", "after", p.took())
+	}
 }
 
-// skim reads new jobs of partitions that have keys with parked jobs.
-func (s *shard) skim(ctx context.Context) error {
-	s.w.mu.Lock()
-	asks := s.lanes.Skims()
-	s.w.mu.Unlock()
-	if len(asks) == 0 {
-		return nil
-	}
-	pages, errs := s.reader.Skim(ctx, asks)
-	var failed error
-	now := time.Now()
-	s.w.mu.Lock()
-	for i, a := range asks {
-		switch {
-		case errs[i] != nil:
-			s.lanes.SkimFailed(a)
-			if errors.Is(errs[i], job.ErrOutcomeUnknown) || errors.Is(errs[i], job.ErrUnavailable) {
-				failed = cmp.Or(failed, errs[i])
-			} // else a plain read finds out the same
-		case pages[i].Fenced:
-			s.events = append(s.events, resize.PartitionFenced{Part: a.Tenure.Partition, Epoch: a.Tenure.Epoch})
-		default:
-			s.lanes.Skimmed(a, &pages[i], now)
-		}
-	}
-	s.w.mu.Unlock()
-	if failed != nil {
-		return s.readFailed(ctx, failed)
-	}
-	return nil
-}
-
-// unparkWanted brings parked jobs back for the keys that ran low. It reports whether there
-// were any.
-func (s *shard) unparkWanted(ctx context.Context) (bool, error) {
-	s.w.mu.Lock()
-	wanted := s.lanes.Unparks()
-	slices.SortStableFunc(wanted, func(a, b *lanes.Lane) int { return cmp.Compare(a.Tenure.Partition, b.Tenure.Partition) })
-	asks := make([]job.Unpark, len(wanted))
-	for i, l := range wanted {
-		asks[i] = job.Unpark{Tenure: l.Tenure.Tenure, Key: l.Key, Count: l.Asked()}
-	}
-	s.w.mu.Unlock()
-	if len(asks) == 0 {
-		return false, nil
-	}
-	pages, errs := s.reader.Unpark(ctx, asks)
-	var failed error
-	now := time.Now()
-	s.w.mu.Lock()
-	for i, l := range wanted {
-		switch {
-		case errs[i] != nil && !waitable(errs[i]) && !errors.Is(errs[i], job.ErrGroupGone):
-			s.w.deps.Log.Error("parked jobs of a key cannot be read: it stands still until its partition moves", "partition", l.Tenure.Partition, "key", l.Key, "error", errs[i])
-			l.Spoiled()
-		case errs[i] != nil:
-			s.lanes.UnparkFailed(wanted[i : i+1])
-			failed = cmp.Or(failed, errs[i])
-		case pages[i].Fenced:
-			s.events = append(s.events, resize.PartitionFenced{Part: l.Tenure.Partition, Epoch: l.Tenure.Epoch})
-		default:
-			s.lanes.Unparked(l, pages[i], now)
-		}
-	}
-	s.w.mu.Unlock()
-	if failed != nil {
-		return false, s.readFailed(ctx, failed)
-	}
-	return true, nil
+// Over implements driver.Patience.
+func (p *patience) Over() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.timer.Stop()
 }

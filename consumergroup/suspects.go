@@ -74,7 +74,7 @@ func (w *Worker) mark(it *lanes.Item) error {
 // later puts a suspect back that could not be prepared.
 func (w *Worker) later(it *lanes.Item, err error) {
 	if errors.Is(err, job.ErrFenced) {
-		shardOf(it).fenced(it.Tenure.Tenure)
+		shardOf(it).driver.Fenced(it.Tenure.Tenure)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

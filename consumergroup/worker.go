@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"ringmaster/consumergroup/driver"
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 )
@@ -122,7 +123,7 @@ func (w *Worker) sessions(ctx, leave context.Context) error {
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("worker was stopped at once: %w", context.Cause(ctx))
-		case errors.Is(err, errEvicted):
+		case errors.Is(err, driver.ErrEvicted):
 			n.notDead(ctx)
 			w.deps.Log.Warn("evicted: joining as a new incarnation", "incarnation", n.inc)
 		default:

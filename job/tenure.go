@@ -35,6 +35,16 @@ type ReadBatch struct {
 	Speed   int // bytes a second at which it came, 0 if it was too little to tell
 }
 
+// Claims is the answer to one call that claims a page of each of some tenures: pages and errors are
+// parallel to them. Messages, and new jobs of partitions that were asked for, come along: they are to
+// be taken in after the pages and before another call.
+type Claims struct {
+	Pages    []ClaimPage
+	Errs     []error
+	Along    ReadBatch
+	AlongErr error
+}
+
 // ClaimPage is one page of what a new owner takes over.
 type ClaimPage struct {
 	Fenced        bool     // the caller does not own the partition at that epoch; all else is empty

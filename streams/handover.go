@@ -18,9 +18,11 @@ import (
 // what is pending for the caller itself, of which it must hold nothing. Each answer has its own
 // error; after ErrOutcomeUnknown the marks of that page may be gone: Reset and History.
 // The first page of a pass is confirmed at the store's durability (else ErrUnconfirmed).
-// Messages, and new jobs of the partitions in also, come along, at most each of every stream:
-// see Along.
-func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int, also []int, each int) ([]job.ClaimPage, []error) {
+//
+// Along come messages, since partitions are given by the dozen, and new jobs of the partitions in
+// also, which would otherwise wait for the claim: at most each of every stream. Their memory, and
+// their error, are as Read's.
+func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int, also []int, each int) job.Claims {
 	calls := make([]*call, len(tenures))
 	page := max(r.quota/max(len(tenures), 1), leastClaim)
 	for i, t := range tenures {
@@ -36,14 +38,15 @@ func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 	begun, before := time.Now(), r.received.Load()
 	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.claim, calls, how)
 	r.noteSpeed(int(r.received.Load()-before), time.Since(begun))
-	r.along = along
-	pages, errs := make([]job.ClaimPage, len(calls)), make([]error, len(calls))
+	out := job.Claims{Pages: make([]job.ClaimPage, len(calls)), Errs: make([]error, len(calls))}
 	for i, k := range calls {
-		if errs[i] = k.err; k.err == nil {
-			pages[i] = r.claimPage(tenures[i].Partition, list(k.value))
+		if out.Errs[i] = k.err; k.err == nil {
+			out.Pages[i] = r.claimPage(tenures[i].Partition, list(k.value))
 		}
 	}
-	return pages, errs
+	r.forget()
+	out.Along, out.AlongErr = r.readBatch(along.Result())
+	return out
 }
 
 // An answer to claims is to be on its way for a quarter of a second: messages wait behind it. It takes
@@ -62,20 +65,6 @@ func (r *Reader) noteSpeed(bytes int, took time.Duration) {
 	}
 	r.speed = int(float64(bytes) / max(took.Seconds(), 1e-6))
 	r.quota = max(min(r.speed/claimTime, mostClaim), 4*leastClaim)
-}
-
-// Along hands out what the last Claim has brought along: messages that came meanwhile, since
-// partitions are given by the dozen, and new jobs of the partitions it was told, which would
-// otherwise wait for the claim. It is to be called after each Claim. It does not block. Errors
-// as Read's.
-func (r *Reader) Along() (job.ReadBatch, error) {
-	cmd := r.along
-	r.along = nil
-	if cmd == nil {
-		return job.ReadBatch{}, nil
-	}
-	r.forget()
-	return r.readBatch(cmd.Result())
 }
 
 func (r *Reader) claimPage(p int, v []any) job.ClaimPage {

@@ -30,11 +30,10 @@ type Reader struct {
 	client *redis.Client
 	conn   *redis.Conn
 	connID int64
-	tap    *tap          // of conn; nil: it has none
-	server string        // the process that answers; "": it does not tell
-	seen   []string      // control messages to acknowledge with the next read
-	along  *redis.RawCmd // what the last claim has brought along
-	doomed []int64       // connections to that process that were given up and are not known to be ended
+	tap    *tap     // of conn; nil: it has none
+	server string   // the process that answers; "": it does not tell
+	seen   []string // control messages to acknowledge with the next read
+	doomed []int64  // connections to that process that were given up and are not known to be ended
 
 	fields  []string          // of one entry, used again for the next
 	entries []job.Entry       // of one read, used again for the next
@@ -179,7 +178,7 @@ func (s *Store) dedicated(ctx context.Context, shard string, tapped *taps, recei
 
 // Read waits up to block for messages and jobs: at most count of each partition. It
 // returns an empty batch when the time is over. The batch's memory is used again by the next
-// call of Read or Along; what its entries refer to is not. ErrGroupGone means that a partition, or
+// call of Read or Claim; what its entries refer to is not. ErrGroupGone means that a partition, or
 // the control stream, is no longer the caller's. ErrOutcomeUnknown means that jobs may
 // have been handed out, now or later: Reset, then History of every partition.
 // Block is at most half the store's timeout, at least 1 ms (0 would wait for ever, and

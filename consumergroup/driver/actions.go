@@ -1,11 +1,10 @@
-package consumergroup
+package driver
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"ringmaster/job"
 	"ringmaster/resize"
@@ -19,31 +18,29 @@ const claimPageSize = 32
 // they must not keep its own answer waiting.
 const alongCount = 32
 
-var errEvicted = errors.New("incarnation was evicted")
-
 // step feeds the participant events and does what it wants, until nothing is left.
-func (s *shard) step(ctx context.Context, events ...resize.ParticipantEvent) error {
+func (d *Driver) step(ctx context.Context, events ...resize.ParticipantEvent) error {
 	if len(events) == 0 {
 		return nil
 	}
-	s.stirs()
-	defer s.settles()
+	d.stirs()
+	defer d.settles()
 	read := false
 	for len(events) > 0 || read {
 		var actions []resize.ParticipantAction
 		for _, ev := range events {
-			more, err := s.brain.Step(ev)
+			more, err := d.cfg.Step(d.brain, ev)
 			if err != nil {
 				return fmt.Errorf("participant: %w", err)
 			}
 			actions = append(actions, more...)
 		}
 		var err error
-		if events, read, err = s.perform(ctx, actions, read); err != nil {
+		if events, read, err = d.perform(ctx, actions, read); err != nil {
 			return err
 		}
-		if !s.unsure {
-			s.hears()
+		if !d.unsure {
+			d.hears()
 		}
 	}
 	return nil
@@ -54,7 +51,7 @@ func (s *shard) step(ctx context.Context, events ...resize.ParticipantEvent) err
 // claims, each kind in one round trip: no action of a round rests on the answer to another
 // of it. The records are read in the round after, so that gates do not wait for it; due
 // says that this is the one, later that the next is.
-func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction, due bool) (_ []resize.ParticipantEvent, later bool, _ error) {
+func (d *Driver) perform(ctx context.Context, actions []resize.ParticipantAction, due bool) (_ []resize.ParticipantEvent, later bool, _ error) {
 	var claims []resize.ClaimPartition
 	var releases []resize.ReleasePartition
 	var unblocks []resize.Unblock
@@ -69,31 +66,31 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction,
 		case resize.ReadRecords:
 			later = true
 		case resize.OpenGate:
-			s.setGate(a.Part, a.Epoch, true)
+			d.setGate(a.Part, a.Epoch, true)
 		case resize.ReopenGate:
-			s.setGate(a.Part, a.Epoch, true)
+			d.setGate(a.Part, a.Epoch, true)
 		case resize.CloseGate:
-			s.setGate(a.Part, a.Epoch, false)
+			d.setGate(a.Part, a.Epoch, false)
 		case resize.StartReading:
-			s.startReading(a.Part, a.Epoch)
+			d.startReading(a.Part, a.Epoch)
 		case resize.DropPartition:
-			s.drop(a)
+			d.drop(a)
 		case resize.Report:
-			s.report(a)
+			d.report(a)
 		case resize.Rejoin:
-			return nil, false, errEvicted
+			return nil, false, ErrEvicted
 		default:
 			return nil, false, fmt.Errorf("participant wants %v, which is not known here", a)
 		}
 	}
-	s.startOpened()
+	d.startOpened()
 	// Until the records are read it is not known which tenures go on, as after a failover: no
 	// new job is read under them.
 	jobs := !due && !later
-	events := append(s.release(ctx, releases), s.claim(ctx, claims, jobs)...)
-	events = append(events, s.unblock(ctx, unblocks, jobs)...)
+	events := append(d.release(ctx, releases), d.claim(ctx, claims, jobs)...)
+	events = append(events, d.unblock(ctx, unblocks, jobs)...)
 	if due || later && len(events) == 0 {
-		more, err := s.readRecords(ctx)
+		more, err := d.readRecords(ctx)
 		if err != nil {
 			return nil, false, err
 		}
@@ -103,29 +100,29 @@ func (s *shard) perform(ctx context.Context, actions []resize.ParticipantAction,
 }
 
 // claim takes over pages of pending jobs. jobs: it may bring new ones along.
-func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool) []resize.ParticipantEvent {
+func (d *Driver) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool) []resize.ParticipantEvent {
 	if len(as) == 0 {
 		return nil
 	}
-	s.w.mu.Lock()
-	most := s.lanes.Claims()
-	s.w.mu.Unlock()
+	d.lock.Lock()
+	most := d.lanes.Claims()
+	d.lock.Unlock()
 	if len(as) > most {
-		return append(s.claim(ctx, as[:most], jobs), s.claim(ctx, as[most:], jobs)...)
+		return append(d.claim(ctx, as[:most], jobs), d.claim(ctx, as[most:], jobs)...)
 	}
-	if as = s.affordable(as); len(as) == 0 {
+	if as = d.affordable(as); len(as) == 0 {
 		return nil
 	}
 	tenures, cursors := make([]job.Tenure, len(as)), make([]string, len(as))
-	s.w.mu.Lock()
+	d.lock.Lock()
 	for i, a := range as {
-		t, cursor := s.lanes.Claim(a.Part, a.Epoch, a.First)
-		t.Generation = max(t.Generation, s.generation)
+		t, cursor := d.lanes.Claim(a.Part, a.Epoch, a.First)
+		t.Generation = max(t.Generation, d.cfg.Generation)
 		tenures[i], cursors[i] = t.Tenure, cursor
 	}
-	s.w.mu.Unlock()
+	d.lock.Unlock()
 	events := make([]resize.ParticipantEvent, len(as))
-	if s.unsure {
+	if d.unsure {
 		// What an unanswered call took is marked no more, and not known here: a page without
 		// it, and without its permit, would free its key. First the connection is made anew.
 		for i, a := range as {
@@ -133,8 +130,9 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 		}
 		return events
 	}
-	pages, errs := s.claimPages(ctx, tenures, cursors, jobs)
-	defer s.along()
+	got := d.claimPages(ctx, tenures, cursors, jobs)
+	defer d.along(&got)
+	pages, errs := got.Pages, got.Errs
 	brought, answered := 0, true
 	for i, a := range as {
 		for _, e := range pages[i].Entries {
@@ -143,21 +141,21 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 		out := resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch}
 		switch {
 		case errs[i] != nil:
-			s.doubt()
+			d.doubt()
 			answered = false
-			s.w.deps.Log.Debug("claim was not answered", "partition", a.Part, "epoch", a.Epoch, "error", errs[i])
+			d.log.Debug("claim was not answered", "partition", a.Part, "epoch", a.Epoch, "error", errs[i])
 			out.Outcome = resize.ClaimUnknown
 		case pages[i].Fenced:
 			out.Outcome = resize.ClaimFenced
 		default:
-			out.More, out.Runs = s.claimed(a, &pages[i])
+			out.More, out.Runs = d.claimed(a, &pages[i])
 		}
 		events[i] = out
 	}
 	if answered {
-		s.w.mu.Lock()
-		s.lanes.ClaimsBrought(len(as), brought)
-		s.w.mu.Unlock()
+		d.lock.Lock()
+		d.lanes.ClaimsBrought(len(as), brought)
+		d.lock.Unlock()
 	}
 	return events
 }
@@ -165,13 +163,13 @@ func (s *shard) claim(ctx context.Context, as []resize.ClaimPartition, jobs bool
 // affordable leaves the claims that may be sent now. While there is no room the further pages of
 // a claim wait: they are taken for answered, by a page that brought nothing. The first page of a
 // pass never waits: it has the oldest jobs, which may be what all that is held waits for.
-func (s *shard) affordable(as []resize.ClaimPartition) []resize.ClaimPartition {
-	if !s.full() {
+func (d *Driver) affordable(as []resize.ClaimPartition) []resize.ClaimPartition {
+	if !d.full() {
 		return as
 	}
 	return slices.DeleteFunc(slices.Clone(as), func(a resize.ClaimPartition) bool {
 		if !a.First {
-			s.held = append(s.held, resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch, More: true})
+			d.held = append(d.held, resize.ClaimAnswered{Part: a.Part, Epoch: a.Epoch, More: true})
 		}
 		return !a.First
 	})
@@ -179,44 +177,43 @@ func (s *shard) affordable(as []resize.ClaimPartition) []resize.ClaimPartition {
 
 // claimPages asks for a page of each tenure, for messages, and for new jobs of what is open if
 // jobs is true.
-func (s *shard) claimPages(ctx context.Context, tenures []job.Tenure, cursors []string, jobs bool) ([]job.ClaimPage, []error) {
-	parts, each, _ := s.toRead()
+func (d *Driver) claimPages(ctx context.Context, tenures []job.Tenure, cursors []string, jobs bool) job.Claims {
+	parts, each, _ := d.toRead()
 	if !jobs {
 		parts = nil
 	}
-	return s.reader.Claim(ctx, tenures, cursors, claimPageSize, parts, min(each, alongCount))
+	return d.reader.Claim(ctx, tenures, cursors, claimPageSize, parts, min(each, alongCount))
 }
 
 // along takes in what a claim has brought along, before anything else is done: no tenure may
 // end between the reading and this. What was refused the next read finds out too.
-func (s *shard) along() {
-	s.w.mu.Lock()
-	s.lanes.ReadEnded()
-	s.w.mu.Unlock()
-	batch, err := s.reader.Along()
-	if err != nil {
+func (d *Driver) along(got *job.Claims) {
+	d.lock.Lock()
+	d.lanes.ReadEnded()
+	d.lock.Unlock()
+	if err := got.AlongErr; err != nil {
 		if errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrUnavailable) {
-			s.doubt()
+			d.doubt()
 		}
 		return
 	}
-	s.weigh(batch)
-	s.take(batch.Jobs)
-	s.news = append(s.news, batch.Control...)
+	d.weigh(got.Along)
+	d.take(got.Along.Jobs)
+	d.news = append(d.news, got.Along.Control...)
 }
 
 // jobsLost is the line that tells of it, wherever it is found.
 const jobsLost = "jobs are lost: somebody deleted pending entries"
 
 // claimed takes a page in and reports whether the claim goes on, and whether jobs run.
-func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) (more, runs bool) {
+func (d *Driver) claimed(a resize.ClaimPartition, page *job.ClaimPage) (more, runs bool) {
 	if page.Lost > 0 {
-		s.w.deps.Log.Error(jobsLost, "partition", a.Part, "lost", page.Lost)
+		d.log.Error(jobsLost, "partition", a.Part, "lost", page.Lost)
 	}
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	more = s.lanes.Claimed(a.Part, a.Epoch, page, time.Now())
-	return more, s.lanes.Adopted(a.Part, a.Epoch)
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	more = d.lanes.Claimed(a.Part, a.Epoch, page, d.clock.Now())
+	return more, d.lanes.Adopted(a.Part, a.Epoch)
 }
 
 // unblock: somebody says that former owners finished jobs. The messages are hints; the
@@ -224,40 +221,41 @@ func (s *shard) claimed(a resize.ClaimPartition, page *job.ClaimPage) (more, run
 // answer did, a whole pass of claims will: the hint does not come again. While a call is
 // unanswered no page can tell, as for claim. Before the first page nothing is looked for:
 // that page tells.
-func (s *shard) unblock(ctx context.Context, as []resize.Unblock, jobs bool) []resize.ParticipantEvent {
+func (d *Driver) unblock(ctx context.Context, as []resize.Unblock, jobs bool) []resize.ParticipantEvent {
 	var tenures []job.Tenure
-	s.w.mu.Lock()
+	d.lock.Lock()
 	for _, a := range as {
-		if t := s.lanes.Paged(a.Part, a.Epoch); t != nil && !slices.Contains(tenures, t.Tenure) {
+		if t := d.lanes.Paged(a.Part, a.Epoch); t != nil && !slices.Contains(tenures, t.Tenure) {
 			tenures = append(tenures, t.Tenure)
 		}
 	}
-	s.w.mu.Unlock()
+	d.lock.Unlock()
 	if len(tenures) == 0 {
 		return nil
 	}
 	var events []resize.ParticipantEvent
-	if s.unsure {
+	if d.unsure {
 		for _, k := range tenures {
 			events = append(events, lookAgain(k))
 		}
 		return events
 	}
-	pages, errs := s.claimPages(ctx, tenures, make([]string, len(tenures)), jobs)
-	defer s.along()
+	got := d.claimPages(ctx, tenures, make([]string, len(tenures)), jobs)
+	defer d.along(&got)
+	pages, errs := got.Pages, got.Errs
 	for i, k := range tenures {
 		switch {
 		case errs[i] != nil:
-			s.doubt()
+			d.doubt()
 			events = append(events, lookAgain(k))
 		case pages[i].Fenced:
-			s.fenced(k)
+			d.Fenced(k)
 		default:
-			s.w.mu.Lock()
-			if s.lanes.Looked(k.Partition, k.Epoch, &pages[i], time.Now()) {
+			d.lock.Lock()
+			if d.lanes.Looked(k.Partition, k.Epoch, &pages[i], d.clock.Now()) {
 				events = append(events, lookAgain(k))
 			}
-			s.w.mu.Unlock()
+			d.lock.Unlock()
 		}
 	}
 	return events
@@ -269,27 +267,27 @@ func lookAgain(t job.Tenure) resize.ParticipantEvent {
 }
 
 // readRecords reads what the store says of this incarnation.
-func (s *shard) readRecords(ctx context.Context) ([]resize.ParticipantEvent, error) {
-	if s.unsure {
-		if err := s.reset(ctx); err != nil {
+func (d *Driver) readRecords(ctx context.Context) ([]resize.ParticipantEvent, error) {
+	if d.unsure {
+		if err := d.reset(ctx); err != nil {
 			return nil, err
 		}
 	}
 	for {
-		snap, err := s.reader.Snapshot(ctx)
+		snap, err := d.reader.Snapshot(ctx)
 		if err == nil {
-			return s.snapshotEvents(snap), nil
+			return d.snapshotEvents(snap), nil
 		}
-		if err := s.readFailed(ctx, err); err != nil {
+		if err := d.readFailed(ctx, err); err != nil {
 			return nil, err
 		}
-		if err := s.reset(ctx); err != nil {
+		if err := d.reset(ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (s *shard) snapshotEvents(snap job.Snapshot) []resize.ParticipantEvent {
+func (d *Driver) snapshotEvents(snap job.Snapshot) []resize.ParticipantEvent {
 	if snap.Fenced {
 		return []resize.ParticipantEvent{resize.Evicted{}}
 	}
@@ -297,11 +295,11 @@ func (s *shard) snapshotEvents(snap job.Snapshot) []resize.ParticipantEvent {
 	for _, o := range snap.Owned {
 		ev.Plan[o.Partition] = o.Planned
 	}
-	s.w.mu.Lock()
-	s.epoch = max(s.epoch, snap.RingEpoch)
-	s.lanes.Confirm(ev.Owned, time.Now())
-	parts := s.lanes.Blocked()
-	s.w.mu.Unlock()
+	d.lock.Lock()
+	d.epoch = max(d.epoch, snap.RingEpoch)
+	d.lanes.Confirm(ev.Owned, d.clock.Now())
+	parts := d.lanes.Blocked()
+	d.lock.Unlock()
 	events := []resize.ParticipantEvent{ev}
 	// A lost hint about a drainer would block its key for ever: look again.
 	for _, t := range parts {
@@ -328,22 +326,22 @@ func ringState(b job.Beat) resize.RingState {
 }
 
 // setGate opens or closes a gate.
-func (s *shard) setGate(part int, epoch uint64, open bool) {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	s.w.deps.Log.Debug("gate", "partition", part, "epoch", epoch, "open", open)
-	s.lanes.SetGate(part, epoch, open, time.Now())
+func (d *Driver) setGate(part int, epoch uint64, open bool) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.log.Debug("gate", "partition", part, "epoch", epoch, "open", open)
+	d.lanes.SetGate(part, epoch, open, d.clock.Now())
 }
 
 // startOpened starts what was waiting behind gates that were opened.
-func (s *shard) startOpened() {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	s.lanes.StartOpened(time.Now())
+func (d *Driver) startOpened() {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.lanes.StartOpened(d.clock.Now())
 }
 
-func (s *shard) startReading(part int, epoch uint64) {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	s.lanes.StartReading(part, epoch)
+func (d *Driver) startReading(part int, epoch uint64) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.lanes.StartReading(part, epoch)
 }
