@@ -136,7 +136,7 @@ func (a *audit) alone(e *engine, k *limb, it *lanes.Item) {
 	}
 	for _, w := range e.workers {
 		other := w.shards[k.number]
-		if other == k || other.inc == "" || k.store().members[other.inc] == nil {
+		if other == k || other.inc == "" || other.d == nil || k.store().members[other.inc] == nil {
 			continue
 		}
 		for _, run := range other.lanes.Started() {
@@ -155,10 +155,13 @@ func (a *audit) alone(e *engine, k *limb, it *lanes.Item) {
 }
 
 // completes reports whether a run's end waits for its answer, and leaves nothing to be run.
-func (k *limb) completes(it *lanes.Item) bool {
-	return slices.ContainsFunc(append(slices.Clone(k.ended), k.flight...), func(f ended) bool {
-		return f.it == it && (f.c.Outcome == job.Done || f.c.Outcome == job.Buried)
-	})
+func (k *limb) completes(run *lanes.Item) bool {
+	for it, c := range k.d.Endings() {
+		if it == run && (c.Outcome == job.Done || c.Outcome == job.Buried) {
+			return true
+		}
+	}
+	return false
 }
 
 // stopped checks a reply to phase 1 in mode ring: nothing runs any more, except what had its
@@ -181,8 +184,8 @@ type holdOf struct {
 var answers = map[string]job.Answer{"OWNER": job.ByOwner, "DRAINER": job.ByDrainer, "DUP": job.NotPending, "GONE": job.Gone, "FENCED": job.Refused}
 
 // end performs an ack and checks who may end a job, and in which order.
-func (a *audit) end(e *engine, k *limb, inc string, f ended, epoch uint64) job.Answer {
-	s, p, n := k.store(), f.c.Partition, numberOf(f.it)
+func (a *audit) end(e *engine, k *limb, inc string, f ended, epoch uint64, untrimmed bool) job.Answer {
+	s, p, n := k.store(), f.it.Tenure.Partition, numberOf(f.it)
 	part := s.parts[p]
 	if n > len(part.entries) {
 		return job.Gone // a failover forgot it
@@ -209,7 +212,7 @@ func (a *audit) end(e *engine, k *limb, inc string, f ended, epoch uint64) job.A
 	if (answer == "OWNER" || answer == "DRAINER") && (f.c.Outcome == job.Done || f.c.Outcome == job.Buried) {
 		a.ended[after.serial] = true
 	}
-	if s.owns(inc, p, epoch) {
+	if s.owns(inc, p, epoch) && !untrimmed {
 		s.trim(p, min(int(f.it.Tenure.LastRead.Ms), len(part.entries)))
 	}
 	return answers[answer]

@@ -1,5 +1,7 @@
 package sim
 
+import "ringmaster/resize"
+
 // Bug is a fault put into the model on purpose, to see that the simulator finds it.
 type Bug int
 
@@ -52,4 +54,14 @@ func Bugs() []Bug {
 		all = append(all, b)
 	}
 	return all
+}
+
+// misses reports whether a bug keeps an event from the machine: a look at what blocks a key that the
+// driver itself has ordered, as it reads the records or where an answer was lost.
+func (b Bug) misses(k *limb, ev resize.ParticipantEvent) bool {
+	m, is := ev.(resize.MessageReceived)
+	if !is || m.Message.Type != resize.TypeUndrained || m.Message.ID != "" {
+		return false
+	}
+	return b == BugLostHint || b == BugLookLost && k.e.now < k.blindTill
 }

@@ -304,14 +304,13 @@ func (x *serverSide) entryNumbers(p int, es []job.Entry) []int {
 func (x *serverSide) claim(o op) string {
 	all := []int{}
 	for cursor := "0-0"; ; {
-		pages, errs := x.reader(o.inc).Claim(x.ctx, []job.Tenure{{Partition: o.p, Epoch: o.epoch}}, []string{cursor}, o.n, nil, 16)
-		x.must(errs[0])
-		along, err := x.reader(o.inc).Along()
-		if !errors.Is(err, job.ErrGroupGone) {
-			x.must(err)
+		got := x.reader(o.inc).Claim(x.ctx, []job.Tenure{{Partition: o.p, Epoch: o.epoch}}, []string{cursor}, o.n, nil, 16)
+		x.must(got.Errs[0])
+		if !errors.Is(got.AlongErr, job.ErrGroupGone) {
+			x.must(got.AlongErr)
 		}
-		x.heard[o.inc] = append(x.heard[o.inc], along.Control...)
-		page := pages[0]
+		x.heard[o.inc] = append(x.heard[o.inc], got.Along.Control...)
+		page := got.Pages[0]
 		if page.Fenced {
 			return "fenced"
 		}

@@ -48,7 +48,9 @@ type call struct {
 	block func() bool // a read that waits: reports whether it was answered
 	wait  int64       // so long at most
 	until int64
-	lost  bool // its answer
+	lost  bool     // its answer
+	rest  []func() // further requests of the same round trip
+	came  int      // so many answers of a round trip that was not answered whole
 }
 
 const (
@@ -80,6 +82,9 @@ type engine struct {
 	alive       map[string]*proc // by incarnation
 	handlers    int              // runs started
 	news        int
+	told        int      // messages that were read
+	graves      []*fiber // whose process is over
+	all         []*fiber
 
 	hash  uint64
 	trace *strings.Builder // nil: not wanted
@@ -161,6 +166,7 @@ func (e *engine) step() bool {
 	}
 	e.steps++
 	ev.run()
+	e.bury()
 	for _, s := range e.stores {
 		if e.err == nil {
 			e.err = s.check()
@@ -274,8 +280,39 @@ func (c *call) arrive() {
 		e.executed(c)
 	default:
 		c.exec()
-		e.executed(c)
+		c.goOn()
 	}
+}
+
+// goOn executes what else came in the same round trip. Others may come in between, and the server, or
+// the connection, may end there.
+func (c *call) goOn() {
+	e := c.e
+	for len(c.rest) > 0 {
+		if e.chance(4) {
+			c.came++
+			e.stir()
+			exec := c.rest[0]
+			c.rest = c.rest[1:]
+			e.after(nil, 1, func() {
+				if c.conn.killed || c.era != e.era || e.down > e.now {
+					c.came = e.rng.IntN(c.came + 1)
+					c.deliver(2, false)
+					return
+				}
+				exec()
+				c.goOn()
+			})
+			return
+		}
+		c.came++
+		c.rest[0]()
+		c.rest = c.rest[1:]
+	}
+	if c.came++; c.lost || c.from.cut > e.now {
+		c.came = e.rng.IntN(c.came)
+	}
+	e.executed(c)
 }
 
 // executed sends the answer and wakes reads that wait for what was done.
@@ -286,6 +323,11 @@ func (e *engine) executed(c *call) {
 	} else {
 		c.deliver(e.between(1, 3), true)
 	}
+	e.stir()
+}
+
+// stir wakes reads that wait for what was done.
+func (e *engine) stir() {
 	for _, s := range e.stores {
 		if deaf := e.audit.deafen; deaf != "" && len(s.inbox[deaf]) > 0 {
 			s.inbox[deaf], e.audit.deafen = nil, ""

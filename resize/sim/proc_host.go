@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"context"
 	"time"
 
+	"ringmaster/consumergroup/driver"
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 	"ringmaster/recovery"
@@ -22,18 +24,12 @@ func (k *proc) hold() {
 		own.Seats = map[string]int{limitedType: k.e.limited}
 	}
 	k.pool = lanes.NewPool(own, k)
-	for _, l := range k.shards {
-		l.lanes = lanes.NewShard(k.pool, l)
-		l.known = map[*lanes.Tenure]*known{}
-		l.listed = map[int][]job.EntryID{}
-		l.waking, l.flushing = false, false
-	}
 	k.atWork = nil
 	k.alarm++
 }
 
 // limbOf is the part of its worker that a job was read by.
-func limbOf(it *lanes.Item) *limb { return it.Tenure.Shard.Host().(*limb) }
+func limbOf(it *lanes.Item) *limb { return it.Tenure.Shard.Host().(*driver.Driver).Host().(*limb) }
 
 // known is what the checks know of a tenure.
 type known struct {
@@ -51,7 +47,7 @@ func (k *limb) of(t *lanes.Tenure) *known {
 	return n
 }
 
-// Before implements lanes.Host. There is one clock.
+// Before implements driver.Host. There is one clock.
 func (k *limb) Before(record string, _ time.Time) lanes.Prior { return before(record) }
 
 // before judges a job with a past as a worker does. A suspect is held apart from its first
@@ -97,38 +93,55 @@ func numberOf(it *lanes.Item) int { return int(it.Entry.ID.Ms) }
 // backoff is how long a failed job waits.
 func (e *engine) backoff() time.Duration { return time.Duration(e.between(20, 300)) * time.Millisecond }
 
-// soon does something right after the present step, once.
-func (k *limb) soon(flag *bool, do func()) {
-	if *flag {
-		return
-	}
-	*flag = true
-	k.e.after(&k.node, 0, func() { *flag = false; do() })
-}
-
-// End implements lanes.Host.
-func (k *limb) End(it *lanes.Item, c job.Completion) {
-	k.ended = append(k.ended, ended{it, c})
-	k.soon(&k.flushing, k.flush)
-}
-
-// Broken implements lanes.Host. No entry of this store is.
+// Broken implements driver.Host. No entry of this store is.
 func (k *limb) Broken(*lanes.Item) job.Completion { return job.Completion{Outcome: job.Buried} }
 
-// Tell implements lanes.Host.
-func (k *limb) Tell(ev resize.ParticipantEvent) {
-	k.events = append(k.events, ev)
-	k.Wake()
+// Poke implements driver.Host.
+func (k *limb) Poke() {
+	inc, d := k.inc, k.d
+	k.e.send(&call{from: &k.node, conn: k.beats, what: "poke", exec: func() {
+		k.store().tell(inc, false, resize.Message{Type: resize.TypePoke, Part: -1})
+	}, done: d.Poked})
 }
 
-// Wake implements lanes.Host.
-func (k *limb) Wake() { k.soon(&k.waking, k.wake) }
+// Stirred implements driver.Host: a heartbeat that was put off is not any more.
+func (k *limb) Stirred() {
+	if k.inc != "" && !k.rests() {
+		k.beatNext()
+	}
+}
 
-// Ready implements lanes.Crew: whoever made a job ready dispatches.
-func (k *proc) Ready() {}
+// Asked implements driver.Host. Nobody asks here.
+func (k *limb) Asked(string) {}
+
+// Alone implements driver.Host.
+func (k *limb) Alone() bool { return k.stopping > 0 && k.e.now-k.stopping > 1000 }
+
+// Arrived implements driver.Host.
+func (k *limb) Arrived() {}
+
+// Turns implements driver.Host.
+func (k *limb) Turns(time.Time) {}
+
+// Waits implements driver.Host.
+func (k *limb) Waits(context.Context, string) driver.Patience { return silent{} }
+
+// Now implements driver.Clock.
+func (k *limb) Now() time.Time { return k.e.time() }
+
+// Sleep implements driver.Clock.
+func (k *limb) Sleep(ctx context.Context, d time.Duration) bool { return ctx.(*fiber).sleep(d) }
+
+// Ready implements lanes.Crew: handlers are started right after the present step.
+func (k *proc) Ready() {
+	if !k.starting {
+		k.starting = true
+		k.e.after(&k.node, 0, func() { k.starting = false; k.dispatch() })
+	}
+}
 
 // Quiet implements lanes.Crew.
-func (k *proc) Quiet() {}
+func (k *proc) Quiet() { k.Ready() }
 
 // Alarm implements lanes.Crew.
 func (k *proc) Alarm() {

@@ -55,11 +55,20 @@ func Run(o Options) Result {
 		e.log("world", "heals", 0, 0)
 	}
 	e.finish()
+	e.end()
 	r := Result{Err: e.err, Steps: e.steps, Hash: e.hash, Faults: e.audit.faults, Jobs: e.audit.sent, Live: live}
 	if e.trace != nil {
 		r.Trace = e.trace.String()
 	}
 	return r
+}
+
+// end ends what still runs.
+func (e *engine) end() {
+	for _, f := range e.all {
+		f.kill()
+	}
+	e.bury()
 }
 
 // shardsOf is how many shards the queue of a schedule has: of eight seeds four have one, two
@@ -104,7 +113,7 @@ func (e *engine) addWorker() {
 	k := &proc{node: node{name: fmt.Sprint("w", len(e.workers)+1)}, e: e}
 	k.slot = k.name
 	for sh := range e.stores {
-		k.shards = append(k.shards, &limb{proc: k, number: sh, p: resize.NewParticipant(), reader: &conn{}})
+		k.shards = append(k.shards, &limb{proc: k, number: sh, reader: &conn{}})
 	}
 	k.hold()
 	e.workers = append(e.workers, k)
@@ -203,7 +212,7 @@ func (e *engine) state() string {
 	}
 	for _, k := range e.workers {
 		for _, l := range k.shards {
-			out += fmt.Sprintf("; %s/%d %s unsure=%v busy=%v todo=%d runs=%d flight=%d", k.name, l.number, l.p, l.unsure, l.busy, len(l.todo), k.pool.Runs(), len(l.flight))
+			out += fmt.Sprintf("; %v", l)
 		}
 	}
 	for _, d := range e.dispatchers {
