@@ -63,5 +63,5 @@ func (b Bug) misses(k *limb, ev resize.ParticipantEvent) bool {
 	if !is || m.Message.Type != resize.TypeUndrained || m.Message.ID != "" {
 		return false
 	}
-	return b == BugLostHint || b == BugLookLost && k.e.now < k.blindTill
+	return b == BugLostHint || b == BugLookLost && k.blind
 }

@@ -53,10 +53,10 @@ type limb struct {
 	acks   *conn
 	read   *call // that waits
 
-	known     map[*lanes.Tenure]*known
-	listed    map[job.Tenure][]job.EntryID // what ran when the reader was last answered: used by a bug alone
-	calls     int                          // acks that leave jobs unfinished
-	blindTill int64                        // used by a bug alone
+	known  map[*lanes.Tenure]*known
+	listed map[job.Tenure][]job.EntryID // what ran when the reader was last answered: used by a bug alone
+	calls  int                          // acks that leave jobs unfinished
+	blind  bool                         // a look's answer was lost: used by a bug alone
 }
 
 func (k *limb) store() *store { return k.e.stores[k.number] }

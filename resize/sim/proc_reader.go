@@ -129,7 +129,7 @@ func (k *limb) Claim(ctx context.Context, tenures []job.Tenure, cursors []string
 	for i := range out.Pages {
 		if out.Errs[i] != nil {
 			out.Pages[i] = job.ClaimPage{}
-			k.blindTill = k.e.now + 500
+			k.blind = k.blind || cursors[i] == ""
 		}
 		k.spoil(&out.Pages[i])
 	}
