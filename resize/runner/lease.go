@@ -8,21 +8,18 @@ import (
 	"ringmaster/resize"
 )
 
-// lease is news of the leadership; term 0: lost, or another's.
-type lease struct{ term uint64 }
-
-// keepLease takes and renews the leadership on its own, so that nothing the leader does
-// can make it late. It counts the lease from before it asked.
-func (r *Runner) keepLease(ctx context.Context, out chan<- lease) {
+// KeepLease takes and renews the leadership on its own, so that nothing the leader does
+// can make it late, until ctx ends. It counts the lease from before it asked.
+func (r *Leader) KeepLease(ctx context.Context) {
 	var term uint64
 	var until time.Time
 	for {
-		asked := time.Now()
+		asked := r.host.Now()
 		patience := r.cfg.Lease / 2
 		if left := until.Sub(asked); term != 0 && left > 0 {
 			patience = max(min(patience, left), r.cfg.Lease/20)
 		}
-		call, cancel := context.WithTimeout(ctx, patience)
+		call, cancel := r.host.Within(ctx, patience)
 		var got uint64
 		var err error
 		if r.givesUp.Load() {
@@ -34,49 +31,50 @@ func (r *Runner) keepLease(ctx context.Context, out chan<- lease) {
 		cancel()
 		if err == nil {
 			until = asked.Add(r.cfg.Lease)
-		} else if time.Now().After(until) {
+		} else if r.host.Now().After(until) {
 			got = 0
 		} else {
 			got = term
 		}
 		if got != term {
 			term = got
-			select {
-			case out <- lease{term}:
-			case <-ctx.Done():
+			if !r.host.Led(ctx, term) {
 				return
 			}
 		}
-		timer := time.NewTimer(r.renewal(time.Now(), term != 0, err == nil))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !r.host.Sleep(ctx, r.renewal(r.host.Now(), term != 0, err == nil)) {
 			return
 		}
 	}
 }
 
-func (r *Runner) leaseNews(ctx context.Context, l lease) {
-	if l.term == 0 {
+func (r *Leader) leaseNews(ctx context.Context, term uint64) {
+	if term == 0 {
 		r.log.Info("stands by", "last_term", r.term)
 		r.term = 0
 		r.step(ctx, resize.LeaseLost{})
 		return
 	}
-	r.term, r.repaired = l.term, time.Time{}
-	r.log.Info("leads", "term", l.term)
+	r.term, r.repaired = term, time.Time{}
+	r.log.Info("leads", "term", term)
 	failpoint.Hit(failpoint.D1)
-	r.detector.LeaderChanged(time.Now())
-	r.step(ctx, resize.LeaseWon{Now: r.now(), Term: l.term})
+	r.detector.LeaderChanged(r.host.Now())
+	r.step(ctx, resize.LeaseWon{Now: r.now(), Term: term})
 }
 
-// stepDown gives the lease up. If that is not answered, keepLease asks again until it is: it would
+// StepDown gives the lease up as the process ends, if this leader has it.
+func (r *Leader) StepDown(ctx context.Context) {
+	if r.term != 0 {
+		r.stepDown(ctx)
+	}
+}
+
+// stepDown gives the lease up. If that is not answered, KeepLease asks again until it is: it would
 // else renew what nobody makes use of.
-func (r *Runner) stepDown(ctx context.Context) {
+func (r *Leader) stepDown(ctx context.Context) {
 	r.term = 0
 	r.givesUp.Store(true)
-	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	call, cancel := r.host.Within(ctx, r.cfg.Timeout)
 	defer cancel()
 	_ = r.resign(call)
 }
@@ -84,7 +82,7 @@ func (r *Runner) stepDown(ctx context.Context) {
 // resign gives the lease up, if this dispatcher still has it. One that was told of a higher term
 // would else renew its own for ever, and lead nothing: after a failover a shard may have seen a
 // term that the first shard has forgotten, and only a new lease has a higher one.
-func (r *Runner) resign(ctx context.Context) error {
+func (r *Leader) resign(ctx context.Context) error {
 	err := r.store.Resign(ctx)
 	if err != nil {
 		r.log.Debug("could not resign", "error", err)
@@ -97,7 +95,7 @@ func (r *Runner) resign(ctx context.Context) error {
 // renewal is how long it is until the lease is asked for again: after a quarter of it, after up to
 // half of it where the process leads hundreds of rings, at moments that all of them share, so that
 // they are renewed together; at once, if that failed.
-func (r *Runner) renewal(now time.Time, led, answered bool) time.Duration {
+func (r *Leader) renewal(now time.Time, led, answered bool) time.Duration {
 	switch {
 	case led && !answered:
 		return r.cfg.Lease / 20

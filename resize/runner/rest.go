@@ -19,27 +19,27 @@ const (
 )
 
 // share is a time that grows with the number of rings.
-func (r *Runner) share(least, each time.Duration) time.Duration {
+func (r *Leader) share(least, each time.Duration) time.Duration {
 	if r.cfg.Rings == nil {
 		return least
 	}
 	return max(least, time.Duration(r.cfg.Rings())*each)
 }
 
-func (r *Runner) untilLook() time.Duration {
+func (r *Leader) untilLook() time.Duration {
 	every := r.cfg.Look
 	if r.guarded {
 		every = r.share(every, looksEach)
 	}
-	return every - time.Since(r.looked)
+	return every - r.host.Now().Sub(r.looked)
 }
 
-func (r *Runner) untilRepair() time.Duration {
-	return r.share(r.cfg.Repair, repairsEach) - time.Since(r.repaired)
+func (r *Leader) untilRepair() time.Duration {
+	return r.share(r.cfg.Repair, repairsEach) - r.host.Now().Sub(r.repaired)
 }
 
 // pause is how long the runner may wait for news. At rest it has others look for its members.
-func (r *Runner) pause(ctx context.Context) time.Duration {
+func (r *Leader) pause(ctx context.Context) time.Duration {
 	if r.term == 0 {
 		return time.Minute // whatever comes, comes with the lease
 	}
@@ -47,13 +47,13 @@ func (r *Runner) pause(ctx context.Context) time.Duration {
 		r.guarded = r.store.Guard(slices.Clone(r.members), r.found, r.alarm)
 	}
 	if !r.guarded {
-		return r.cfg.Detect - time.Since(r.ticked)
+		return r.cfg.Detect - r.host.Now().Sub(r.ticked)
 	}
-	return max(min(r.untilLook(), r.untilRepair()), r.cfg.Detect-time.Since(r.ticked))
+	return max(min(r.untilLook(), r.untilRepair()), r.cfg.Detect-r.host.Now().Sub(r.ticked))
 }
 
 // wake ends the rest. What was seen meanwhile counts as if this runner had looked.
-func (r *Runner) wake() {
+func (r *Leader) wake() {
 	if !r.guarded {
 		return
 	}
@@ -67,7 +67,7 @@ func (r *Runner) wake() {
 }
 
 // noteSeen tells the detector of the last look of the guard.
-func (r *Runner) noteSeen() {
+func (r *Leader) noteSeen() {
 	if seen := r.store.Seen(); seen.After(r.found) {
 		r.found = seen
 		all := make([]Sighting, len(r.members))
@@ -80,7 +80,7 @@ func (r *Runner) noteSeen() {
 }
 
 // listed takes over who is a member. For others than before nobody has looked yet.
-func (r *Runner) listed(members []Sighting) {
+func (r *Leader) listed(members []Sighting) {
 	incs := make([]string, len(members))
 	r.lapsed = false
 	for i, m := range members {
@@ -95,8 +95,8 @@ func (r *Runner) listed(members []Sighting) {
 }
 
 // tick looks for lost connections and lets time pass for the coordinator.
-func (r *Runner) tick(ctx context.Context) {
-	r.ticked = time.Now()
+func (r *Leader) tick(ctx context.Context) {
+	r.ticked = r.host.Now()
 	if r.term == 0 {
 		return
 	}
@@ -116,14 +116,14 @@ func (r *Runner) tick(ctx context.Context) {
 	}
 }
 
-func (r *Runner) probe(ctx context.Context) {
+func (r *Leader) probe(ctx context.Context) {
 	r.found = time.Time{}
-	now := time.Now()
+	now := r.host.Now()
 	if len(r.members) == 0 {
 		r.found = now
 		return
 	}
-	call, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	call, cancel := r.host.Within(ctx, r.cfg.Timeout)
 	defer cancel()
 	seen, err := r.store.Signs(call, r.members)
 	if err != nil {

@@ -1,13 +1,17 @@
 package sim
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
+	"ringmaster/job"
 	"ringmaster/recovery"
 	"ringmaster/resize"
+	"ringmaster/resize/runner"
 )
 
 const (
@@ -16,306 +20,314 @@ const (
 	lookEvery   = 500
 )
 
-// chief is a dispatcher's process: coordinator, failure detector and lease, as package
-// resize/runner has them.
+// chief is a dispatcher's process: the product's leader and failure detector, with a connection to
+// the server of the simulator.
 type chief struct {
 	node
-	e        *engine
-	c        *resize.Coordinator
-	detector *recovery.Detector
-	cfg      resize.Config
-	conn     *conn
-	term     uint64
-	read     resize.Records // last
-	until    int64          // of the lease, by its own clock
-	todo     []resize.CoordinatorAction
-	events   []resize.CoordinatorEvent
-	busy     bool
-	probing  bool
-	members  []string
-	looked   int64
-	hinted   bool
+	e      *engine
+	cfg    resize.Config
+	leader *runner.Leader
+	fibers []*fiber // of the leader
+	conn   *conn
+	leads  bool           // by what it was told last
+	read   resize.Records // last
+
+	waiting *fiber // for news
+	waits   int    // counts the waits
+	news    bool
+	hinted  bool
+	led     *uint64 // a term that was won, or 0, which is not taken yet
+	telling *fiber  // who waits for that
 }
 
+// start makes a process stand by. What it was before is forgotten.
 func (d *chief) start() {
 	d.life++
+	for _, f := range d.fibers {
+		f.kill()
+	}
 	if d.conn != nil {
 		d.e.hangUp(d.conn)
 	}
-	c, err := resize.NewCoordinator(d.cfg)
+	d.conn = &conn{}
+	d.leads, d.waiting, d.telling, d.led, d.news, d.hinted = false, nil, nil, nil, false, false
+	cfg := runner.Config{
+		Lease: leaderLease * time.Millisecond, Detect: tickEvery * time.Millisecond, Look: lookEvery * time.Millisecond,
+		Repair: time.Hour, Timeout: time.Hour, Protocol: d.cfg, Began: d.e.time(), Step: d.step,
+	}
+	l, err := runner.NewLeader(cfg, d, detector{recovery.NewDetector(recovery.Default())}, d, slog.New(slog.DiscardHandler))
 	if err != nil {
 		d.e.fail("%v", err)
 		return
 	}
-	d.c, d.detector, d.conn = c, recovery.NewDetector(recovery.Default()), &conn{}
-	d.term, d.todo, d.events, d.busy, d.probing, d.members, d.hinted = 0, nil, nil, false, false, nil, false
-	d.renew()
-	d.tick()
+	d.leader = l
+	d.fibers = []*fiber{
+		d.e.spawn(&d.node, func(f *fiber) { l.Lead(f) }),
+		d.e.spawn(&d.node, func(f *fiber) { l.KeepLease(f) }),
+	}
 }
 
-// renew keeps the lease on its own, and counts it from before it asked.
-func (d *chief) renew() {
-	e := d.e
-	sent := e.now
-	got := uint64(0)
-	e.send(&call{from: &d.node, conn: d.conn, what: "lead", exec: func() {
-		got = e.stores[0].lead(d.name, leaderLease)
-		e.audit.led(e, got)
-	}, done: func(answered bool) {
-		switch {
-		case answered:
-			d.until = sent + leaderLease
-		case e.now < d.until:
-			got = d.term
-		default:
-			got = 0
-		}
-		if got != d.term {
-			d.term = got
-			d.todo = nil
-			if got == 0 {
-				d.events = append(d.events, resize.LeaseLost{})
-			} else {
-				d.detector.LeaderChanged(d.clock())
-				d.events = append(d.events, resize.LeaseWon{Now: e.now, Term: got})
-			}
-			d.turn()
-		}
-		e.after(&d.node, max(1, sent+leaderLease/4-e.now), d.renew)
-	}})
+// step has the machine take an event, and checks it.
+func (d *chief) step(c *resize.Coordinator, ev resize.CoordinatorEvent) ([]resize.CoordinatorAction, error) {
+	actions, err := c.Step(ev)
+	if err == nil {
+		err = c.CheckInvariants()
+	}
+	if err != nil {
+		d.e.fail("%s on %T: %v", d.name, ev, err)
+	}
+	return actions, err
 }
-
-// resign gives the lease up, so that the next one has a higher term: another shard has seen one
-// that the first has not.
-func (d *chief) resign() {
-	s := d.e.stores[0]
-	d.e.send(&call{from: &d.node, conn: d.conn, what: "resign", exec: func() {
-		if s.leader == d.name {
-			s.leading = min(s.leading, s.now)
-		}
-	}, done: func(bool) {}})
-}
-
-func (d *chief) clock() time.Time { return time.UnixMilli(d.e.now) }
 
 // hint is news on the control stream. It may be lost.
 func (d *chief) hint() {
-	if d.term == 0 || d.hinted || d.e.faults.hits(lostHint) {
+	if !d.leads || d.hinted || d.e.faults.hits(lostHint) {
 		return
 	}
 	d.hinted = true
 	d.e.after(&d.node, 2, func() {
-		d.hinted = false
-		d.event(resize.RecordsChanged{Now: d.e.now})
+		d.hinted, d.news = false, true
+		d.ring()
 	})
 }
 
-func (d *chief) event(ev resize.CoordinatorEvent) {
-	d.events = append(d.events, ev)
-	d.turn()
+// ring lets who waits for news go on.
+func (d *chief) ring() {
+	if f := d.waiting; f != nil {
+		d.waiting = nil
+		d.waits++
+		f.goOn()
+	}
 }
 
-// tick looks for lost connections and lets time pass.
-func (d *chief) tick() {
-	e := d.e
-	e.after(&d.node, tickEvery, d.tick)
-	if d.term == 0 {
-		return
-	}
-	d.probe()
-	if e.now-d.looked >= lookEvery {
-		d.events = append(d.events, resize.RecordsChanged{Now: e.now})
-	}
-	d.event(resize.Ticked{Now: e.now})
+// Now implements runner.Host.
+func (d *chief) Now() time.Time { return d.e.time() }
+
+// Sleep implements runner.Host.
+func (d *chief) Sleep(ctx context.Context, t time.Duration) bool { return ctx.(*fiber).sleep(t) }
+
+// Within implements runner.Host. Calls have an end of their own here.
+func (d *chief) Within(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+	return ctx, func() {}
 }
 
-// probe asks who holds its liveness channel.
-func (d *chief) probe() {
-	if len(d.members) == 0 || d.probing {
-		return
+// Wait implements runner.Host.
+func (d *chief) Wait(ctx context.Context, t time.Duration) (runner.Woken, uint64) {
+	f := ctx.(*fiber)
+	if d.led == nil && !d.news {
+		d.waiting = f
+		n := d.waits
+		d.e.after(&d.node, max(1, t.Milliseconds()), func() {
+			if n == d.waits {
+				d.ring()
+			}
+		})
+		if !f.wait() {
+			return runner.ByTime, 0
+		}
 	}
-	e := d.e
-	now := d.clock()
-	members := d.members
-	there := make([]bool, len(members))
-	beats := make([]string, len(members))
-	d.probing = true
-	e.send(&call{from: &d.node, conn: d.conn, what: "probe", exec: func() {
-		for i, inc := range members {
-			there[i], beats[i] = e.stores[0].watched[inc], e.stores[0].lastBeat(inc)
+	switch {
+	case d.led != nil:
+		term := *d.led
+		d.led, d.leads = nil, term != 0
+		if tells := d.telling; tells != nil {
+			d.telling = nil
+			d.e.after(&d.node, 0, tells.goOn)
 		}
-	}, done: func(answered bool) {
-		d.probing = false
-		if !answered || d.term == 0 {
-			return
-		}
-		seen := make([]recovery.Seen, len(members))
-		for i, inc := range members {
-			seen[i] = recovery.Seen{Incarnation: inc, Subscribed: &there[i], Beat: beats[i]}
-		}
-		d.observe(recovery.Observation{Now: now, Members: seen})
-	}})
+		return runner.ByLease, term
+	case d.news:
+		d.news = false
+		return runner.ByNews, 0
+	}
+	return runner.ByTime, 0
 }
 
-func (d *chief) observe(o recovery.Observation) {
-	for _, v := range d.detector.Observe(o) {
+// Led implements runner.Host.
+func (d *chief) Led(ctx context.Context, term uint64) bool {
+	f := ctx.(*fiber)
+	d.led, d.telling = &term, f
+	d.e.after(&d.node, 0, d.ring)
+	return f.wait()
+}
+
+// detector is recovery's, as the leader asks it.
+type detector struct{ *recovery.Detector }
+
+// Observe implements runner.Detector.
+func (x detector) Observe(now time.Time, serverID string, serverTime time.Time, members []runner.Sighting) []runner.Death {
+	o := recovery.Observation{Now: now, ServerID: serverID, ServerTime: serverTime}
+	for _, m := range members {
+		o.Members = append(o.Members, recovery.Seen{Incarnation: m.Incarnation, Subscribed: m.Subscribed, Beat: m.Beat, LeaseLeft: m.LeaseLeft, LeaseKnown: m.LeaseKnown})
+	}
+	var out []runner.Death
+	for _, v := range x.Detector.Observe(o) {
 		evidence := resize.EvidenceTTL
 		if v.Evidence == recovery.Connection {
 			evidence = resize.EvidenceConnection
 		}
-		d.event(resize.WorkerDied{Now: d.e.now, Incarnation: v.Incarnation, Evidence: evidence, Beat: v.Beat})
+		out = append(out, runner.Death{Incarnation: v.Incarnation, Evidence: evidence, Beat: v.Beat})
 	}
+	return out
 }
 
-// turn takes events while nothing is under way, then sends the next action.
-func (d *chief) turn() {
-	for !d.busy && len(d.todo) == 0 && len(d.events) > 0 {
-		ev := d.events[0]
-		d.events = d.events[1:]
-		actions, err := d.c.Step(ev)
-		if err == nil {
-			err = d.c.CheckInvariants()
-		}
-		if err != nil {
-			d.e.fail("%s on %T: %v", d.name, ev, err)
-		}
-		d.todo = actions
+// The calls of the leader, answered by the model of the store: runner.Store.
+
+func (d *chief) ask(ctx context.Context, what string, exec func()) error {
+	if !ctx.(*fiber).call(&call{conn: d.conn, what: what, exec: exec}) {
+		return fmt.Errorf("%s: %w", what, job.ErrOutcomeUnknown)
 	}
-	if !d.busy && len(d.todo) > 0 {
-		a := d.todo[0]
-		d.todo = d.todo[1:]
-		d.perform(a)
-	}
+	return nil
 }
 
-func (d *chief) perform(a resize.CoordinatorAction) {
+// Lead implements runner.Store.
+func (d *chief) Lead(ctx context.Context, lease time.Duration, _ uint64) (got uint64, err error) {
+	err = d.ask(ctx, "lead", func() {
+		got = d.e.stores[0].lead(d.name, lease.Milliseconds())
+		d.e.audit.led(d.e, got)
+	})
+	return got, err
+}
+
+// Resign implements runner.Store.
+func (d *chief) Resign(ctx context.Context) error {
+	return d.ask(ctx, "resign", func() {
+		if s := d.e.stores[0]; s.leader == d.name {
+			s.leading = min(s.leading, s.now)
+		}
+	})
+}
+
+// Look implements runner.Store: two pages, the second has the other half of the partitions, and what
+// drainers hold. If there is another plan by then, all is read anew.
+func (d *chief) Look(ctx context.Context) (runner.Look, error) {
 	e := d.e
-	switch a.(type) {
-	case resize.ReadRecords:
-		d.look()
-		return
-	case resize.StepDown:
-		d.term, d.todo = 0, nil
-		d.resign()
-		d.turn()
-		return
+	var r, later resize.Records
+	var out runner.Look
+	err := d.ask(ctx, "look", func() {
+		r = e.records()
+		for _, s := range e.stores {
+			s.renew(e.audit.servers) // after it has read
+		}
+		out = runner.Look{ServerID: fmt.Sprint(e.audit.servers), ServerTime: time.UnixMilli(e.stores[0].now)}
+		for _, m := range r.Members {
+			left := time.Duration(e.lease(m.Incarnation)-e.stores[0].now) * time.Millisecond
+			out.Members = append(out.Members, runner.Sighting{Incarnation: m.Incarnation, LeaseLeft: left, LeaseKnown: true})
+		}
+	})
+	if err == nil {
+		err = d.ask(ctx, "look on", func() { later = e.records() })
 	}
-	result := "unknown"
-	term := d.term
-	d.busy = true
-	plan, is := a.(resize.WritePlan)
-	if is && plan.BaseEpoch != d.read.Epoch {
-		e.fail("%s plans after %d and read %d", d.name, plan.BaseEpoch, d.read.Epoch)
+	if err != nil {
+		return out, err
+	}
+	if !slices.EqualFunc(later.Shards, r.Shards, func(a, b resize.Shard) bool { return a.Epoch == b.Epoch }) {
+		return d.Look(ctx)
+	}
+	half := len(r.Owners) / 2
+	r.Owners = slices.Concat(r.Owners[:half], later.Owners[half:])
+	r.Plan = slices.Concat(r.Plan[:half], later.Plan[half:])
+	r.Permits = later.Permits
+	r.Shards = append(r.Shards[:1:1], later.Shards[1:]...) // shards are read at moments of their own
+	d.read, out.Records = r, r
+	return out, nil
+}
+
+// Signs implements runner.Store.
+func (d *chief) Signs(ctx context.Context, incs []string) ([]runner.Sighting, error) {
+	out := make([]runner.Sighting, len(incs))
+	err := d.ask(ctx, "probe", func() {
+		for i, inc := range incs {
+			there := d.e.stores[0].watched[inc]
+			out[i] = runner.Sighting{Incarnation: inc, Subscribed: &there, Beat: d.e.stores[0].lastBeat(inc)}
+		}
+	})
+	return out, err
+}
+
+// act performs an action in the shards that it concerns, one after the other.
+func (d *chief) act(ctx context.Context, what string, a resize.CoordinatorAction, exec func(shard int, a *resize.CoordinatorAction) string) error {
+	for _, sh := range d.e.concerned(a) {
+		result := ""
+		err := d.ask(ctx, what, func() {
+			result = exec(sh, &a)
+			if d.e.trace != nil {
+				d.e.tell(d.name, a, result)
+			}
+		})
+		switch {
+		case err != nil:
+			return err
+		case result == "STALE":
+			return runner.ErrStale
+		case result != "ok":
+			return runner.ErrConflict
+		}
+	}
+	return nil
+}
+
+// WritePlan implements runner.Store.
+func (d *chief) WritePlan(ctx context.Context, term uint64, plan resize.WritePlan) error {
+	if plan.BaseEpoch != d.read.Epoch {
+		d.e.fail("%s plans after %d and read %d", d.name, plan.BaseEpoch, d.read.Epoch)
 	}
 	read, epoch := d.read.Shards, uint64(0)
 	for _, sh := range read {
 		epoch = max(epoch, sh.Epoch+1)
 	}
-	what := "act"
-	if _, is := a.(resize.AdvanceBarrier); is {
-		what = advancing
-	}
-	e.each(&d.node, d.conn, what, e.concerned(a), func(sh int) bool {
-		s := e.stores[sh]
-		if is {
-			result = s.planShard(term, plan, read[sh].Epoch, epoch)
-		} else {
-			if _, is := a.(resize.AdvanceBarrier); is {
-				a = resize.AdvanceBarrier{Epoch: read[sh].Epoch}
-			}
-			result = e.obey(sh, term, &a)
-		}
-		if r, is := a.(resize.RevokePermit); is && result == "ok" {
-			e.audit.revoked[holdOf{r.Partition, entryOf(r.ID), r.Incarnation}] = true
-		}
-		if e.trace != nil {
-			e.tell(d.name, a, result)
-		}
-		return result == "ok"
-	}, func(answered bool) {
-		d.busy = false
-		if !answered {
-			result = "CONFLICT"
-		}
-		d.refused(result)
-		d.turn()
+	return d.act(ctx, "plan", plan, func(sh int, _ *resize.CoordinatorAction) string {
+		return d.e.stores[sh].planShard(term, plan, read[sh].Epoch, epoch)
 	})
 }
 
-// refused ends a batch; a reading in it is still owed.
-func (d *chief) refused(result string) {
-	kind := resize.Conflict
-	switch result {
-	case "STALE":
-		kind = resize.Stale
-	case "CONFLICT":
-	default:
-		return
-	}
-	owed := slices.ContainsFunc(d.todo, func(a resize.CoordinatorAction) bool { _, is := a.(resize.ReadRecords); return is })
-	d.todo = nil
-	if owed {
-		d.todo = append(d.todo, resize.ReadRecords{})
-	}
-	d.events = append(d.events, resize.Refused{Now: d.e.now, Kind: kind})
+// Evict implements runner.Store.
+func (d *chief) Evict(ctx context.Context, term uint64, a resize.EvictWorker) error {
+	return d.act(ctx, "evict", a, func(sh int, a *resize.CoordinatorAction) string { return d.e.obey(sh, term, a) })
 }
 
-// look reads the records, and the leases with them.
-func (d *chief) look() {
-	e := d.e
-	now := d.clock()
-	d.busy, d.looked = true, e.now
-	var r resize.Records
-	var o recovery.Observation
-	e.send(&call{from: &d.node, conn: d.conn, what: "look", exec: func() {
-		r = e.records()
-		for _, s := range e.stores {
-			s.renew(e.audit.servers) // after it has read
-		}
-		o = recovery.Observation{Now: now, ServerID: fmt.Sprint(e.audit.servers), ServerTime: time.UnixMilli(e.stores[0].now)}
-		for _, m := range r.Members {
-			left := time.Duration(e.lease(m.Incarnation)-e.stores[0].now) * time.Millisecond
-			o.Members = append(o.Members, recovery.Seen{Incarnation: m.Incarnation, LeaseLeft: left, LeaseKnown: true})
-		}
-	}, done: func(answered bool) {
-		if answered && d.term > 0 {
-			d.lookOn(r, o)
-			return
-		}
-		d.busy = false
-		d.turn()
-	}})
+// Steal implements runner.Store.
+func (d *chief) Steal(ctx context.Context, term uint64, as []resize.StealPartition) []error {
+	errs := make([]error, len(as))
+	for i, a := range as {
+		errs[i] = d.act(ctx, "steal", a, func(sh int, a *resize.CoordinatorAction) string { return d.e.obey(sh, term, a) })
+	}
+	return errs
 }
 
-// lookOn reads the second page: the other half of the partitions, and what drainers hold.
-// If there is another plan by then, all is read anew.
-func (d *chief) lookOn(r resize.Records, o recovery.Observation) {
-	e := d.e
-	var later resize.Records
-	e.send(&call{from: &d.node, conn: d.conn, what: "look on", exec: func() { later = e.records() }, done: func(answered bool) {
-		d.busy = false
-		switch {
-		case !answered || d.term == 0:
-		case !slices.EqualFunc(later.Shards, r.Shards, func(a, b resize.Shard) bool { return a.Epoch == b.Epoch }):
-			d.look()
-			return
-		default:
-			half := len(r.Owners) / 2
-			r.Owners = slices.Concat(r.Owners[:half], later.Owners[half:])
-			r.Plan = slices.Concat(r.Plan[:half], later.Plan[half:])
-			r.Permits = later.Permits
-			r.Shards = append(r.Shards[:1:1], later.Shards[1:]...) // shards are read at moments of their own
-			d.read = r
-			d.members = nil
-			for _, m := range r.Members {
-				d.members = append(d.members, m.Incarnation)
-			}
-			d.events = append([]resize.CoordinatorEvent{resize.RecordsRead{Now: e.now, Records: r}}, d.events...)
-			d.observe(o)
+// Revoke implements runner.Store.
+func (d *chief) Revoke(ctx context.Context, term uint64, r resize.RevokePermit) error {
+	return d.act(ctx, "revoke", r, func(sh int, a *resize.CoordinatorAction) string {
+		result := d.e.obey(sh, term, a)
+		if result == "ok" {
+			d.e.audit.revoked[holdOf{r.Partition, entryOf(r.ID), r.Incarnation}] = true
 		}
-		d.turn()
-	}})
+		return result
+	})
 }
+
+// Advance implements runner.Store.
+func (d *chief) Advance(ctx context.Context, term uint64, a resize.AdvanceBarrier) error {
+	read := d.read.Shards
+	return d.act(ctx, advancing, a, func(sh int, a *resize.CoordinatorAction) string {
+		*a = resize.AdvanceBarrier{Epoch: read[sh].Epoch}
+		return d.e.obey(sh, term, a)
+	})
+}
+
+// Repair implements runner.Store. Nobody deletes anything here.
+func (d *chief) Repair(context.Context, uint64) ([]string, error) { return nil, nil }
+
+// Guard implements runner.Store: nobody looks for members but the leader.
+func (d *chief) Guard([]string, time.Time, chan<- struct{}) bool { return false }
+
+// Unguard implements runner.Store.
+func (d *chief) Unguard() {}
+
+// Seen implements runner.Store.
+func (d *chief) Seen() time.Time { return time.Time{} }
+
+// Hints implements runner.Store: see hint.
+func (d *chief) Hints(context.Context, chan<- struct{}) {}
 
 // rob is a bug: what a suspect owns is given to another, and it stays a member.
 func (s *store) rob(inc string) string {

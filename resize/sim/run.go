@@ -216,7 +216,7 @@ func (e *engine) state() string {
 		}
 	}
 	for _, d := range e.dispatchers {
-		out += fmt.Sprintf("; %s %s", d.name, d.c)
+		out += fmt.Sprintf("; %s %v", d.name, d.leader)
 	}
 	return out
 }
