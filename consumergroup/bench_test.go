@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
-	"ringmaster/resize"
 )
 
 // bench is one worker with one shard and one open partition, and no goroutines: a test
@@ -45,8 +45,7 @@ func newLimited(t testing.TB, most map[string]int, tune func(*Config)) *bench {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	t.Cleanup(func() { cancel(nil) })
 	n := &session{w: w, inc: "w.1", member: f, work: ctx, end: cancel}
-	s := &shard{w: w, session: n, reader: f, brain: resize.NewParticipant(), ackWake: make(chan struct{}, 1), pokes: make(chan struct{}, 1)}
-	s.lanes = lanes.NewShard(w.pool, s)
+	s := n.newShard(0, job.Joined{Partitions: 1})
 	n.shards = []*shard{s}
 	ten, _ := s.lanes.Claim(0, 1, true)
 	s.lanes.Claimed(0, 1, &job.ClaimPage{Cursor: "0-0"}, time.Now())
@@ -139,29 +138,24 @@ func (b *bench) run(it *lanes.Item) {
 // finish ends a run that succeeded, without an answer yet.
 func (b *bench) finish(it *lanes.Item) { b.w.finish(it, job.Completion{Outcome: job.Done}) }
 
-// answer gives one answer to all ends that wait, and returns them.
-func (b *bench) answer(a job.Answer) []ended {
-	b.w.mu.Lock()
-	batch := b.s.ends
-	b.s.ends = nil
-	b.w.mu.Unlock()
-	groups := b.s.group(batch)
-	b.w.mu.Lock()
-	for _, g := range groups {
-		b.s.lanes.Sent(g.items)
+// answer has the server end all that waits for it as the owner's, and returns what was sent.
+func (b *bench) answer() []job.Completion {
+	var sent []job.Completion
+	b.fake.onAck = func(ends []job.Completion) ([]job.Answer, error) {
+		sent = append(sent, ends...)
+		return byOwner(ends), nil
 	}
-	b.w.mu.Unlock()
-	all := make([][]job.Answer, len(groups))
-	for i, g := range groups {
-		for range g.items {
-			all[i] = append(all[i], a)
-		}
-	}
-	b.s.applyAll(groups, all)
-	return batch
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // what waits is sent all the same
+	b.s.driver.RunAcks(ctx)
+	return sent
 }
 
-func (b *bench) complete(it *lanes.Item) { b.finish(it); b.answer(job.ByOwner) }
+func byOwner(ends []job.Completion) []job.Answer {
+	return slices.Repeat([]job.Answer{job.ByOwner}, len(ends))
+}
+
+func (b *bench) complete(it *lanes.Item) { b.finish(it); b.answer() }
 
 // fakeServer answers what a test sets; everything else succeeds with nothing.
 type fakeServer struct {
@@ -171,10 +165,8 @@ type fakeServer struct {
 	marks   []string
 	onMark  func()
 	deaths  []time.Time
-	onRead  func(parts []int) (job.ReadBatch, error)
-	history []job.Entry
-	asked   int    // for the history
-	epoch   uint64 // of partition 0, by the records; 0: 1
+	onRead  func(block time.Duration) (job.ReadBatch, error)
+	onAck   func(ends []job.Completion) ([]job.Answer, error) // of one partition
 	pokes   int
 
 	clock, clockAt time.Time
@@ -184,13 +176,12 @@ func (f *fakeServer) Prepare(context.Context) (int, error)        { return 1, ni
 func (f *fakeServer) Member(job.MemberInfo, time.Duration) Member { return f }
 func (f *fakeServer) Reader(int, string) Reader                   { return f }
 func (f *fakeServer) Reset(context.Context) error                 { return nil }
-func (f *fakeServer) Along() (job.ReadBatch, error)               { return job.ReadBatch{}, nil }
 func (f *fakeServer) Received() uint64                            { return 0 }
 func (f *fakeServer) Clock() (store, at time.Time)                { return f.clock, f.clockAt }
 func (f *fakeServer) Close() error                                { return nil }
 func (f *fakeServer) AckControl(context.Context, []string) error  { return nil }
 func (f *fakeServer) Snapshot(context.Context) (job.Snapshot, error) {
-	return job.Snapshot{Owned: []job.OwnedPartition{{Partition: 0, Epoch: max(f.epoch, 1), Planned: "w.1"}}}, nil
+	return job.Snapshot{Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1, Planned: "w.1"}}}, nil
 }
 func (f *fakeServer) Watch(context.Context, func()) (func(), error) { return func() {}, nil }
 func (f *fakeServer) Join(context.Context) ([]job.Joined, error) {
@@ -203,11 +194,7 @@ func (f *fakeServer) Left(context.Context) error                             { r
 func (f *fakeServer) Heal(context.Context, []int) ([]string, error)          { return nil, nil }
 func (f *fakeServer) Stand(context.Context) (job.Stand, error)               { return f.stand, nil }
 func (f *fakeServer) Report(context.Context, int, uint64, int, string) error { return nil }
-
-func (f *fakeServer) History(context.Context, int) ([]job.Entry, error) {
-	f.asked++
-	return f.history, nil
-}
+func (f *fakeServer) History(context.Context, int) ([]job.Entry, error)      { return nil, nil }
 
 func (f *fakeServer) Poke(context.Context, int) error {
 	f.mu.Lock()
@@ -216,8 +203,12 @@ func (f *fakeServer) Poke(context.Context, int) error {
 	return nil
 }
 
-func (f *fakeServer) Ack(context.Context, int, []job.PartitionAcks) ([][]job.Answer, error) {
-	return nil, errors.New("not used: see bench.answer")
+func (f *fakeServer) Ack(_ context.Context, _ int, batches []job.PartitionAcks) ([][]job.Answer, error) {
+	if len(batches) != 1 {
+		return nil, errors.New("the bench has one partition")
+	}
+	answers, err := f.onAck(batches[0].Completions)
+	return [][]job.Answer{answers}, err
 }
 
 func (f *fakeServer) Mark(_ context.Context, _ job.Tenure, id job.EntryID, runs int, apart time.Duration) error {
@@ -230,15 +221,15 @@ func (f *fakeServer) Mark(_ context.Context, _ job.Tenure, id job.EntryID, runs 
 
 func (f *fakeServer) Deaths(context.Context, int) ([]time.Time, error) { return f.deaths, f.markErr }
 
-func (f *fakeServer) Read(_ context.Context, parts []int, _ int, _ time.Duration) (job.ReadBatch, error) {
+func (f *fakeServer) Read(_ context.Context, _ []int, _ int, block time.Duration) (job.ReadBatch, error) {
 	if f.onRead == nil {
 		return job.ReadBatch{}, nil
 	}
-	return f.onRead(parts)
+	return f.onRead(block)
 }
 
-func (f *fakeServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, _ []int, _ int) ([]job.ClaimPage, []error) {
-	return []job.ClaimPage{{Cursor: "0-0"}}, make([]error, len(ts))
+func (f *fakeServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, _ []int, _ int) job.Claims {
+	return job.Claims{Pages: []job.ClaimPage{{Cursor: "0-0"}}, Errs: make([]error, len(ts))}
 }
 
 func (f *fakeServer) Release(_ context.Context, ts []job.Tenure, _ [][]job.EntryID, _ bool) ([]job.ReleaseAnswer, []error) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"ringmaster/consumergroup/driver"
 	"ringmaster/job"
 )
 
@@ -22,9 +23,8 @@ func TestAnEvictionFreesNoStart(t *testing.T) {
 	b.w.idle = sync.NewCond(&b.w.mu)
 	b.s.session.member = fencing{b.fake}
 	b.s.session.shards = []*shard{b.s}
-	b.s.hears()
 	b.w.renewLease(time.Now().Add(-time.Hour))
-	if err := b.s.session.beat(t.Context()); !errors.Is(err, errEvicted) {
+	if err := b.s.session.beat(t.Context()); !errors.Is(err, driver.ErrEvicted) {
 		t.Fatal(err)
 	}
 	if b.w.leaseValidNow() {
@@ -48,5 +48,17 @@ func TestALeaseEndsByEitherClock(t *testing.T) {
 	w.leaseWall = w.leaseWall.Add(-time.Hour) // as if the wall clock alone had gone on for an hour
 	if w.leaseValid(now) {
 		t.Error("a machine that was suspended for an hour still has its lease")
+	}
+}
+
+// What another system is shown to refuse an old run by.
+func TestAJobStartsUnderTheFenceOfItsTenure(t *testing.T) {
+	b := newBench(t, nil)
+	b.s.lanes.Claim(1, 1001, true)
+	b.s.lanes.Claimed(1, 1001, &job.ClaimPage{Cursor: "0-0", Entries: []job.Entry{entry(1, "")}}, time.Now())
+	b.s.lanes.SetGate(1, 1001, true, time.Now())
+	b.s.lanes.StartOpened(time.Now())
+	if it := b.mustStart(1); it.Fence != job.NewFence(0, 1001) {
+		t.Errorf("job 1 has fence %d", it.Fence)
 	}
 }

@@ -2,6 +2,7 @@ package consumergroup
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,47 +11,34 @@ import (
 	"ringmaster/resize"
 )
 
-// resting brings the bench's participant to rest, as one that owns nothing and has seen the ring.
-func (b *bench) resting(t *testing.T, beat job.Beat) {
+// resting gives the bench a shard at rest, as of one that owns nothing and has seen the ring. It
+// returns how long the read waits in which that shard rests.
+func (b *bench) resting(t *testing.T) time.Duration {
 	t.Helper()
-	state := ringState(beat)
-	if err := b.s.step(t.Context(), resize.Joined{Incarnation: "w.1", RingState: state}, resize.BeatAnswered{RingState: state}); err != nil {
-		t.Fatal(err)
-	}
-	if !b.s.resting {
-		t.Fatal("it does not rest")
-	}
+	n := b.s.session
+	b.s = n.newShard(0, job.Joined{Partitions: 1})
+	n.shards = []*shard{b.s}
+	return b.rests(t)
 }
 
-// A worker at rest is not woken by a heartbeat that brings nothing; by all others it is.
-func TestAHeartbeatThatBringsNothingWakesNobody(t *testing.T) {
-	known := job.Beat{RingEpoch: 4, Mode: "key", Change: 2}
-	for name, tt := range map[string]struct {
-		stir  func(b *bench)
-		beat  job.Beat
-		wakes bool
-	}{
-		"the same":               {func(*bench) {}, known, false},
-		"by another mode":        {func(*bench) {}, job.Beat{RingEpoch: 4, Mode: "ring", Change: 2}, false},
-		"another change number":  {func(*bench) {}, job.Beat{RingEpoch: 4, Mode: "key", Change: 3}, true},
-		"one that says less":     {func(*bench) {}, job.Beat{RingEpoch: 3, Mode: "key", Change: 2}, true},
-		"a plan":                 {func(*bench) {}, job.Beat{RingEpoch: 5, Mode: "key", Change: 2}, true},
-		"a barrier":              {func(*bench) {}, job.Beat{RingEpoch: 4, Phase: 2, Mode: "ring", Change: 2}, true},
-		"something waits":        {func(b *bench) { b.s.Tell(resize.RunsEnded{}) }, known, true},
-		"a call is not answered": {func(b *bench) { b.s.doubt() }, known, true},
-		"a heartbeat stopped it": {func(b *bench) { b.s.look = true }, known, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t, nil)
-			b.resting(t, known)
-			tt.stir(b)
-			waiting := len(b.s.events)
-			b.s.beaten(tt.beat)
-			if woken := len(b.s.events) > waiting; woken != tt.wakes {
-				t.Errorf("woken: %v", woken)
-			}
-		})
+// rests has the bench's shard act on what has come up, until it reads.
+func (b *bench) rests(t *testing.T) (block time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	b.fake.onRead = func(d time.Duration) (job.ReadBatch, error) {
+		block = d
+		cancel()
+		return job.ReadBatch{}, nil
 	}
+	if err := b.s.driver.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	if !b.s.driver.Rests() {
+		t.Fatal("it does not rest")
+	}
+	return block
 }
 
 // Sessions of a process that rest beat together, a third of a lease apart; what stirs brings back
@@ -60,7 +48,7 @@ func TestThePaceOfHeartbeats(t *testing.T) {
 		b := newBench(t, func(c *Config) { c.PID = 4711 })
 		n := b.s.session
 		n.soon, n.stirred = make(chan struct{}, 1), make(chan struct{}, 1)
-		b.resting(t, job.Beat{})
+		b.resting(t)
 		due := func() (time.Duration, bool) {
 			began := time.Now()
 			rested := n.untilDue(context.Background(), began)
@@ -75,11 +63,11 @@ func TestThePaceOfHeartbeats(t *testing.T) {
 		if d := b.w.cfg.together(time.Now()); d != time.Second {
 			t.Errorf("another session of the process beats %v later", d)
 		}
-		time.AfterFunc(100*time.Millisecond, func() { b.s.post(resize.RunsEnded{}); n.stirred <- struct{}{} })
+		time.AfterFunc(100*time.Millisecond, func() { b.s.driver.Post(resize.RunsEnded{}); n.stirred <- struct{}{} })
 		if took, rested := due(); took != b.w.cfg.Heartbeat || rested {
 			t.Errorf("stirred: after %v, rested %v", took, rested)
 		}
-		b.s.events = nil
+		b.rests(t)
 		time.AfterFunc(100*time.Millisecond, n.beatSoon)
 		if took, rested := due(); took != 100*time.Millisecond || rested {
 			t.Errorf("asked for: after %v, rested %v", took, rested)
@@ -92,8 +80,7 @@ func TestThePaceOfHeartbeats(t *testing.T) {
 func TestAReadAtRestIsShorterThanALease(t *testing.T) {
 	for lease, want := range map[time.Duration]time.Duration{300 * time.Millisecond: 150 * time.Millisecond, 3 * time.Second: 1500 * time.Millisecond, time.Minute: 1500 * time.Millisecond} {
 		b := newBench(t, func(c *Config) { c.LeaseTTL, c.Heartbeat = lease, lease/3 })
-		b.resting(t, job.Beat{})
-		if _, _, block := b.s.toRead(); block != want {
+		if block := b.resting(t); block != want {
 			t.Errorf("lease of %v: a read of %v, want %v", lease, block, want)
 		}
 	}

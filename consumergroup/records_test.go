@@ -69,48 +69,37 @@ func TestDeadLettersOfWhatWasWrittenByHandAreBounded(t *testing.T) {
 		fields = append(fields, long, long)
 	}
 	b.arrive(job.DecodeEntry(eid(1), fields, 0, 1))
-	ends := b.answer(job.ByOwner)
-	if len(ends) != 1 || ends[0].c.Outcome != job.Buried || len(ends[0].c.Data)+len(ends[0].c.Type) > mostOfFields+2000 {
-		t.Errorf("%d ends, %d bytes of data, %d of type", len(ends), len(ends[0].c.Data), len(ends[0].c.Type))
+	ends := b.answer()
+	if len(ends) != 1 || ends[0].Outcome != job.Buried || len(ends[0].Data)+len(ends[0].Type) > mostOfFields+2000 {
+		t.Errorf("%d ends, %d bytes of data, %d of type", len(ends), len(ends[0].Data), len(ends[0].Type))
 	}
 }
 
-func TestOneCallEndsNoMoreThanItMay(t *testing.T) {
-	end := func(n int) ended { return ended{c: job.Completion{Data: strings.Repeat("x", n)}} }
-	for name, c := range map[string]struct {
-		ends []ended
-		want int
-	}{
-		"small ones":       {make([]ended, mostOfCall+5), mostOfCall},
-		"a few":            {make([]ended, 3), 3},
-		"one that is huge": {[]ended{end(3 * bytesOfCall), end(1)}, 1},
-		"large ones":       {[]ended{end(bytesOfCall / 2), end(bytesOfCall / 2), end(1)}, 2},
-	} {
-		if got := callOf(c.ends); got != c.want {
-			t.Errorf("%s: %d", name, got)
+// sendEnds has what waits sent until it is answered.
+func (b *bench) sendEnds(answer func(ends []job.Completion) ([]job.Answer, error)) {
+	b.fake.onAck = answer
+	ctx, cancel := context.WithCancel(b.t.Context())
+	done := make(chan struct{})
+	go func() { b.s.driver.RunAcks(ctx); close(done) }()
+	<-time.After(5 * time.Minute)
+	cancel()
+	<-done
+}
+
+// silent does not answer so many times, and then does.
+func silent(times int) func([]job.Completion) ([]job.Answer, error) {
+	return func(ends []job.Completion) ([]job.Answer, error) {
+		if times--; times >= 0 {
+			return nil, fmt.Errorf("ack: %w: i/o timeout", job.ErrOutcomeUnknown)
 		}
+		return byOwner(ends), nil
 	}
 }
 
-// silentStore does not answer, and then does.
-type silentStore struct {
-	*fakeServer
-	silent int
-}
-
-func (f *silentStore) Ack(context.Context, int, []job.PartitionAcks) ([][]job.Answer, error) {
-	if f.silent--; f.silent >= 0 {
-		return nil, fmt.Errorf("ack: %w: i/o timeout", job.ErrOutcomeUnknown)
-	}
-	return [][]job.Answer{{job.ByOwner}}, nil
-}
-
-// slowStore takes a minute for an answer.
-type slowStore struct{ *fakeServer }
-
-func (f *slowStore) Ack(context.Context, int, []job.PartitionAcks) ([][]job.Answer, error) {
+// slow takes a minute for an answer.
+func slow(ends []job.Completion) ([]job.Answer, error) {
 	<-time.After(time.Minute)
-	return [][]job.Answer{{job.ByOwner}}, nil
+	return byOwner(ends), nil
 }
 
 func TestAnEndThatStaysUnansweredIsLogged(t *testing.T) {
@@ -118,25 +107,22 @@ func TestAnEndThatStaysUnansweredIsLogged(t *testing.T) {
 		b := newBench(t, nil)
 		var log strings.Builder
 		b.w.deps.Log = slog.New(slog.NewTextHandler(&log, nil))
-		b.s.session.member = &silentStore{b.fake, 10}
 		b.arrive(entry(1, "k"))
 		b.finish(b.mustStart(1))
-		b.sendEnds(t.Context())
+		b.sendEnds(silent(10))
 		if n := strings.Count(log.String(), "ack is not answered"); n != 1 || !strings.Contains(log.String(), "i/o timeout") || !strings.Contains(log.String(), "ack was answered") {
 			t.Errorf("logged %d times:\n%s", n, log.String())
 		}
-		b.s.session.member = &silentStore{b.fake, 1}
 		log.Reset()
 		b.arrive(entry(2, "k"))
 		b.finish(b.mustStart(2))
-		b.sendEnds(t.Context())
+		b.sendEnds(silent(1))
 		if log.String() != "" {
 			t.Errorf("a short silence was logged:\n%s", log.String())
 		}
-		b.s.session.member = &slowStore{b.fake}
 		b.arrive(entry(3, "k"))
 		b.finish(b.mustStart(3))
-		b.sendEnds(t.Context())
+		b.sendEnds(slow)
 		if n := strings.Count(log.String(), "ack is not answered"); n != 1 || !strings.Contains(log.String(), "for=2s") || !strings.Contains(log.String(), "on its way") || !strings.Contains(log.String(), "ack was answered") {
 			t.Errorf("a call that takes a minute was logged %d times:\n%s", n, log.String())
 		}

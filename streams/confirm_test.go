@@ -172,8 +172,7 @@ func TestAClaimIsConfirmedBeforeItsUse(t *testing.T) {
 	must(t, c.plan("key", "a.1"))
 	must(t, c.steal(0, "-", 0, "a.1"))
 	claim := func() error {
-		_, errs := a.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 10, nil, 16)
-		return errs[0]
+		return a.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 10, nil, 16).Errs[0]
 	}
 	if err := claim(); !errors.Is(err, job.ErrUnconfirmed) {
 		t.Errorf("claim while the replica is frozen: %v", err)

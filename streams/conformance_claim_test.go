@@ -23,9 +23,9 @@ func TestClaimInOrderPageByPage(t *testing.T) {
 		c.record(0, ids[5], "2|0|0|s|e")
 		// Permits lie between: the claim must step over runs of them and go on.
 		a.handTo(b, 0, 1, ids[10:40]...)
-		stale, errs := b.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 7, nil, 16)
-		must(c.t, errs[0])
-		c.expect("a claim at another epoch is fenced", stale[0].Fenced, true)
+		stale := b.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 7, nil, 16)
+		must(c.t, stale.Errs[0])
+		c.expect("a claim at another epoch is fenced", stale.Pages[0].Fenced, true)
 		pages := b.claimAll(0, 2, 7)
 		c.expect("claimed", claimed(pages), slices.Concat(ids[:10], ids[40:]))
 		if len(pages) < 6 {

@@ -147,8 +147,8 @@ func TestRepair(t *testing.T) {
 		if _, err := a.readers[0].Read(c.ctx, []int{0, 1}, 10, -1); !errors.Is(err, job.ErrGroupGone) {
 			c.t.Errorf("read: %v", err)
 		}
-		if _, errs := a.readers[0].Claim(c.ctx, []job.Tenure{{Partition: p, Epoch: 1}}, []string{""}, 10, nil, 16); !errors.Is(errs[0], job.ErrGroupGone) {
-			c.t.Errorf("claim: %v", errs[0])
+		if err := a.readers[0].Claim(c.ctx, []job.Tenure{{Partition: p, Epoch: 1}}, []string{""}, 10, nil, 16).Errs[0]; !errors.Is(err, job.ErrGroupGone) {
+			c.t.Errorf("claim: %v", err)
 		}
 		c.expect("ack", a.ack(p, 1, kept(ids[0])), "U")
 		mended := must1(c.ring.Repair(c.ctx, c.term, []int{0, 1}))(c.t)

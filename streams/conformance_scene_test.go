@@ -217,13 +217,13 @@ func (h *hand) claimAll(p int, epoch uint64, size int) []job.ClaimPage {
 	h.t.Helper()
 	var out []job.ClaimPage
 	for cursor := ""; cursor != "0-0"; {
-		pages, errs := h.reader(p).Claim(h.ctx, []job.Tenure{{Partition: p, Epoch: epoch}}, []string{cursor}, size, nil, 16)
-		must(h.t, errs[0])
-		if pages[0].Fenced {
+		got := h.reader(p).Claim(h.ctx, []job.Tenure{{Partition: p, Epoch: epoch}}, []string{cursor}, size, nil, 16)
+		must(h.t, got.Errs[0])
+		if got.Pages[0].Fenced {
 			h.t.Fatalf("claim of %d at epoch %d: fenced", p, epoch)
 		}
-		out = append(out, pages[0])
-		cursor = pages[0].Cursor
+		out = append(out, got.Pages[0])
+		cursor = got.Pages[0].Cursor
 	}
 	return out
 }

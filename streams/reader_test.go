@@ -137,20 +137,19 @@ func TestAClaimBringsAlongWhatCameMeanwhile(t *testing.T) {
 		c.give(a)
 		r := a.readers[0]
 		must1(r.Read(c.ctx, nil, 10, -1))(c.t) // what it was given
-		c.expect("before", must1(r.Along())(c.t), job.ReadBatch{})
 		poke := func() { must(c.t, a.member.Poke(c.ctx, 0)) }
 		poke()
 		poke()
 		key := "k"
 		p := job.PartitionOf(key, 2)
 		ids := c.add(3, key)
-		_, errs := r.Claim(c.ctx, []job.Tenure{{Partition: 1 - p, Epoch: 1}}, []string{""}, 10, []int{p}, 2)
-		must(c.t, errs[0])
+		got := r.Claim(c.ctx, []job.Tenure{{Partition: 1 - p, Epoch: 1}}, []string{""}, 10, []int{p}, 2)
+		must(c.t, got.Errs[0])
+		must(c.t, got.AlongErr)
 		poke()
-		along := must1(r.Along())(c.t)
+		along := got.Along
 		c.expect("messages along", len(along.Control), 2)
 		c.expect("jobs along", idsOf(along.Jobs[0].Entries), ids[:2])
-		c.expect("twice", must1(r.Along())(c.t), job.ReadBatch{})
 		b := must1(r.Read(c.ctx, []int{p}, 10, -1))(c.t)
 		c.expect("messages after", len(b.Control), 1)
 		c.expect("jobs after", idsOf(b.Jobs[0].Entries), ids[2:])
@@ -169,10 +168,9 @@ func TestWhatCameAlongMayBeUnknown(t *testing.T) {
 		a := c.join("a.1")
 		c.give(a)
 		must(c.t, a.readers[0].Close())
-		_, errs := a.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 10, []int{0}, 2)
-		_, err := a.readers[0].Along()
-		if errs[0] == nil || !errors.Is(err, job.ErrOutcomeUnknown) && !errors.Is(err, job.ErrUnavailable) {
-			c.t.Errorf("claim: %v, along: %v", errs[0], err)
+		got := a.readers[0].Claim(c.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, []string{""}, 10, []int{0}, 2)
+		if err := got.AlongErr; got.Errs[0] == nil || !errors.Is(err, job.ErrOutcomeUnknown) && !errors.Is(err, job.ErrUnavailable) {
+			c.t.Errorf("claim: %v, along: %v", got.Errs[0], err)
 		}
 	})
 }

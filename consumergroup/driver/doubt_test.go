@@ -1,4 +1,4 @@
-package consumergroup
+package driver
 
 import (
 	"context"
@@ -12,28 +12,28 @@ import (
 // dropFenced drops the tenures that the reader was told are over, as the participant has it done.
 func (b *bench) dropFenced() int {
 	n := 0
-	for _, ev := range b.s.events {
+	for _, ev := range b.d.events {
 		if f, is := ev.(resize.PartitionFenced); is {
-			b.s.drop(resize.DropPartition{Part: f.Part, Epoch: f.Epoch, Cancel: true})
+			b.d.drop(resize.DropPartition{Part: f.Part, Epoch: f.Epoch, Cancel: true})
 			n++
 		}
 	}
-	b.s.events = nil
+	b.d.events = nil
 	return n
 }
 
 // A read was not answered. Whoever answers the next one may have given all tenures other epochs.
 func TestNothingStartsUntilTheRecordsAreRead(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.arrive(entry(1, "k"), entry(2, ""))
 	b.fake.onRead = func([]int) (job.ReadBatch, error) { return job.ReadBatch{}, job.ErrOutcomeUnknown }
-	if err := b.s.turn(t.Context()); err != nil || !b.s.unsure {
-		t.Fatalf("in doubt: %v, %v", b.s.unsure, err)
+	if err := b.d.turn(t.Context()); err != nil || !b.d.unsure {
+		t.Fatalf("in doubt: %v, %v", b.d.unsure, err)
 	}
 	b.arrive(entry(3, ""))
 	b.mustNotStart()
-	if err := b.s.turn(t.Context()); err != nil || b.s.unsure {
-		t.Fatalf("in doubt: %v, %v", b.s.unsure, err)
+	if err := b.d.turn(t.Context()); err != nil || b.d.unsure {
+		t.Fatalf("in doubt: %v, %v", b.d.unsure, err)
 	}
 	for n := range 3 {
 		b.mustStart(n + 1)
@@ -43,13 +43,13 @@ func TestNothingStartsUntilTheRecordsAreRead(t *testing.T) {
 // Another server answers, with an older state under higher numbers: job 1, which had ended, is
 // pending again, and job 2 is there as it was. Both start once, in the tenure that follows.
 func TestWhatIsPendingOfAnOldTenureIsLeftToTheNext(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.arrive(entry(1, ""))
 	b.complete(b.mustStart(1))
 	b.arrive(entry(2, ""))
 	b.fake.history, b.fake.epoch = []job.Entry{entry(1, ""), entry(2, "")}, 1001
-	b.s.doubt()
-	if err := b.s.reset(t.Context()); err != nil {
+	b.d.doubt()
+	if err := b.d.reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.mustNotStart()
@@ -59,13 +59,14 @@ func TestWhatIsPendingOfAnOldTenureIsLeftToTheNext(t *testing.T) {
 	if n := b.dropFenced(); n != 1 {
 		t.Fatalf("%d tenures are told to be over, want one", n)
 	}
-	b.s.lanes.Claim(0, 1001, true)
-	b.s.lanes.Claimed(0, 1001, &job.ClaimPage{Cursor: "0-0", Entries: b.fake.history}, time.Now())
-	b.s.setGate(0, 1001, true)
-	b.s.startOpened()
+	b.d.lanes.Claim(0, 1001, true)
+	b.d.lanes.Claimed(0, 1001, &job.ClaimPage{Cursor: "0-0", Entries: b.fake.history}, time.Now())
+	b.d.setGate(0, 1001, true)
+	b.d.startOpened()
 	for n := range 2 {
-		if it := b.mustStart(n + 1); it.Fence != job.NewFence(0, 1001) {
-			t.Errorf("job %d has fence %d, of an old epoch", n+1, it.Fence)
+		it := b.mustStart(n + 1)
+		if fence := job.NewFence(it.Tenure.Generation, it.Tenure.Epoch); fence != job.NewFence(0, 1001) {
+			t.Errorf("job %d has fence %d, of an old epoch", n+1, fence)
 		}
 	}
 	b.mustNotStart()
@@ -74,19 +75,19 @@ func TestWhatIsPendingOfAnOldTenureIsLeftToTheNext(t *testing.T) {
 // The server before hangs and another has taken its place: the reader's call is not answered
 // yet, and the heartbeat of another connection is.
 func TestAHeartbeatOfANewGenerationStopsAllStarts(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.arrive(entry(1, ""), entry(2, ""))
 	for _, epoch := range []uint64{5, 6, 900} {
-		b.s.beaten(job.Beat{RingEpoch: epoch})
+		b.d.Beaten(job.Beat{RingEpoch: epoch})
 	}
 	b.mustStart(1)
-	b.s.beaten(job.Beat{RingEpoch: 1900})
+	b.d.Beaten(job.Beat{RingEpoch: 1900})
 	b.mustNotStart()
-	b.s.snapshotEvents(job.Snapshot{Beat: job.Beat{RingEpoch: 1900}, Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1001}}})
+	b.d.snapshotEvents(job.Snapshot{Beat: job.Beat{RingEpoch: 1900}, Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1001}}})
 	b.mustNotStart()
-	b.s.snapshotEvents(job.Snapshot{Beat: job.Beat{RingEpoch: 1900}, Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1}}})
+	b.d.snapshotEvents(job.Snapshot{Beat: job.Beat{RingEpoch: 1900}, Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1}}})
 	b.mustStart(2)
-	b.s.beaten(job.Beat{RingEpoch: 1900})
+	b.d.Beaten(job.Beat{RingEpoch: 1900})
 	b.arrive(entry(3, ""))
 	b.mustStart(3)
 }
@@ -94,54 +95,54 @@ func TestAHeartbeatOfANewGenerationStopsAllStarts(t *testing.T) {
 // A plan brings a shard to the epoch of another that had a new generation. The participant knows of it when
 // the heartbeat tells: it asks for no records.
 func TestAHeartbeatThatTellsNoNewsStopsNobodyForLong(t *testing.T) {
-	b := newBench(t, nil)
-	b.s.beaten(job.Beat{RingEpoch: 5})
+	b := newBench(t)
+	b.d.Beaten(job.Beat{RingEpoch: 5})
 	b.arrive(entry(1, ""))
-	b.s.beaten(job.Beat{RingEpoch: 2005})
+	b.d.Beaten(job.Beat{RingEpoch: 2005})
 	b.mustNotStart()
-	b.s.events = nil // as of a participant that knows
-	if err := b.s.turn(t.Context()); err != nil {
+	b.d.events = nil // as of a participant that knows
+	if err := b.d.turn(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.mustStart(1)
 }
 
 // evicting answers a look at the records as to an incarnation that is no member.
-type evicting struct{ *fakeServer }
+type evicting struct{ *fakeStore }
 
 func (evicting) Snapshot(context.Context) (job.Snapshot, error) {
 	return job.Snapshot{Beat: job.Beat{Fenced: true}}, nil
 }
 
 func TestAnEvictedIncarnationStartsNothingMore(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.arrive(entry(1, ""))
-	b.s.reader = evicting{b.fake}
-	b.s.doubt()
-	if err := b.s.reset(t.Context()); err != nil {
+	b.d.reader = evicting{b.fake}
+	b.d.doubt()
+	if err := b.d.reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.mustNotStart()
-	if n := len(b.s.events); n != 1 {
+	if n := len(b.d.events); n != 1 {
 		t.Errorf("%d events, want one that it is evicted", n)
 	}
 }
 
 // The first connection is none that failed: a worker that joins asks for as much as one that works.
 func TestTheFirstConnectionIsNoFailure(t *testing.T) {
-	b := newBench(t, func(c *Config) { c.ReadBytes, c.HeldBytes = 4<<20, 64<<20 })
-	before := b.s.lanes.Claims()
-	if err := b.s.reset(t.Context()); err != nil {
+	b := newBench(t)
+	before := b.d.lanes.Claims()
+	if err := b.d.reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.s.lanes.Claims(); n != before {
+	if n := b.d.lanes.Claims(); n != before {
 		t.Errorf("%d claims at a time, before it was connected %d", n, before)
 	}
-	b.s.doubt()
-	if err := b.s.reset(t.Context()); err != nil {
+	b.d.doubt()
+	if err := b.d.reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.s.lanes.Claims(); n >= before {
+	if n := b.d.lanes.Claims(); n >= before {
 		t.Errorf("%d claims at a time after a call without an answer, before it %d", n, before)
 	}
 }

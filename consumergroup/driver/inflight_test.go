@@ -1,4 +1,4 @@
-package consumergroup
+package driver
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // slowServer answers acks and readings of the pending list when it is told to, with what
 // was so when it was asked.
 type slowServer struct {
-	*fakeServer
+	*fakeStore
 	acks, histories      int // asked for
 	ackGo, historyGo     chan struct{}
 	pending              []job.Entry
@@ -21,17 +21,11 @@ type slowServer struct {
 	named                int // by the last release
 }
 
-func (f *slowServer) Ack(_ context.Context, _ int, batches []job.PartitionAcks) ([][]job.Answer, error) {
+func (f *slowServer) Ack(ctx context.Context, shard int, batches []job.PartitionAcks) ([][]job.Answer, error) {
 	f.acks++
 	<-f.ackGo
 	f.pending = f.pending[1:]
-	out := make([][]job.Answer, len(batches))
-	for i, b := range batches {
-		for range b.Completions {
-			out[i] = append(out[i], job.ByOwner)
-		}
-	}
-	return out, nil
+	return f.fakeStore.Ack(ctx, shard, batches)
 }
 
 func (f *slowServer) History(context.Context, int) ([]job.Entry, error) {
@@ -46,37 +40,28 @@ func (f *slowServer) Release(_ context.Context, ts []job.Tenure, running [][]job
 	return make([]job.ReleaseAnswer, len(ts)), []error{f.releaseErr}
 }
 
-func (f *slowServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, _ []int, _ int) ([]job.ClaimPage, []error) {
-	return make([]job.ClaimPage, len(ts)), []error{f.claimErr}
+func (f *slowServer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, _ []int, _ int) job.Claims {
+	return job.Claims{Pages: make([]job.ClaimPage, len(ts)), Errs: []error{f.claimErr}}
 }
 
 func (b *bench) slow(pending ...job.Entry) *slowServer {
-	f := &slowServer{fakeServer: b.fake, pending: pending, ackGo: make(chan struct{}), historyGo: make(chan struct{})}
-	b.s.reader, b.s.session.member = f, f
+	f := &slowServer{fakeStore: b.fake, pending: pending, ackGo: make(chan struct{}), historyGo: make(chan struct{})}
+	b.d.reader, b.d.member = f, f
 	return f
-}
-
-// sendEnds is the acker's turn.
-func (b *bench) sendEnds(ctx context.Context) {
-	b.w.mu.Lock()
-	batch := b.s.ends
-	b.s.ends = nil
-	b.w.mu.Unlock()
-	b.s.flush(ctx, batch)
 }
 
 // The own pending list has an entry until its ack is executed, and the worker has the job
 // until the ack is answered. Read in between, the list would bring the job back as new.
 func TestThePendingListIsNotReadWhileAnEndIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
+		b := newBench(t)
 		f := b.slow(entry(1, "k"), entry(2, "k"))
 		b.arrive(f.pending...)
 		b.finish(b.mustStart(1))
 		merged := make(chan error, 1)
 		go b.sendEnds(t.Context())
 		synctest.Wait()
-		go func() { merged <- b.s.mergeHistory(t.Context(), map[int]uint64{0: 1}) }()
+		go func() { merged <- b.d.mergeHistory(t.Context(), map[int]uint64{0: 1}) }()
 		synctest.Wait()
 		if f.acks != 1 || f.histories != 0 {
 			t.Errorf("%d acks are in flight, and the list was read %d times", f.acks, f.histories)
@@ -96,7 +81,7 @@ func TestThePendingListIsNotReadWhileAnEndIsInFlight(t *testing.T) {
 // that ended nothing there.
 func TestAnEndIsRepeatedForAJobThatWasDeliveredAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
+		b := newBench(t)
 		f := b.slow(entry(1, "k"), entry(2, "k"))
 		b.arrive(f.pending...)
 		b.finish(b.mustStart(1))
@@ -117,12 +102,12 @@ func TestAnEndIsRepeatedForAJobThatWasDeliveredAgain(t *testing.T) {
 
 func TestNoEndSetsOutWhileThePendingListIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
+		b := newBench(t)
 		f := b.slow(entry(1, "k"), entry(2, "k"))
 		b.arrive(f.pending...)
 		one := b.mustStart(1)
 		merged := make(chan error, 1)
-		go func() { merged <- b.s.mergeHistory(t.Context(), map[int]uint64{0: 1}) }()
+		go func() { merged <- b.d.mergeHistory(t.Context(), map[int]uint64{0: 1}) }()
 		synctest.Wait()
 		b.finish(one)
 		go b.sendEnds(t.Context())
@@ -144,14 +129,14 @@ func TestNoEndSetsOutWhileThePendingListIsRead(t *testing.T) {
 // From the closing of the gate on nothing starts, so that what a release names is all
 // that runs, whenever it is sent.
 func TestNothingStartsBetweenTheGateAndTheRelease(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	f := b.slow()
 	b.arrive(entry(1, "a"), entry(2, "b"), entry(3, "c"))
 	b.mustStart(1)
 	b.finish(b.mustStart(2)) // ended and not answered: it may still need its permit
-	b.s.setGate(0, 1, false)
+	b.d.setGate(0, 1, false)
 	b.mustNotStart()
-	b.s.release(t.Context(), []resize.ReleasePartition{{Part: 0, Epoch: 1}})
+	b.d.release(t.Context(), []resize.ReleasePartition{{Part: 0, Epoch: 1}})
 	if f.named != 2 {
 		t.Errorf("the release names %d jobs, two run or wait for their answer", f.named)
 	}
@@ -160,18 +145,18 @@ func TestNothingStartsBetweenTheGateAndTheRelease(t *testing.T) {
 
 // What was not answered is neither done nor refused: the records are read first.
 func TestUnansweredHandoversAreUnknown(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	f := b.slow()
 	f.releaseErr, f.claimErr = job.ErrOutcomeUnknown, job.ErrOutcomeUnknown
-	for _, ev := range b.s.release(t.Context(), []resize.ReleasePartition{{Part: 0, Epoch: 1}}) {
-		if a := ev.(resize.ReleaseAnswered); a.Outcome != resize.ReleaseUnknown || !b.s.unsure {
-			t.Errorf("release: %+v, connection in doubt: %v", a, b.s.unsure)
+	for _, ev := range b.d.release(t.Context(), []resize.ReleasePartition{{Part: 0, Epoch: 1}}) {
+		if a := ev.(resize.ReleaseAnswered); a.Outcome != resize.ReleaseUnknown || !b.d.unsure {
+			t.Errorf("release: %+v, connection in doubt: %v", a, b.d.unsure)
 		}
 	}
-	b.s.unsure = false
-	for _, ev := range b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}}, true) {
-		if a := ev.(resize.ClaimAnswered); a.Outcome != resize.ClaimUnknown || !b.s.unsure {
-			t.Errorf("claim: %+v, connection in doubt: %v", a, b.s.unsure)
+	b.d.unsure = false
+	for _, ev := range b.d.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}}, true) {
+		if a := ev.(resize.ClaimAnswered); a.Outcome != resize.ClaimUnknown || !b.d.unsure {
+			t.Errorf("claim: %+v, connection in doubt: %v", a, b.d.unsure)
 		}
 	}
 }
@@ -179,9 +164,9 @@ func TestUnansweredHandoversAreUnknown(t *testing.T) {
 // Nobody repeats a hint that a former owner is done. With every reading of the records the
 // permits that are left are looked at again.
 func TestALostHintAboutADrainerIsFoundAgain(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.block(1, "a")
-	events := b.s.snapshotEvents(job.Snapshot{Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1, Planned: "w.1"}}})
+	events := b.d.snapshotEvents(job.Snapshot{Owned: []job.OwnedPartition{{Partition: 0, Epoch: 1, Planned: "w.1"}}})
 	for _, ev := range events {
 		if m, ok := ev.(resize.MessageReceived); ok && m.Message.Type == resize.TypeUndrained && m.Message.Part == 0 && m.Message.PartEpoch == 1 {
 			return
@@ -192,26 +177,26 @@ func TestALostHintAboutADrainerIsFoundAgain(t *testing.T) {
 
 // gateWatch notes whether partition 1 was open when the records were read.
 type gateWatch struct {
-	*fakeServer
+	*fakeStore
 	b    *bench
 	open []bool
 }
 
 func (f *gateWatch) Snapshot(context.Context) (job.Snapshot, error) {
-	t := f.b.s.lanes.At(1)
+	t := f.b.d.lanes.At(1)
 	f.open = append(f.open, t != nil && t.Gate())
 	return job.Snapshot{Beat: job.Beat{RingEpoch: 1, Change: 3}, Owned: []job.OwnedPartition{{Partition: 1, Epoch: 1, Planned: "w.1"}}}, nil
 }
 
 // Something else was missed beside the message that gives a partition: that need not wait.
 func TestAGateOpensBeforeTheRecordsAreRead(t *testing.T) {
-	b := newBench(t, nil)
-	f := &gateWatch{fakeServer: b.fake, b: b}
-	b.s.reader = f
+	b := newBench(t)
+	f := &gateWatch{fakeStore: b.fake, b: b}
+	b.d.reader = f
 	gained := resize.Message{Type: resize.TypeSync, Name: resize.Master, Phase: resize.Syncing, Epoch: 1, Part: 1, PartEpoch: 1, Change: 3}
 	must := func(events ...resize.ParticipantEvent) {
 		t.Helper()
-		if err := b.s.step(t.Context(), events...); err != nil {
+		if err := b.d.step(t.Context(), events...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -224,34 +209,32 @@ func TestAGateOpensBeforeTheRecordsAreRead(t *testing.T) {
 
 // bringer answers claims, and brings jobs and messages along.
 type bringer struct {
-	*fakeServer
+	*fakeStore
 	along job.ReadBatch
 	err   error
 	also  []int
 }
 
-func (f *bringer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, also []int, _ int) ([]job.ClaimPage, []error) {
+func (f *bringer) Claim(_ context.Context, ts []job.Tenure, _ []string, _ int, also []int, _ int) job.Claims {
 	f.also = also
-	return make([]job.ClaimPage, len(ts)), make([]error, len(ts))
+	return job.Claims{Pages: make([]job.ClaimPage, len(ts)), Errs: make([]error, len(ts)), Along: f.along, AlongErr: f.err}
 }
-
-func (f *bringer) Along() (job.ReadBatch, error) { return f.along, f.err }
 
 // Jobs of open partitions do not wait for the claim of another.
 func TestWhatAClaimBringsAlongIsTakenIn(t *testing.T) {
-	b := newBench(t, nil)
-	f := &bringer{fakeServer: b.fake, along: job.ReadBatch{
+	b := newBench(t)
+	f := &bringer{fakeStore: b.fake, along: job.ReadBatch{
 		Jobs:    []job.PartitionEntries{{Partition: 0, Entries: []job.Entry{entry(1, "k")}}},
 		Control: []job.ControlEntry{{ID: "1-0", Fields: map[string]string{"type": "poke"}}},
 	}}
-	b.s.reader = f
-	b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}}, true)
+	b.d.reader = f
+	b.d.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}}, true)
 	if len(f.also) != 1 || f.also[0] != 0 {
 		t.Errorf("asks for jobs of %v beside the claim, want partition 0", f.also)
 	}
 	b.mustStart(1)
-	if len(b.s.news) != 1 || b.s.unsure {
-		t.Errorf("%d messages are known, connection in doubt: %v", len(b.s.news), b.s.unsure)
+	if len(b.d.news) != 1 || b.d.unsure {
+		t.Errorf("%d messages are known, connection in doubt: %v", len(b.d.news), b.d.unsure)
 	}
 }
 
@@ -261,11 +244,11 @@ func TestWhatCameAlongUnknownPutsTheConnectionInDoubt(t *testing.T) {
 		err   error
 		doubt bool
 	}{{job.ErrOutcomeUnknown, true}, {job.ErrUnavailable, true}, {job.ErrGroupGone, false}} {
-		b := newBench(t, nil)
-		b.s.reader = &bringer{fakeServer: b.fake, err: c.err}
-		b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}}, true)
-		if b.s.unsure != c.doubt {
-			t.Errorf("%v: connection in doubt: %v", c.err, b.s.unsure)
+		b := newBench(t)
+		b.d.reader = &bringer{fakeStore: b.fake, err: c.err}
+		b.d.claim(t.Context(), []resize.ClaimPartition{{Part: 1, Epoch: 1, First: true}}, true)
+		if b.d.unsure != c.doubt {
+			t.Errorf("%v: connection in doubt: %v", c.err, b.d.unsure)
 		}
 	}
 }
@@ -273,9 +256,9 @@ func TestWhatCameAlongUnknownPutsTheConnectionInDoubt(t *testing.T) {
 // After a failover the records may have ended every tenure: a look at the pending lists that
 // comes with the reading of the records brings no new jobs along.
 func TestNothingComesAlongWhileTheRecordsAreToBeRead(t *testing.T) {
-	b := newBench(t, nil)
-	f := &bringer{fakeServer: b.fake}
-	b.s.reader = f
+	b := newBench(t)
+	f := &bringer{fakeStore: b.fake}
+	b.d.reader = f
 	claim := resize.ClaimPartition{Part: 1, Epoch: 1, First: true}
 	for _, c := range []struct {
 		actions []resize.ParticipantAction
@@ -287,7 +270,7 @@ func TestNothingComesAlongWhileTheRecordsAreToBeRead(t *testing.T) {
 		{[]resize.ParticipantAction{claim}, true, 0},
 	} {
 		f.also = nil
-		if _, _, err := b.s.perform(t.Context(), c.actions, c.due); err != nil {
+		if _, _, err := b.d.perform(t.Context(), c.actions, c.due); err != nil {
 			t.Fatal(err)
 		}
 		if len(f.also) != c.along {
@@ -298,7 +281,7 @@ func TestNothingComesAlongWhileTheRecordsAreToBeRead(t *testing.T) {
 
 // acker notes which messages were acknowledged.
 type acker struct {
-	*fakeServer
+	*fakeStore
 	ids []string
 }
 
@@ -308,15 +291,15 @@ func (f *acker) AckControl(_ context.Context, ids []string) error {
 }
 
 func TestMessagesThatCameAlongAreObeyedFirst(t *testing.T) {
-	b := newBench(t, nil)
-	f := &acker{fakeServer: b.fake}
-	b.s.reader = f
+	b := newBench(t)
+	f := &acker{fakeStore: b.fake}
+	b.d.reader = f
 	poke := func(id string) job.ControlEntry {
 		return job.ControlEntry{ID: id, Fields: map[string]string{"type": "poke"}}
 	}
-	b.s.news = []job.ControlEntry{poke("1-0"), poke("2-0")}
+	b.d.news = []job.ControlEntry{poke("1-0"), poke("2-0")}
 	for _, entries := range [][]job.ControlEntry{{poke("3-0")}, nil} {
-		if err := b.s.messages(t.Context(), entries); err != nil {
+		if err := b.d.messages(t.Context(), entries); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package consumergroup
+package driver
 
 import (
 	"testing"
@@ -10,18 +10,18 @@ import (
 // which does not know it, and its permit is gone. What is asked on the same connection
 // before the worker's own pending list was read must not free the key.
 func TestNothingIsClaimedWhileACallIsUnanswered(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.block(1, "a")
 	b.arrive(entry(2, "a"))
 	claim := func() resize.ClaimAnswered {
-		return b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}}, true)[0].(resize.ClaimAnswered)
+		return b.d.claim(t.Context(), []resize.ClaimPartition{{Part: 0, Epoch: 1, First: true}}, true)[0].(resize.ClaimAnswered)
 	}
-	b.s.reader = silent{b.fake}
+	b.d.reader = silent{b.fake}
 	if a := claim(); a.Outcome != resize.ClaimUnknown {
 		t.Fatalf("a claim without an answer: %+v", a)
 	}
-	b.s.reader = b.fake // nothing is marked, and there is no permit
-	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}}, true); len(evs) != 1 {
+	b.d.reader = b.fake // nothing is marked, and there is no permit
+	if evs := b.d.unblock(t.Context(), []resize.Unblock{{Part: 0, Epoch: 1, ID: "1-0"}}, true); len(evs) != 1 {
 		t.Errorf("%d events of a look, want one that looks again", len(evs))
 	}
 	b.mustNotStart()
@@ -34,11 +34,11 @@ func TestNothingIsClaimedWhileACallIsUnanswered(t *testing.T) {
 // A look brings what is marked, and not which keys have jobs set aside: before the first page
 // was answered it would put jobs in front of those.
 func TestNothingIsLookedForBeforeTheFirstPage(t *testing.T) {
-	b := newBench(t, nil)
-	b.s.reader = silent{b.fake}
-	b.s.claim(t.Context(), []resize.ClaimPartition{{Part: 7, Epoch: 3, First: true}}, true)
-	b.s.unsure = false // the connection was made anew, and the partition is on its way out
-	if evs := b.s.unblock(t.Context(), []resize.Unblock{{Part: 7, Epoch: 3, ID: "1-0"}}, true); len(evs) != 0 || b.s.unsure {
-		t.Errorf("%d events, unsure %v: the store was asked", len(evs), b.s.unsure)
+	b := newBench(t)
+	b.d.reader = silent{b.fake}
+	b.d.claim(t.Context(), []resize.ClaimPartition{{Part: 7, Epoch: 3, First: true}}, true)
+	b.d.unsure = false // the connection was made anew, and the partition is on its way out
+	if evs := b.d.unblock(t.Context(), []resize.Unblock{{Part: 7, Epoch: 3, ID: "1-0"}}, true); len(evs) != 0 || b.d.unsure {
+		t.Errorf("%d events, unsure %v: the store was asked", len(evs), b.d.unsure)
 	}
 }
