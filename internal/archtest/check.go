@@ -93,6 +93,9 @@ func checkFile(name string, src []byte) ([]string, error) {
 		problems = append(problems, sleeps(name, file)...)
 	case slices.Contains(clockless, path.Dir(name)):
 		problems = append(problems, clocks(name, file)...)
+	case slices.Contains(driven, path.Dir(name)):
+		problems = append(problems, clocks(name, file)...)
+		problems = append(problems, goroutines(name, file)...)
 	}
 	return problems, nil
 }
@@ -116,6 +119,9 @@ func forbidden(pkg, imported string) string {
 	if slices.Contains(clockless, pkg) && imported != "time" && under(imported, impure...) {
 		return pkg + " is pure: it is given times, and has no I/O, locks, log or chance of its own"
 	}
+	if slices.Contains(driven, pkg) && imported != "time" && imported != "context" && under(imported, impure...) {
+		return pkg + " has no I/O, locks, log or chance of its own: declare a small interface for what it needs"
+	}
 	if slices.Contains(pure, pkg) && under(imported, impure...) {
 		return pkg + " is pure: it gets time as ticks and has no I/O, locks, log or chance of its own"
 	}
@@ -131,10 +137,25 @@ func forbidden(pkg, imported string) string {
 func clocks(name string, file *ast.File) []string {
 	var problems []string
 	ast.Inspect(file, func(n ast.Node) bool {
-		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(clock, sel.Sel.Name) {
-			if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" {
-				problems = append(problems, name+": time."+sel.Sel.Name+"; this package is given the time")
-			}
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		pkg, ok := sel.X.(*ast.Ident)
+		if ok && (pkg.Name == "time" && slices.Contains(clock, sel.Sel.Name) || pkg.Name == "context" && slices.Contains(timers, sel.Sel.Name)) {
+			problems = append(problems, name+": "+pkg.Name+"."+sel.Sel.Name+"; this package is given the time")
+		}
+		return true
+	})
+	return problems
+}
+
+// goroutines finds what starts one.
+func goroutines(name string, file *ast.File) []string {
+	var problems []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if _, ok := n.(*ast.GoStmt); ok {
+			problems = append(problems, name+": a go statement; who calls this package decides what runs beside it")
 		}
 		return true
 	})

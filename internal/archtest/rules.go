@@ -7,26 +7,27 @@ import "strings"
 // imports lists, for each package that is not wiring, the packages of this
 // module that it may import. A package that appears nowhere is an error.
 var imports = map[string][]string{
-	"configs":             {"job"},
-	"configs/load":        {"job", "configs"},
-	"consumergroup":       {"job", "resize", "consumergroup/lanes", "internal/failpoint"},
-	"consumergroup/lanes": {"job", "resize"},
-	"dashboard":           {"job", "ring", "resize"},
-	"dispatch":            {"job", "ring", "resize"},
-	"embedded":            {"internal/memconn"},
-	"examples":            {},
-	"examples/ledger":     {".", "embedded"}, // what a reader's program has, and no more
-	"examples/reports":    {".", "embedded"},
-	"examples/webhooks":   {".", "embedded"},
-	"job":                 {},
-	"recovery":            {"job"},
-	"resize":              {"ring"},
-	"resize/runner":       {"resize", "ring", "internal/failpoint"},
-	"resize/sim":          {"job", "resize", "ring", "recovery", "consumergroup/lanes"},
-	"resize/sim/sweep":    {"resize/sim"},
-	"ring":                {},
-	"ringtest":            {".", "embedded", "internal/memconn", "job", "streams"},
-	"streams":             {"job", "internal/failpoint"},
+	"configs":              {"job"},
+	"configs/load":         {"job", "configs"},
+	"consumergroup":        {"job", "resize", "consumergroup/driver", "consumergroup/lanes", "internal/failpoint"},
+	"consumergroup/driver": {"job", "resize", "consumergroup/lanes"},
+	"consumergroup/lanes":  {"job", "resize"},
+	"dashboard":            {"job", "ring", "resize"},
+	"dispatch":             {"job", "ring", "resize"},
+	"embedded":             {"internal/memconn"},
+	"examples":             {},
+	"examples/ledger":      {".", "embedded"}, // what a reader's program has, and no more
+	"examples/reports":     {".", "embedded"},
+	"examples/webhooks":    {".", "embedded"},
+	"job":                  {},
+	"recovery":             {"job"},
+	"resize":               {"ring"},
+	"resize/runner":        {"resize", "ring", "internal/failpoint"},
+	"resize/sim":           {"job", "resize", "ring", "recovery", "consumergroup/driver", "consumergroup/lanes"},
+	"resize/sim/sweep":     {"resize/sim"},
+	"ring":                 {},
+	"ringtest":             {".", "embedded", "internal/memconn", "job", "streams"},
+	"streams":              {"job", "internal/failpoint"},
 }
 
 // wiring joins the others and may import all of them, except that nothing
@@ -41,8 +42,15 @@ var pure = []string{"resize", "ring"}
 // time and none of its functions that ask a clock or wait for it.
 var clockless = []string{"consumergroup/lanes"}
 
+// driven packages are sequences of calls, in an order that their tests and the simulator decide: they
+// pass contexts on, and use the types of package time. Clock, locks and goroutines are their caller's.
+var driven = []string{"consumergroup/driver"}
+
 // clock is what asks a clock, or waits for it.
 var clock = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
+
+// timers are what of package context waits for a clock, or starts a goroutine.
+var timers = []string{"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause", "AfterFunc"}
 
 // impure is what no pure package imports, with everything below it.
 var impure = []string{"context", "net", "os", "time", "log", "sync", "math/rand"}
