@@ -49,7 +49,10 @@ func (d *Driver) RunAcks(ctx context.Context) {
 			d.flush(ctx, rest[:n])
 			rest = rest[n:]
 		}
+		d.lock.Lock()
+		d.flight = nil
 		clear(batch)
+		d.lock.Unlock()
 	}
 }
 

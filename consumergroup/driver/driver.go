@@ -3,6 +3,8 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"time"
 
 	"ringmaster/consumergroup/lanes"
@@ -189,16 +191,23 @@ func (d *Driver) Rests() bool {
 // Empty reports whether nothing is owned, and no end waits to be sent. The lock is held.
 func (d *Driver) Empty() bool { return d.lanes.Empty() && len(d.ends) == 0 }
 
-// Ending is how the end of a run was told that waits for its answer; false if none does. The lock is held.
-func (d *Driver) Ending(it *lanes.Item) (job.Completion, bool) {
-	for _, es := range [][]ended{d.ends, d.flight} {
-		for i := range es {
-			if es[i].it == it {
-				return es[i].c, true
+// Endings are the runs whose end waits to be sent, or to be answered, and how they have ended. The
+// lock is held.
+func (d *Driver) Endings() iter.Seq2[*lanes.Item, *job.Completion] {
+	return func(yield func(*lanes.Item, *job.Completion) bool) {
+		for _, es := range [][]ended{d.ends, d.flight} {
+			for i := range es {
+				if es[i].it != nil && !yield(es[i].it, &es[i].c) {
+					return
+				}
 			}
 		}
 	}
-	return job.Completion{}, false
+}
+
+// String is where it stands, for who looks for a fault.
+func (d *Driver) String() string {
+	return fmt.Sprintf("%v unsure=%v blocked=%v events=%d held=%d ends=%d/%d", d.brain, d.unsure, d.blocked, len(d.events), len(d.held), len(d.ends), len(d.flight))
 }
 
 // Post hands Run an event for the participant, and wakes it.
