@@ -5,15 +5,21 @@
 // is evicted it joins again as a new one, and what it still ran is refused. Per shard
 // of the queue there is
 //
-//	reader    one goroutine and one connection: control messages and jobs in one
-//	          sequence, claims, releases; drives the resize.Participant
-//	acker     one goroutine: ends runs, in batches that grow with load
+//	reader    one goroutine and one connection: driver.Driver.Run, which reads control
+//	          messages and jobs in one sequence, claims and releases, and has the
+//	          resize.Participant act on what comes
+//	acker     one goroutine: driver.Driver.RunAcks, which ends runs, in batches that grow
+//	          with load
 //
 // and per worker
 //
 //	executors Concurrency goroutines that run handlers
 //	lease     one goroutine: heartbeats; it stops all starts before the lease is over
 //	alarm     one goroutine: wakes keys whose backoff is over
+//
+// Which calls these two make, and in which order, is package driver's; the simulator runs it too.
+// What is here gives it goroutines, connections, channels and clocks (shard.go), runs the handlers
+// (run.go), and keeps the lease (session.go, pace.go). Read worker.go first.
 //
 // Lock order: the worker's one mutex guards all lanes, tenures and the ready list. It
 // is never held during a call to the store or to a handler.

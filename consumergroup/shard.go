@@ -191,6 +191,7 @@ func (p *patience) Failed(err error) {
 func (p *patience) Answered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.over = true
 	if p.told {
 		p.w.deps.Log.Info(p.what+" was answered", "after", p.took())
 	}
