@@ -246,9 +246,6 @@ var (
 	ErrUnconfirmed = fmt.Errorf("not confirmed: %w", ErrOutcomeUnknown)
 	// ErrFenced: the caller no longer holds what it writes for; nothing was written.
 	ErrFenced = errors.New("fenced")
-	// ErrUnknown: the job is pending for nobody, perhaps because of an earlier completion
-	// by the caller; nothing was written.
-	ErrUnknown = errors.New("not pending")
 	// ErrFull: the server is out of memory; nothing was done.
 	ErrFull = errors.New("server out of memory")
 )

@@ -185,22 +185,3 @@ func TestAssignmentIsStableAcrossBuilds(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
-
-func TestOrderPrefersByWeight(t *testing.T) {
-	members := []Member{member(0, 1), member(1, 1), member(2, 6)}
-	first := map[string]int{}
-	for p := range 4000 {
-		order := Order(p, members)
-		if len(order) != 3 || len(count(order)) != 3 {
-			t.Fatalf("order of %d: %v", p, order)
-		}
-		first[order[0]]++
-		shuffled := []Member{members[2], members[0], members[1], members[0]}
-		if got := Order(p, shuffled); !slices.Equal(got, order) {
-			t.Fatalf("order of %d depends on the input: %v, %v", p, got, order)
-		}
-	}
-	if n := first[members[2].ID]; n < 2850 || n > 3150 {
-		t.Errorf("six eighths of the weight come first in %d of 4000", n)
-	}
-}
