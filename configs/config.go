@@ -61,6 +61,7 @@ type Worker struct {
 	Queues      []string // queues to serve
 	Name        string   // name of this worker; empty: the program chooses one
 	Concurrency int      // handlers that run at once
+	Weight      int      // 1 to job.MaxWeight: partitions it gets, in shares, beside the other workers of a queue
 	QueueSpec            // how Queues are made where they do not exist
 	Builtin     bool     // offer the types of BuiltinTypes
 
@@ -139,6 +140,7 @@ func DefaultWorker() Worker {
 	return Worker{
 		Common:      DefaultCommon(),
 		Concurrency: 16,
+		Weight:      job.DefaultWeight,
 		QueueSpec:   defaultQueue(),
 
 		DrainTimeout:   30 * time.Second, // as long as one handler may take

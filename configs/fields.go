@@ -99,6 +99,7 @@ func (w *Worker) Fields() []Field {
 		names("queues", "queue", "queue to serve; repeat it for several", &w.Queues),
 		name("name", "name of this worker; empty: one is made from the host's name", &w.Name, true),
 		number("concurrency", "handlers that run at once", &w.Concurrency, 1, 10_000),
+		number("weight", "share of the partitions beside other workers: one of weight 2 gets twice as many as one of weight 1", &w.Weight, 1, job.MaxWeight),
 	)
 	f = append(f, w.QueueSpec.Fields()...)
 	return append(f,

@@ -37,6 +37,8 @@ const (
 	DefaultBackoffMax     = 10 * time.Minute
 	DefaultHandlerTimeout = 30 * time.Second
 	DefaultResultBytes    = 1 << 20
+	DefaultWeight         = 1
+	MaxWeight             = 100 // of a worker: it gets so many shares of a queue's partitions
 	IdempotencyTTL        = 24 * time.Hour
 	ResultTTL             = 24 * time.Hour
 )
