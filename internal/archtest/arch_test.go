@@ -55,8 +55,8 @@ func TestEachRuleFinds(t *testing.T) {
 
 func TestAllowed(t *testing.T) {
 	tests := []struct{ name, file, src string }{
-		{"table", "dispatch/a.go", `import "ringmaster/resize"`},
-		{"wiring", "cmd/worker/a.go", `import ("ringmaster/streams"; "ringmaster/resize/runner"; "github.com/redis/go-redis/v9")`},
+		{"table", "dispatch/a.go", `import "ringmaster/job"`},
+		{"wiring", "cmd/worker/a.go", `import ("ringmaster/streams"; "ringmaster/resize/runner")`},
 		{"given times", "consumergroup/lanes/a.go", `import "time"; func f(t time.Time) time.Time { return t.Add(time.Second) }`},
 		{"root package", "a.go", `import "ringmaster/streams"`},
 		{"test files import anything", "recovery/a_test.go", `import ("ringmaster/streams"; "github.com/redis/go-redis/v9")`},

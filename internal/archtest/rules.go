@@ -9,10 +9,9 @@ import "strings"
 var imports = map[string][]string{
 	"configs":             {"job"},
 	"configs/load":        {"job", "configs"},
-	"consumergroup":       {"job", "resize", "consumergroup/lanes", "internal/failpoint"},
+	"consumergroup":       {"job", "resize", "consumergroup/lanes"},
 	"consumergroup/lanes": {"job", "resize"},
-	"dashboard":           {"job", "ring", "resize"},
-	"dispatch":            {"job", "ring", "resize"},
+	"dispatch":            {"job"},
 	"embedded":            {"internal/memconn"},
 	"examples":            {},
 	"examples/ledger":     {".", "embedded"}, // what a reader's program has, and no more
@@ -21,8 +20,8 @@ var imports = map[string][]string{
 	"job":                 {},
 	"recovery":            {"job"},
 	"resize":              {"ring"},
-	"resize/runner":       {"resize", "ring", "internal/failpoint"},
-	"resize/sim":          {"job", "resize", "ring", "recovery", "consumergroup/lanes"},
+	"resize/runner":       {"resize", "internal/failpoint"},
+	"resize/sim":          {"job", "resize", "recovery", "consumergroup/lanes"},
 	"resize/sim/sweep":    {"resize/sim"},
 	"ring":                {},
 	"ringtest":            {".", "embedded", "internal/memconn", "job", "streams"},
@@ -55,7 +54,7 @@ var onlyFor = []struct {
 }{
 	{"github.com/spf13/viper", []string{"configs/load"}},
 	{"github.com/alicebob/miniredis", []string{"embedded"}},
-	{"github.com/redis/go-redis", []string{".", "streams", "bench", "cmd", "internal", "e2e", "ringtest"}},
+	{"github.com/redis/go-redis", []string{".", "streams", "bench", "internal", "e2e", "ringtest"}},
 }
 
 // rootModules are all modules whose code a program gets that imports the root package alone: a
