@@ -106,7 +106,7 @@ func (b *batch) refuse(n int, err error) {
 }
 
 func (b *batch) add(n int, line []byte) {
-	j, err := decodeJob(line)
+	j, err := job.Decode(line)
 	if err == nil {
 		err = j.Validate()
 	}
