@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -274,6 +275,22 @@ func TestExamples_Load(t *testing.T) {
 		wantLines(t, err)
 		if want := strings.TrimSuffix(filepath.Base(file), ".yaml"); !slices.Contains(v.Programs, want) {
 			t.Errorf("%s is for %q", file, v.Programs)
+		}
+	}
+}
+
+// TestExamples_ShowEveryKey: a setting that the example of its file does not show is not found.
+func TestExamples_ShowEveryKey(t *testing.T) {
+	worker, dispatcher := configs.DefaultWorker(), configs.DefaultDispatcher()
+	for file, program := range map[string]configs.Settings{"../worker.yaml": &worker, "../dispatcher.yaml": &dispatcher} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range program.Fields() {
+			if !f.Secret && !regexp.MustCompile(`(?m)^(# )?`+f.Key+`:`).Match(b) {
+				t.Errorf("%s does not show %s", file, f.Key)
+			}
 		}
 	}
 }
