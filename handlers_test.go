@@ -242,6 +242,7 @@ func TestSettingsOutOfTheirLimitsAreRefused(t *testing.T) {
 		"handler_timeout": {HandlerTimeout: -1}, "drain_timeout": {DrainTimeout: -time.Second}, "max_attempts": {MaxAttempts: -1},
 		"max_crashes": {MaxCrashes: -2}, "backoff_base": {BackoffBase: -time.Second}, "backoff_max": {BackoffMax: math.MaxInt64},
 		"concurrency": {Concurrency: -3}, "name": {Name: "a b"}, "max_result_bytes": {MaxResultBytes: 1},
+		"weight": {Weight: 101},
 	} {
 		w.Queues = []string{"q"}
 		refused(t, name, func() error { _, err := ringmaster.NewWorker(ringmaster.Config{}, w); return err })

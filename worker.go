@@ -17,6 +17,7 @@ type WorkerConfig struct {
 	Queues         []string      // at least one, each once
 	Name           string        // stable over restarts; one made of the host's name
 	Concurrency    int           // handlers at a time, per queue; 16
+	Weight         int           // shares of each queue's partitions that it gets beside other workers; at most 100; 1
 	HandlerTimeout time.Duration // of one attempt, where the type has none of its own; 30 s
 	DrainTimeout   time.Duration // for running jobs when the worker stops; 30 s
 	MaxAttempts    int           // before a job is dead, where the type has none of its own; 20
@@ -78,6 +79,7 @@ func NewWorker(cfg Config, own WorkerConfig) (*Worker, error) {
 	}
 	c.Queues, c.Name = own.Queues, own.Name
 	set(&c.Concurrency, own.Concurrency)
+	set(&c.Weight, own.Weight)
 	set(&c.HandlerTimeout, own.HandlerTimeout)
 	set(&c.DrainTimeout, own.DrainTimeout)
 	set(&c.MaxAttempts, own.MaxAttempts)

@@ -13,6 +13,7 @@ import (
 
 	"ringmaster"
 	"ringmaster/internal/redistest"
+	"ringmaster/ringtest"
 )
 
 // A handler's effects are there when its result is refused: it does not run again.
@@ -69,6 +70,28 @@ func TestResultsThatCannotBeKept(t *testing.T) {
 		var result string
 		if status, err := q.Call(ctx, "t", "good", &result, ringmaster.Key("k")); err != nil || len(result) != 4096 {
 			t.Errorf("the key does not go on: %v, %v, %d bytes", status, err, len(result))
+		}
+	})
+}
+
+func TestAWeightIsAShareOfThePartitions(t *testing.T) {
+	ringtest.Run(t, func(t *testing.T, r *ringtest.Ring) {
+		handlers := func(w *ringmaster.Worker) {
+			ringmaster.Handle(w, "t", func(context.Context, ringmaster.Job[string]) error { return nil })
+		}
+		r.Worker(ringmaster.WorkerConfig{Queues: []string{"q"}, Name: "heavy", Weight: 3}, handlers)
+		r.Worker(ringmaster.WorkerConfig{Queues: []string{"q"}, Name: "plain"}, handlers)
+		ring, err := r.Queue("q").Ring(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		owned := map[string]int{}
+		for _, p := range ring.Partitions {
+			name, _, _ := strings.Cut(p.Owner, ".")
+			owned[name]++
+		}
+		if 4*owned["heavy"] != 3*len(ring.Partitions) || 4*owned["plain"] != len(ring.Partitions) {
+			t.Errorf("owned: %v of %d", owned, len(ring.Partitions))
 		}
 	})
 }

@@ -22,12 +22,6 @@ type Settings interface {
 // for each that is wrong.
 func (c *Common) Check() error { return check(c) }
 
-// Check is Common.Check for a worker.
-func (w *Worker) Check() error { return check(w) }
-
-// Check is Common.Check for a dispatcher.
-func (d *Dispatcher) Check() error { return check(d) }
-
 func check(s Settings) error {
 	r := NewReview(true)
 	for _, f := range s.Fields() {

@@ -8,6 +8,7 @@
 package configs
 
 import (
+	"fmt"
 	"time"
 
 	"ringmaster/job"
@@ -32,22 +33,6 @@ type Common struct {
 	passwordFrom string // file that RedisPassword was read from; "": none
 }
 
-// Dispatcher is the configuration of the program dispatcher.
-type Dispatcher struct {
-	Common
-	Listen    string // host:port of the HTTP server; port 0 picks a free one
-	Embedded  bool   // start a store in this process's memory
-	TokenFile string // file that holds the bearer token; empty: none
-	Token     Secret // from TokenFile or the environment
-	QueueSpec        // how queues are made that are first named over HTTP
-
-	Mode           string        // default mode of a resize: "key", "partition" or "ring"
-	LeaseTTL       time.Duration // how long a worker counts as alive without a heartbeat
-	LeaderLease    time.Duration // how long leadership lasts without renewal
-	DetectInterval time.Duration // how often the leader looks for lost connections and, at most every 100 ms, for new queues
-	ReleaseTimeout time.Duration // how long a worker may ignore a resize before it is evicted
-}
-
 // QueueSpec is what a queue gets when it is created at first use.
 type QueueSpec struct {
 	Partitions int  // 1 to job.MaxPartitions; fixed once the queue exists
@@ -55,57 +40,11 @@ type QueueSpec struct {
 	Journal    bool // record every completion, so that the queue can be audited
 }
 
-// Worker is the configuration of the program worker.
-type Worker struct {
-	Common
-	Queues      []string // queues to serve
-	Name        string   // name of this worker; empty: the program chooses one
-	Concurrency int      // handlers that run at once
-	QueueSpec            // how Queues are made where they do not exist
-	Builtin     bool     // offer the types of BuiltinTypes
-
-	DrainTimeout   time.Duration // how long a stop waits for running handlers; 0: not at all
-	HandlerTimeout time.Duration // for one attempt, where the handler sets none of its own
-	MaxAttempts    int           // attempts before a job is dead
-	MaxCrashes     int           // workers that must have died of a job at least before it is dead; 0 or less: it never is
-	BackoffBase    time.Duration // wait after the first failure; doubles with each
-	BackoffMax     time.Duration // upper limit of that wait
-	MaxResultBytes int           // of a handler's result; a larger one makes its job a dead letter
-
-	Heartbeat time.Duration // how often this worker says that it lives
-	LeaseTTL  time.Duration // how long it counts as alive without saying so
-
-	Handlers []Handler // from the file only
-}
-
-// Handler tells how jobs of one type are run. Exactly one of Exec and HTTP is set.
-type Handler struct {
-	Type        string
-	Concurrency int // attempts at a time, of each queue; 0, or Worker.Concurrency and more: as many as of all
-	Exec        *Exec
-	HTTP        *HTTP
-}
-
-// Exec runs a command for each attempt, without a shell.
-type Exec struct {
-	Command []string      // program and arguments
-	Timeout time.Duration // 0: Worker.HandlerTimeout
-}
-
-// HTTP posts each attempt to a server.
-type HTTP struct {
-	URL     string        // http or https
-	Timeout time.Duration // 0: Worker.HandlerTimeout
-}
-
 // Ringctl is the configuration of the program ringctl.
 type Ringctl struct {
 	Common
 	Output string // "table", "json" or "jsonl"
 }
-
-// BuiltinTypes lists the job types that a worker with Builtin offers by itself.
-func BuiltinTypes() []string { return []string{"echo", "fail", "sleep"} }
 
 // DefaultCommon is a Redis on this machine.
 func DefaultCommon() Common {
@@ -118,72 +57,103 @@ func DefaultCommon() Common {
 	}
 }
 
-// DefaultDispatcher is what a dispatcher runs with when nothing is said.
-func DefaultDispatcher() Dispatcher {
-	return Dispatcher{
-		Common:    DefaultCommon(),
-		Listen:    "127.0.0.1:7070", // loopback: going beyond it takes a token
-		QueueSpec: defaultQueue(),
-		Mode:      "key", // only keys that are running at the moment wait for a resize
-
-		LeaseTTL:       defaultLeaseTTL,
-		LeaderLease:    2 * time.Second,       // four renewals; a stand-by takes over within it
-		DetectInterval: 30 * time.Millisecond, // two misses make a suspect: well under a tenth of a second
-		ReleaseTimeout: 2 * time.Second,       // below the lease: a deaf worker goes before a dead one would
-	}
-}
-
-// DefaultWorker is what a worker runs with when nothing is said. Its Queues and
-// Handlers are empty.
-func DefaultWorker() Worker {
-	return Worker{
-		Common:      DefaultCommon(),
-		Concurrency: 16,
-		QueueSpec:   defaultQueue(),
-
-		DrainTimeout:   30 * time.Second, // as long as one handler may take
-		HandlerTimeout: job.DefaultHandlerTimeout,
-		MaxAttempts:    job.DefaultAttempts,
-		MaxCrashes:     job.DefaultCrashes,
-		BackoffBase:    job.DefaultBackoffBase,
-		BackoffMax:     job.DefaultBackoffMax,
-		MaxResultBytes: job.DefaultResultBytes,
-
-		Heartbeat: 500 * time.Millisecond, // six in a lease: five may be lost
-		LeaseTTL:  defaultLeaseTTL,
-	}
-}
-
 // DefaultRingctl is what ringctl runs with when nothing is said.
 func DefaultRingctl() Ringctl {
 	return Ringctl{Common: DefaultCommon(), Output: "table"}
 }
-
-// MostResultBytes is the highest limit of a result that can be set.
-const MostResultBytes = 64 << 20
 
 // defaultLeaseTTL outlasts pauses of a garbage collector or of a busy machine.
 const defaultLeaseTTL = 3 * time.Second
 
 func defaultQueue() QueueSpec { return QueueSpec{Partitions: job.DefaultParts, Shards: 1} }
 
-// Timeout is the limit of one attempt at a job of this handler, which is fallback
-// where the handler sets none.
-func (h Handler) Timeout(fallback time.Duration) time.Duration {
-	switch {
-	case h.Exec != nil && h.Exec.Timeout > 0:
-		return h.Exec.Timeout
-	case h.HTTP != nil && h.HTTP.Timeout > 0:
-		return h.HTTP.Timeout
+// Fields implements Settings.
+func (c *Common) Fields() []Field {
+	redis := text("redis", "address of Redis, redis:// or rediss://; several separated by commas with --redis-mode cluster or sentinel", &c.Redis, nil)
+	redis.Hide = RedactURL
+	return []Field{
+		redis,
+		choice("redis_mode", "what is behind the address", &c.RedisMode, "standalone", "sentinel", "cluster"),
+		text("redis_password_file", "file that holds the password of Redis; read again for each new connection", &c.RedisPasswordFile, nil),
+		secretText("redis_password", &c.RedisPassword),
+		text("redis_ca_file", "file with the authorities that rediss:// trusts, instead of the system's", &c.TLS.CA, nil),
+		text("redis_cert_file", "file with the certificate that is shown to Redis; read again for each new connection", &c.TLS.Cert, nil),
+		text("redis_key_file", "file with the key of that certificate", &c.TLS.Key, nil),
+		text("redis_server_name", "name that the certificate of Redis is to have, where it is not that of the address", &c.TLS.ServerName, nil),
+		text("sentinel_username", "user at the sentinels themselves", &c.SentinelUsername, nil),
+		text("sentinel_password_file", "file that holds the password of the sentinels themselves", &c.SentinelPasswordFile, nil),
+		secretText("sentinel_password", &c.SentinelPassword),
+		name("namespace", "first part of every key in Redis", &c.Namespace, false),
+		durability("durability", "what a write must have reached before it is reported as done", &c.Durability),
+		waitTimeout(&c.Durability.Wait),
+		boolean("strict", "refuse a server whose settings put jobs at risk, instead of a warning", &c.Strict),
+		choice("log_level", "least level that is logged", &c.LogLevel, "debug", "info", "warn", "error"),
+		choice("log_format", "form of the log on stderr", &c.LogFormat, "text", "json"),
 	}
-	return fallback
 }
 
-// LongestTimeout is the longest time that one attempt of any handler may take.
-func (w Worker) LongestTimeout() time.Duration {
-	longest := w.HandlerTimeout
-	for _, h := range w.Handlers {
-		longest = max(longest, h.Timeout(w.HandlerTimeout))
-	}
-	return longest
+func durability(key, help string, p *job.Durability) Field {
+	return Field{Key: key, Kind: "string", Help: help + ": memory|fsync|replicas:N|fsync+replicas:N", Show: func() string { return p.String() },
+		Set: func(given []string) error {
+			d, err := job.ParseDurability(given[0])
+			if err == nil {
+				p.Fsync, p.Replicas = d.Fsync, d.Replicas
+			}
+			return err
+		}}
 }
+
+// waitTimeout takes 0 as well: as long as the server's settings make it take.
+func waitTimeout(p *time.Duration) Field {
+	f := duration("wait_timeout", "how long a batch of writes may wait for its durability, then its outcome is unknown; 0: 1s, or 3s where the server's file is synced once a second", p, 10*time.Millisecond, time.Minute)
+	within := f.Set
+	f.Set = func(given []string) error {
+		if given[0] == "0" || given[0] == "0s" {
+			*p = 0
+			return nil
+		}
+		return within(given)
+	}
+	return f
+}
+
+// Fields lists the keys of a queue, which are among those of a dispatcher and of a worker.
+func (q *QueueSpec) Fields() []Field {
+	return []Field{
+		number("partitions", "partitions of a queue that does not exist yet", &q.Partitions, 1, job.MaxPartitions),
+		number("shards", "shards of a queue that does not exist yet, which a Redis Cluster may hold on different servers", &q.Shards, 1, job.MaxPartitions),
+		boolean("journal", "keep a journal in a queue that does not exist yet, so that it can be audited", &q.Journal),
+	}
+}
+
+func leaseTTL(p *time.Duration) Field {
+	return duration("lease_ttl", "how long a worker counts as alive without a heartbeat; the same for all workers and dispatchers", p, 300*time.Millisecond, 5*time.Minute)
+}
+
+// Fields implements Settings.
+func (r *Ringctl) Fields() []Field {
+	output := choice("output", "form of the output", &r.Output, "table", "json", "jsonl")
+	output.Short = "o"
+	return append(r.Common.Fields(), output)
+}
+
+// Finish implements Settings.
+func (c *Common) Finish(l *Review) {
+	if l.secret("redis_password", &c.RedisPassword, "redis_password_file", c.RedisPasswordFile) {
+		c.passwordFrom = c.RedisPasswordFile
+	}
+	c.finishTLS(l)
+	if l.Good("redis", "redis_mode") {
+		e, err := parseRedis(c.Redis, c.RedisMode)
+		if err != nil {
+			l.badValue("redis", RedactURL(c.Redis), err)
+		} else if e.Username != "" && e.Password == "" && c.RedisPassword == "" && l.Good("redis_password", "redis_password_file") {
+			l.badValue("redis", RedactURL(c.Redis), fmt.Errorf("a user without a password: write user:password@ or :password@ before the host, or give redis_password_file"))
+		} else if e.Password != "" && l.Sources["redis"].Kind == FromFlag {
+			l.Warn("--redis holds a password, which every user of this machine can see in the list of processes: use --redis-password-file")
+		}
+	}
+}
+
+// Finish implements Settings.
+func (r *Ringctl) Finish(l *Review) { r.Common.Finish(l) }

@@ -28,6 +28,7 @@ type Config struct {
 	PID   int
 
 	Concurrency    int           // handlers at a time; 16
+	Weight         int           // shares of the partitions, 1 to job.MaxWeight; 1
 	Elsewhere      int           // handlers at a time of other queues in this process, which dies as a whole; 0
 	Window         int           // entries held of one partition at most; 256
 	ReadBudget     int           // entries one read may bring at most; of all partitions so many are held, or 32 of each; 1024
@@ -49,7 +50,7 @@ type Config struct {
 // Default is a Config with every number set.
 func Default() Config {
 	return Config{
-		Concurrency: 16, Window: 256, ReadBudget: 1024, MostBudget: 8192, ReadBytes: 4 << 20, HeldBytes: 64 << 20, ParkBeyond: 16, Backoff: 16 << 10, IdleLanes: 16 << 10,
+		Concurrency: 16, Weight: job.DefaultWeight, Window: 256, ReadBudget: 1024, MostBudget: 8192, ReadBytes: 4 << 20, HeldBytes: 64 << 20, ParkBeyond: 16, Backoff: 16 << 10, IdleLanes: 16 << 10,
 		MaxResult: job.DefaultResultBytes, HandlerTimeout: job.DefaultHandlerTimeout, DrainTimeout: 30 * time.Second,
 		Heartbeat: 500 * time.Millisecond, LeaseTTL: 3 * time.Second, Block: time.Second,
 	}
@@ -70,6 +71,9 @@ func (c Config) Validate() error {
 		}
 	}
 	positive("concurrency", int64(c.Concurrency))
+	if c.Weight < 1 || c.Weight > job.MaxWeight {
+		errs = append(errs, job.Invalid("weight must be from 1 to %d", job.MaxWeight))
+	}
 	positive("window", int64(c.Window))
 	positive("read budget", int64(c.ReadBudget))
 	positive("read bytes", int64(c.ReadBytes))

@@ -52,7 +52,7 @@ func (n *session) alone() bool {
 // newSession joins the ring as a new incarnation. It tries until ctx ends.
 func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
 	inc := w.cfg.Name + "." + w.deps.NewID()
-	info := job.MemberInfo{Incarnation: inc, State: "up", Weight: 1, Name: w.cfg.Name, Host: w.cfg.Host, PID: w.cfg.PID, Slots: w.cfg.Concurrency, DrainMs: w.cfg.DrainTimeout.Milliseconds()}
+	info := job.MemberInfo{Incarnation: inc, State: "up", Weight: w.cfg.Weight, Name: w.cfg.Name, Host: w.cfg.Host, PID: w.cfg.PID, Slots: w.cfg.Concurrency, DrainMs: w.cfg.DrainTimeout.Milliseconds()}
 	pause, told, word := 20*time.Millisecond, false, time.Time{}
 	for {
 		n := &session{w: w, inc: inc, soon: make(chan struct{}, 1)}

@@ -98,30 +98,37 @@ type handler struct {
 	o   HTTPOptions
 }
 
-// route is one method of one path. query names the parameters it knows.
+// route is one method of one path, and all that is said of it: the mux, and the test that holds
+// http_openapi.json to the code, come from here. query names the parameters it knows.
 type route struct {
 	method, path string
 	query        []string
 	handle       func(http.ResponseWriter, *http.Request) error
+	takes        any     // the body, of its Go type; nil: none
+	gives        answers // nil: no JSON of ours
 }
+
+// answers are bodies, of their Go types, by status, and the content type where it is not JSON.
+type answers map[string]any
 
 func (h *handler) routes() []route {
 	return []route{
-		{"POST", "/v1/queues/{queue}/jobs", nil, h.enqueue},
-		{"GET", "/v1/queues/{queue}/jobs/{id}", []string{"wait"}, h.job},
-		{"GET", "/v1/queues", nil, h.queues},
-		{"GET", "/v1/queues/{queue}", nil, h.queue},
-		{"GET", "/v1/queues/{queue}/ring", nil, h.ring},
-		{"GET", "/v1/queues/{queue}/dead", []string{"limit"}, h.dead},
-		{"GET", "/v1/queues/{queue}/keys/{key}", nil, h.key},
-		{"GET", "/v1/workers", []string{"queue"}, h.workers},
-		{"POST", "/v1/queues/{queue}/resize", nil, h.resize},
-		{"POST", "/v1/queues/{queue}/dead/requeue", nil, h.requeue},
-		{"POST", "/v1/workers/{worker}/drain", nil, h.drain},
-		{"GET", "/livez", nil, h.live},
-		{"GET", "/readyz", nil, h.ready},
-		{"GET", "/openapi.json", nil, h.openapi},
-		{"GET", "/", []string{"queue"}, h.page},
+		{"POST", "/v1/queues/{queue}/jobs", nil, h.enqueue, job.Written{},
+			answers{"201": job.Receipt{}, "200": job.Receipt{}, "200 " + typeNDJSON: lineAnswer{}}},
+		{"GET", "/v1/queues/{queue}/jobs/{id}", []string{"wait"}, h.job, nil, answers{"200": job.Status{}}},
+		{"GET", "/v1/queues", nil, h.queues, nil, answers{"200": []job.QueueView{}}},
+		{"GET", "/v1/queues/{queue}", nil, h.queue, nil, answers{"200": job.QueueView{}}},
+		{"GET", "/v1/queues/{queue}/ring", nil, h.ring, nil, answers{"200": job.RingView{}}},
+		{"GET", "/v1/queues/{queue}/dead", []string{"limit"}, h.dead, nil, answers{"200": []job.DeadLetter{}}},
+		{"GET", "/v1/queues/{queue}/keys/{key}", nil, h.key, nil, answers{"200": job.KeyView{}}},
+		{"GET", "/v1/workers", []string{"queue"}, h.workers, nil, answers{"200": []job.WorkerView{}}},
+		{"POST", "/v1/queues/{queue}/resize", nil, h.resize, resizeOrder{}, answers{"202": planned{}}},
+		{"POST", "/v1/queues/{queue}/dead/requeue", nil, h.requeue, requeueOrder{}, answers{"200": []requeued{}}},
+		{"POST", "/v1/workers/{worker}/drain", nil, h.drain, nil, answers{"202": draining{}}},
+		{"GET", "/livez", nil, h.live, nil, answers{"200": health{}}},
+		{"GET", "/readyz", nil, h.ready, nil, answers{"200": health{}}},
+		{"GET", "/openapi.json", nil, h.openapi, nil, nil},
+		{"GET", "/", []string{"queue"}, h.page, nil, nil},
 	}
 }
 

@@ -16,8 +16,8 @@ const (
 	answersWait = time.Minute // for the client to take some
 )
 
-// answers are those to the lines of one request, in order.
-type answers struct {
+// lineAnswers are those to the lines of one request, in order.
+type lineAnswers struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	kept    bytes.Buffer
@@ -25,12 +25,12 @@ type answers struct {
 	gone    bool // the client takes no more
 }
 
-func newAnswers(w http.ResponseWriter) *answers {
-	return &answers{w: w, control: http.NewResponseController(w)}
+func newAnswers(w http.ResponseWriter) *lineAnswers {
+	return &lineAnswers{w: w, control: http.NewResponseController(w)}
 }
 
 // add takes answers, and sends what is kept if it is much.
-func (a *answers) add(results []lineResult) {
+func (a *lineAnswers) add(results []lineResult) {
 	for _, res := range results {
 		a.kept.Write(append(res.append(a.kept.AvailableBuffer()), '\n'))
 	}
@@ -40,7 +40,7 @@ func (a *answers) add(results []lineResult) {
 }
 
 // send blocks until the client has taken what is kept, answersWait at most.
-func (a *answers) send() {
+func (a *lineAnswers) send() {
 	if !a.begun {
 		a.begun = true
 		_ = a.control.EnableFullDuplex() // HTTP/2 always is; where it cannot be the body is read first
@@ -55,13 +55,13 @@ func (a *answers) send() {
 	a.kept.Reset()
 }
 
-func (a *answers) head() {
+func (a *lineAnswers) head() {
 	a.w.Header().Set("Content-Type", typeNDJSON)
 	a.w.WriteHeader(http.StatusOK)
 }
 
 // end sends the rest.
-func (a *answers) end() error {
+func (a *lineAnswers) end() error {
 	if a.begun {
 		a.send()
 		_ = a.control.SetWriteDeadline(time.Time{})
@@ -75,7 +75,7 @@ func (a *answers) end() error {
 // cut tells that the body could not be read beyond line n: with a status of its own where none
 // was sent yet, and all answers in the problem; else by an answer that is cut as well, which a
 // client sees as a broken transfer.
-func (a *answers) cut(n int, err error) error {
+func (a *lineAnswers) cut(n int, err error) error {
 	if !a.begun {
 		p := kindOf(err)
 		for line := range bytes.Lines(a.kept.Bytes()) {

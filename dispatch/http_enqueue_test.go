@@ -16,7 +16,7 @@ import (
 const jobsPath = "/v1/queues/q/jobs"
 
 func TestEnqueueTakes(t *testing.T) {
-	deep := strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1)
+	deep := strings.Repeat("[", job.MaxDepth-1) + strings.Repeat("]", job.MaxDepth-1)
 	full := `"` + strings.Repeat("x", job.MaxPayloadBytes-2) + `"`
 	for _, c := range []struct {
 		body string
@@ -54,9 +54,9 @@ func TestEnqueueRefuses(t *testing.T) {
 		{``, "unsupported-media-type", ""},
 		{` `, "invalid", "empty"},
 		{`x`, "invalid", "not JSON"},
-		{`{"type":"a"`, "invalid", "unexpected end"},
-		{`{"type":"a"}{}`, "invalid", "after top-level value"},
-		{`{"type":"a"} x`, "invalid", "after top-level value"},
+		{`{"type":"a"`, "invalid", "ends too early"},
+		{`{"type":"a"}{}`, "invalid", "something follows"},
+		{`{"type":"a"} x`, "invalid", "something follows"},
 		{`["type","a"]`, "invalid", "JSON object"},
 		{`null`, "invalid", "JSON object"},
 		{`"type"`, "invalid", "JSON object"},

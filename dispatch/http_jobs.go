@@ -36,7 +36,7 @@ func (h *handler) enqueue(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	j, err := decodeJob(data)
+	j, err := job.Decode(data)
 	if err != nil {
 		return err
 	}
@@ -98,37 +98,6 @@ func uncoded(r *http.Request) error {
 		}
 	}
 	return nil
-}
-
-// decodeJob reads the envelope of a job. Everything that is wrong with its form is an
-// error; what its values may be is for job.Validate.
-func decodeJob(data []byte) (job.Job, error) {
-	var j job.Job
-	members, err := parseObject(data, "type", "key", "payload", "idempotency_key")
-	if err != nil {
-		return j, err
-	}
-	for _, m := range members {
-		if string(m.value) == "null" && m.name != "type" && m.name != "payload" {
-			continue // as if it were not there
-		}
-		switch m.name {
-		case "type":
-			j.Type, err = m.asText()
-		case "key":
-			j.Key, err = m.asText()
-		case "payload":
-			j.Payload = m.value
-		case "idempotency_key":
-			if j.IdempotencyKey, err = m.asText(); err == nil && j.IdempotencyKey == "" {
-				err = job.Invalid("field \"idempotency_key\" is empty: leave it out, or give the job a key of its own")
-			}
-		}
-		if err != nil {
-			return j, err
-		}
-	}
-	return j, nil
 }
 
 // idempotencyKey is the header's or the field's; both may be given if they agree.

@@ -31,6 +31,15 @@ type lineResult struct {
 	err       error
 }
 
+// lineAnswer is the shape of what append writes.
+type lineAnswer struct {
+	Line      int    `json:"line"`
+	ID        string `json:"id,omitempty"`
+	Duplicate *bool  `json:"duplicate,omitempty"`
+	Error     string `json:"error,omitempty"`
+	Type      string `json:"type,omitempty"` // of the error
+}
+
 // append adds the answer to b. It has two shapes: a job that went in, and one that did not.
 func (l lineResult) append(b []byte) []byte {
 	b = append(b, `{"line":`...)
@@ -95,7 +104,7 @@ type batch struct {
 	down    error        // the server was not reached: what follows is not sent
 	results []lineResult // of this batch
 	any     bool         // a line was not empty
-	answers *answers
+	answers *lineAnswers
 }
 
 func (b *batch) refuse(n int, err error) {
@@ -106,7 +115,7 @@ func (b *batch) refuse(n int, err error) {
 }
 
 func (b *batch) add(n int, line []byte) {
-	j, err := decodeJob(line)
+	j, err := job.Decode(line)
 	if err == nil {
 		err = j.Validate()
 	}

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -82,32 +81,40 @@ func (h *handler) dead(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// command reads the small object of a command. No body at all is an empty object.
-func command(w http.ResponseWriter, r *http.Request, known ...string) ([]member, error) {
+// command reads the small object of a command into the struct that into points to, as
+// job.DecodeObject does. No body at all is an empty object.
+func command(w http.ResponseWriter, r *http.Request, into any) error {
 	if err := uncoded(r); err != nil {
-		return nil, err
+		return err
 	}
 	data, err := readAll(http.MaxBytesReader(w, r.Body, 256<<10))
 	if err != nil || len(data) == 0 {
-		return nil, err
+		return err
 	}
 	if _, err := contentType(r, typeJSON); err != nil {
-		return nil, err
+		return err
 	}
-	return parseObject(data, known...)
+	return job.DecodeObject(data, into)
+}
+
+// resizeOrder is the body of a resize.
+type resizeOrder struct {
+	Mode *string `json:"mode,omitempty"`
+}
+
+// planned is the answer to a resize.
+type planned struct {
+	Epoch uint64 `json:"epoch"` // of the ring, with the plan
 }
 
 func (h *handler) resize(w http.ResponseWriter, r *http.Request) error {
-	members, err := command(w, r, "mode")
-	if err != nil {
+	var order resizeOrder
+	if err := command(w, r, &order); err != nil {
 		return err
 	}
 	mode := ""
-	for _, m := range members {
-		if mode, err = m.asText(); err != nil {
-			return err
-		}
-		if mode != "key" && mode != "partition" && mode != "ring" {
+	if order.Mode != nil {
+		if mode = *order.Mode; mode != "key" && mode != "partition" && mode != "ring" {
 			return job.Invalid("mode %q: want key, partition or ring", clip(mode))
 		}
 	}
@@ -117,7 +124,7 @@ func (h *handler) resize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusAccepted, map[string]uint64{"epoch": epoch})
+	return writeJSON(w, http.StatusAccepted, planned{epoch})
 }
 
 // maxRequeue bounds the ids of one request.
@@ -133,19 +140,19 @@ type requeued struct {
 	Type      string `json:"type,omitempty"` // of the error
 }
 
+// requeueOrder is the body of a requeue.
+type requeueOrder struct {
+	IDs []string `json:"ids"`
+}
+
 // requeue puts dead letters back, each by itself. The error of a single one is the
 // request's; of several, each has its own in the list.
 func (h *handler) requeue(w http.ResponseWriter, r *http.Request) error {
-	members, err := command(w, r, "ids")
-	if err != nil {
+	var order requeueOrder
+	if err := command(w, r, &order); err != nil {
 		return err
 	}
-	var ids []string
-	for _, m := range members {
-		if err := json.Unmarshal(m.value, &ids); err != nil {
-			return job.Invalid("field \"ids\": want a list of job ids")
-		}
-	}
+	ids := order.IDs
 	if len(ids) < 1 || len(ids) > maxRequeue {
 		return job.Invalid("field \"ids\": want 1 to %d job ids, like {\"ids\": [\"4-175-0\"]}", maxRequeue)
 	}
@@ -172,8 +179,13 @@ func (h *handler) requeue(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, out)
 }
 
+// draining is the answer to a drain.
+type draining struct {
+	Draining []string `json:"draining"` // incarnations
+}
+
 func (h *handler) drain(w http.ResponseWriter, r *http.Request) error {
-	if _, err := command(w, r); err != nil {
+	if err := command(w, r, &struct{}{}); err != nil {
 		return err
 	}
 	ctx, cancel := h.bounded(r)
@@ -182,11 +194,16 @@ func (h *handler) drain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusAccepted, map[string][]string{"draining": told})
+	return writeJSON(w, http.StatusAccepted, draining{told})
+}
+
+// health is the answer to a probe.
+type health struct {
+	Status string `json:"status"`
 }
 
 func (h *handler) live(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	return writeJSON(w, http.StatusOK, health{"ok"})
 }
 
 // readyTimeout: a probe wants a quick answer.
@@ -199,7 +216,7 @@ func (h *handler) ready(w http.ResponseWriter, r *http.Request) error {
 		h.o.Log.Warn("not ready", "error", err)
 		return problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Detail: "not ready: " + kindOf(err).Detail}
 	}
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	return writeJSON(w, http.StatusOK, health{"ready"})
 }
 
 //go:embed http_openapi.json

@@ -153,7 +153,7 @@ const (
 	// ByDrainer: applied under the caller's permit; the partition has another owner now.
 	ByDrainer Answer = 'D'
 	// NotPending: nothing written; the caller owns the partition, and the job is pending
-	// for nobody (ErrUnknown). Perhaps an earlier call of the same completion was applied
+	// for nobody. Perhaps an earlier call of the same completion was applied
 	// and its answer lost.
 	NotPending Answer = 'U'
 	// Gone: as NotPending, but the caller does not own the partition (any more).

@@ -37,6 +37,8 @@ const (
 	DefaultBackoffMax     = 10 * time.Minute
 	DefaultHandlerTimeout = 30 * time.Second
 	DefaultResultBytes    = 1 << 20
+	DefaultWeight         = 1
+	MaxWeight             = 100 // of a worker: it gets so many shares of a queue's partitions
 	IdempotencyTTL        = 24 * time.Hour
 	ResultTTL             = 24 * time.Hour
 )
@@ -246,9 +248,6 @@ var (
 	ErrUnconfirmed = fmt.Errorf("not confirmed: %w", ErrOutcomeUnknown)
 	// ErrFenced: the caller no longer holds what it writes for; nothing was written.
 	ErrFenced = errors.New("fenced")
-	// ErrUnknown: the job is pending for nobody, perhaps because of an earlier completion
-	// by the caller; nothing was written.
-	ErrUnknown = errors.New("not pending")
 	// ErrFull: the server is out of memory; nothing was done.
 	ErrFull = errors.New("server out of memory")
 )

@@ -107,8 +107,7 @@ type Seen struct {
 type Verdict struct {
 	Incarnation string
 	Evidence    Evidence
-	Beat        string    // Connection: its last heartbeat then; a later one would be proof that it lives
-	Since       time.Time // Now of the look that first missed it
+	Beat        string // Connection: its last heartbeat then; a later one would be proof that it lives
 }
 
 // Detector decides which members of one queue are dead, for the leader of that queue.
@@ -146,7 +145,6 @@ type track struct {
 	reach      time.Duration
 	crowd      bool // others were missed together with it
 	leaseGone  bool
-	leaseSince time.Time
 	held       bool // was missing when the mass guard closed: it has waited its hold
 	judged     bool // a verdict was given
 }
@@ -327,11 +325,7 @@ func (t *track) see(m Seen, now time.Time, ttl time.Duration) {
 		t.misses++
 	}
 	if m.LeaseKnown {
-		gone := m.LeaseLeft <= 0
-		if gone && !t.leaseGone {
-			t.leaseSince = now
-		}
-		t.leaseGone = gone
+		t.leaseGone = m.LeaseLeft <= 0
 	}
 	if !t.missing() {
 		t.held, t.judged = false, false
@@ -369,9 +363,9 @@ func (d *Detector) judge(o Observation, waiting map[string]bool) []Verdict {
 		switch {
 		case m.Subscribed != nil && !*m.Subscribed && t.unheard() && t.misses >= d.cfg.Misses &&
 			o.Now.Sub(t.missSince) >= t.patience(d.cfg):
-			dead = append(dead, Verdict{m.Incarnation, Connection, t.beat, t.missSince})
+			dead = append(dead, Verdict{m.Incarnation, Connection, t.beat})
 		case m.LeaseKnown && t.leaseGone && !o.Now.Before(d.leaseGrace):
-			dead = append(dead, Verdict{m.Incarnation, Lease, "", t.leaseSince})
+			dead = append(dead, Verdict{m.Incarnation, Lease, ""})
 		default:
 			continue
 		}

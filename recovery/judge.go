@@ -21,16 +21,6 @@ const (
 	Lost                      // the worker lost its lease or the partition
 )
 
-var causeNames = [...]string{"error", "panic", "timeout", "stopping", "moved", "lost"}
-
-// String is one lower-case word.
-func (c Cause) String() string {
-	if c < 0 || int(c) >= len(causeNames) {
-		return fmt.Sprintf("cause(%d)", int(c))
-	}
-	return causeNames[c]
-}
-
 // CauseOf is the cause of a handler's failure, from context.Cause of its context (nil if
 // that had not ended) and whether it panicked. An ended context that gives no reason of
 // package job is no excuse: HandlerError.

@@ -4,23 +4,9 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math"
-	"slices"
 
 	"github.com/cespare/xxhash/v2"
 )
-
-// Order returns the IDs of members in the order in which the ring prefers them for
-// partition, heavier members earlier more often. The first member after the owner is
-// the natural stand-by. Members with the same ID count once.
-func Order(partition int, members []Member) []string {
-	all := seats(members)
-	slices.SortFunc(all, func(x, y seat) int { return compareSeats(partition, &x, &y, false) })
-	ids := make([]string, len(all))
-	for i, s := range all {
-		ids[i] = s.id
-	}
-	return ids
-}
 
 // compareSeats is negative if the ring prefers x to y for partition p.
 func compareSeats(p int, x, y *seat, equalWeights bool) int {

@@ -160,7 +160,7 @@ func newWorker(s *streams.Store, queue string, cfg configs.Worker, o Options, cl
 	}
 	c := consumergroup.Default()
 	c.Queue, c.Name, c.Host, c.PID = queue, WorkerName(cfg.Name, host), host, os.Getpid()
-	c.Concurrency, c.HandlerTimeout = cfg.Concurrency, longest
+	c.Concurrency, c.Weight, c.HandlerTimeout = cfg.Concurrency, cfg.Weight, longest
 	c.MaxResult = cfg.MaxResultBytes
 	c.Elsewhere = (len(cfg.Queues) - 1) * cfg.Concurrency
 	c.DrainTimeout = max(cfg.DrainTimeout, time.Millisecond)

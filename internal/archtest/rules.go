@@ -9,11 +9,10 @@ import "strings"
 var imports = map[string][]string{
 	"configs":              {"job"},
 	"configs/load":         {"job", "configs"},
-	"consumergroup":        {"job", "resize", "consumergroup/driver", "consumergroup/lanes", "internal/failpoint"},
+	"consumergroup":        {"job", "resize", "consumergroup/driver", "consumergroup/lanes"},
 	"consumergroup/driver": {"job", "resize", "consumergroup/lanes"},
 	"consumergroup/lanes":  {"job", "resize"},
-	"dashboard":            {"job", "ring", "resize"},
-	"dispatch":             {"job", "ring", "resize"},
+	"dispatch":             {"job"},
 	"embedded":             {"internal/memconn"},
 	"examples":             {},
 	"examples/ledger":      {".", "embedded"}, // what a reader's program has, and no more
@@ -22,8 +21,8 @@ var imports = map[string][]string{
 	"job":                  {},
 	"recovery":             {"job"},
 	"resize":               {"ring"},
-	"resize/runner":        {"resize", "ring", "internal/failpoint"},
-	"resize/sim":           {"job", "resize", "resize/runner", "ring", "recovery", "consumergroup/driver", "consumergroup/lanes"},
+	"resize/runner":        {"resize", "internal/failpoint"},
+	"resize/sim":           {"job", "resize", "resize/runner", "recovery", "consumergroup/driver", "consumergroup/lanes"},
 	"resize/sim/sweep":     {"resize/sim"},
 	"ring":                 {},
 	"ringtest":             {".", "embedded", "internal/memconn", "job", "streams"},
@@ -63,7 +62,7 @@ var onlyFor = []struct {
 }{
 	{"github.com/spf13/viper", []string{"configs/load"}},
 	{"github.com/alicebob/miniredis", []string{"embedded"}},
-	{"github.com/redis/go-redis", []string{".", "streams", "bench", "cmd", "internal", "e2e", "ringtest"}},
+	{"github.com/redis/go-redis", []string{".", "streams", "bench", "internal", "e2e", "ringtest"}},
 }
 
 // rootModules are all modules whose code a program gets that imports the root package alone: a

@@ -27,7 +27,10 @@ func FuzzLine(f *testing.F) {
 		if tooLong {
 			return
 		}
-		j, err := decodeLine(line)
+		j, err := job.Decode(line)
+		if err == nil {
+			err = j.Validate()
+		}
 		if err != nil {
 			if !errors.Is(err, job.ErrInvalid) && !errors.Is(err, job.ErrTooLarge) || err.Error() == "" {
 				t.Fatalf("an error of no kind: %v", err)

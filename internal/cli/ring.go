@@ -112,9 +112,9 @@ func (s *session) workersLs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			header := []string{"WORKER", "QUEUE", "STATE", "PARTITIONS", "SLOTS", "LEASE", "HOST", "PID", "INCARNATION"}
+			header := []string{"WORKER", "QUEUE", "STATE", "WEIGHT", "PARTITIONS", "SLOTS", "LEASE", "HOST", "PID", "INCARNATION"}
 			return list(c.out, workers, header, func(w job.WorkerView) []string {
-				return []string{w.Name, w.Queue, w.State, number(w.Partitions), number(w.Slots), seconds(w.LeaseSeconds), dash(w.Host), number(w.PID), w.Incarnation}
+				return []string{w.Name, w.Queue, w.State, number(w.Weight), number(w.Partitions), number(w.Slots), seconds(w.LeaseSeconds), dash(w.Host), number(w.PID), w.Incarnation}
 			})
 		}),
 	}

@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"ringmaster/job"
 	"ringmaster/streams"
@@ -82,7 +80,10 @@ func (s *submission) line(ctx context.Context, b *batch, n int, line []byte, too
 		s.refuse(n, fmt.Errorf("the line is longer than %d bytes", maxLineBytes))
 		return nil
 	}
-	j, err := decodeLine(line)
+	j, err := job.Decode(line)
+	if err == nil {
+		err = j.Validate()
+	}
 	if err != nil {
 		s.refuse(n, err)
 		return nil
@@ -143,71 +144,4 @@ func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
 			return bytes.TrimRight(line, "\r\n"), tooLong, err
 		}
 	}
-}
-
-// decodeLine reads one job. It is strict: what is unknown, repeated or of the wrong
-// type is refused rather than guessed.
-func decodeLine(line []byte) (job.Job, error) {
-	var j job.Job
-	if !utf8.Valid(line) {
-		return j, job.Invalid("not valid UTF-8")
-	}
-	dec := json.NewDecoder(bytes.NewReader(line))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return j, job.Invalid("want a JSON object such as {\"type\":\"echo\",\"key\":\"k\",\"payload\":1}")
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		token, err := dec.Token()
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return j, notJSON(err)
-		}
-		if seen[name] {
-			return j, job.Invalid("%q is there twice", name)
-		}
-		seen[name] = true
-		if err := decodeField(dec, &j, name); err != nil {
-			return j, err
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return j, notJSON(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return j, job.Invalid("something follows the JSON object")
-	}
-	return j, j.Validate()
-}
-
-func decodeField(dec *json.Decoder, j *job.Job, name string) error {
-	target := map[string]*string{"type": &j.Type, "key": &j.Key, "idempotency_key": &j.IdempotencyKey}[name]
-	if target == nil && name != "payload" {
-		return job.Invalid("unknown field %q: want type, key, payload or idempotency_key", name)
-	}
-	var raw json.RawMessage
-	if err := dec.Decode(&raw); err != nil {
-		return notJSON(err)
-	}
-	if target == nil {
-		j.Payload = raw
-		return nil
-	}
-	if string(raw) == "null" && name != "type" {
-		return nil // as if it were not there
-	}
-	if len(raw) == 0 || raw[0] != '"' {
-		return job.Invalid("%q must be a string", name)
-	}
-	if err := json.Unmarshal(raw, target); err != nil {
-		return notJSON(err)
-	}
-	return nil
-}
-
-func notJSON(err error) error {
-	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return job.Invalid("not valid JSON: it ends too early")
-	}
-	return job.Invalid("not valid JSON: %v", err)
 }

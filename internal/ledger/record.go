@@ -43,7 +43,7 @@ type Record struct {
 	Kind Kind
 
 	Run     uint64 // Start: its own Seq; End, Fail: that of its Start
-	Token   string // of a submission: see Token
+	Token   string // of a submission, its own name
 	Key     string
 	Job     job.ID
 	Worker  string // incarnation
@@ -55,9 +55,6 @@ type Record struct {
 
 // Time is At.
 func (r *Record) Time() time.Time { return time.Unix(0, r.At) }
-
-// Token names the n-th submission of a producer.
-func Token(producer string, n int) string { return producer + "-" + strconv.Itoa(n) }
 
 var table = crc32.MakeTable(crc32.Castagnoli)
 

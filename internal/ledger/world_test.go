@@ -128,7 +128,7 @@ func (w *world) submit() {
 	producer := fmt.Sprintf("p%d", w.rnd.IntN(2)+1)
 	key := w.keys[w.rnd.IntN(len(w.keys))]
 	w.tokens[producer]++
-	token := Token(producer, w.tokens[producer])
+	token := fmt.Sprintf("%s-%d", producer, w.tokens[producer])
 	w.put(producer, Record{Kind: Invoke, Token: token, Key: key})
 	fate := w.rnd.IntN(100)
 	if fate < 96 {
