@@ -182,7 +182,8 @@ func deletedMidway(ctx context.Context, r *Rig, pattern string) error {
 		return fmt.Errorf("list keys: %w", err)
 	}
 	if pattern == "acks:*" {
-		keys = []string{prefixed(fmt.Sprint("acks:", r.View(ctx).Epoch))}
+		epoch := r.View(ctx).Epoch
+		keys = []string{prefixed(fmt.Sprint("acks:", epoch)), prefixed(fmt.Sprint("replied:", epoch))}
 	}
 	n, err := raw.Del(ctx, keys...).Result()
 	if err != nil {

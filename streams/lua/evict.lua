@@ -19,10 +19,7 @@ if evidence == 'deaf' then
   local o, e = owner_of(ARGV[4])
   if o ~= inc or e ~= ARGV[5] then return 'ALIVE' end
 end
-if evidence == 'silent' then
-  local list = redis.call('HGET', K .. 'acks:' .. ARGV[5], inc) or ''
-  if ring('epoch') ~= ARGV[5] or string.find(list, '"phase":' .. ARGV[6] .. ',', 1, true) then return 'ALIVE' end
-end
+if evidence == 'silent' and (ring('epoch') ~= ARGV[5] or has_replied(inc, ARGV[5], ARGV[6])) then return 'ALIVE' end
 if up(inc) and (evidence == 'ttl' or evidence == 'connection' or evidence == 'dead') then died(inc) end
 redis.call('HDEL', K .. 'members', inc)
 redis.call('HDEL', K .. 'change', inc)
