@@ -25,7 +25,7 @@ func TestGapsAreBounded(t *testing.T) {
 		ids := c.raw.XRevRangeN(c.ctx, c.stream(0), "+", "-", 1).Val()
 		last, _ := job.ParseEntryID(ids[0].ID)
 		lost = append(lost, job.EntryID{Ms: last.Ms, Seq: last.Seq + 1})
-		_, err := c.s.run(c.ctx, c.s.cmd, &c.s.scripts.renew, c.s.shard(c.q, 0), fmt.Sprint("server", n), 0)
+		_, err := run(c.ctx, c.s, c.s.cmd, &c.s.scripts.renew, c.s.shard(c.q, 0), fmt.Sprint("server", n), 0)
 		must(t, err)
 	}
 	gaps := c.raw.HGetAll(c.ctx, c.key(0, "gaps")).Val()

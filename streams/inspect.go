@@ -63,11 +63,11 @@ func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, o
 	if id.Partition >= q.Partitions {
 		return job.Status{}, owner, nil, missing
 	}
-	v, err := s.run(ctx, s.cmd, &s.scripts.state, s.shardOf(q, id.Partition), id.Partition, id.Entry.String())
+	f, err := run(ctx, s, s.cmd, &s.scripts.state, s.shardOf(q, id.Partition), id.Partition, id.Entry.String())
 	if err != nil {
 		return job.Status{}, owner, nil, err
 	}
-	if v == nil {
+	if f == nil {
 		// Nothing there at all: the queue may have been deleted since it was looked up.
 		s.forget(q.Name)
 		if _, err := s.LookupQueue(ctx, q.Name); err != nil {
@@ -75,36 +75,38 @@ func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, o
 		}
 		return job.Status{}, owner, nil, missing
 	}
-	owner = ownerSeen{text(at(list(v), 0)), standing(text(at(list(v), 10)))}
-	f := readFacts(list(v), q, id)
-	st := job.Status{ID: id.String(), Queue: q.Name, Partition: id.Partition, Type: f.entry.Type, Key: f.entry.Key}
+	st := job.Status{ID: id.String(), Queue: q.Name, Partition: id.Partition}
+	if f.fields != nil {
+		entry := job.DecodeEntry(id.Entry, f.fields, id.Partition, q.Partitions)
+		st.Type, st.Key = entry.Type, entry.Key
+	}
 	enqueued := id.Entry.Time()
 	st.EnqueuedAt = &enqueued
 	if next := f.requeued(id); next != nil {
-		return job.Status{}, owner, next, nil
+		return job.Status{}, f.owner, next, nil
 	}
 	if !f.judge(&st, q, id.Entry) {
-		return job.Status{}, owner, nil, missing
+		return job.Status{}, f.owner, nil, missing
 	}
 	if st.State == job.Unknown {
 		st.Error = "the server was restored or replaced after this id was given, and does not have it: nobody knows whether the job has run"
 		if st.Deleted {
 			st.Error = "somebody deleted it from its stream before it had ended"
-			return st, owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s", id, q.Name, st.Error)
+			return st, f.owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s", id, q.Name, st.Error)
 		}
-		return st, owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s; submit it again under its idempotency key", id, q.Name, st.Error)
+		return st, f.owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s; submit it again under its idempotency key", id, q.Name, st.Error)
 	}
-	return st, owner, nil, nil
+	return st, f.owner, nil, nil
 }
 
 // facts are what the state script found.
 type facts struct {
+	owner    ownerSeen
 	consumer string // the entry is pending for, "" if it is not
 	retry    retryFacts
 	dead     string
 	result   *job.Result
-	found    bool // the entry is in the stream
-	entry    job.Entry
+	fields   []string    // of the entry; nil: it is not in the stream
 	last     job.EntryID // handed out
 	top      job.EntryID // of the stream
 	parked   bool
@@ -112,22 +114,28 @@ type facts struct {
 	deleted  []string // likewise
 }
 
-func readFacts(l []any, q Queue, id job.ID) facts {
-	f := facts{consumer: text(at(l, 1)), retry: parseRetry(text(at(l, 2))), dead: text(at(l, 3)), parked: text(at(l, 8)) == "1"}
-	f.gaps, f.deleted = strings.Fields(text(at(l, 9))), strings.Fields(text(at(l, 11)))
-	f.last, _ = job.ParseEntryID(text(at(l, 6)))
-	f.top, _ = job.ParseEntryID(text(at(l, 7)))
-	if fields := texts(at(l, 5)); len(fields) > 0 {
-		f.found = true
-		f.entry = job.DecodeEntry(id.Entry, fields, id.Partition, q.Partitions)
+// readState takes nothing, where nothing is known of the partition.
+func readState(v any) (*facts, bool) {
+	if v == nil {
+		return nil, true
 	}
-	if raw := text(at(l, 4)); raw != "" {
-		var r job.Result
-		if json.Unmarshal([]byte(raw), &r) == nil {
-			f.result = &r
-		}
+	r := listOf(v)
+	f := &facts{owner: ownerSeen{inc: r.text()}, consumer: r.text(), retry: parseRetry(r.text()), dead: r.text(), result: parseResult(r.text())}
+	if f.fields = r.texts(); len(f.fields) == 0 {
+		f.fields = nil
 	}
-	return f
+	f.last, f.top, f.parked = r.id(), r.id(), r.flag()
+	f.gaps, f.owner.standing, f.deleted = strings.Fields(r.text()), r.standing(), strings.Fields(r.text())
+	return f, r.whole()
+}
+
+// parseResult reads what is kept of a job that has ended; nil: nothing readable is.
+func parseResult(raw string) *job.Result {
+	var r job.Result
+	if raw == "" || json.Unmarshal([]byte(raw), &r) != nil {
+		return nil
+	}
+	return &r
 }
 
 // requeued is the id a dead letter lives on under.
@@ -154,7 +162,7 @@ func (f *facts) judge(st *job.Status, q Queue, id job.EntryID) bool {
 		} else if f.consumer == reclaim {
 			st.State, st.Attempts = job.Waiting, 0
 		}
-	case f.parked, f.found && f.last.Less(id):
+	case f.parked, f.fields != nil && f.last.Less(id):
 		st.State, st.Attempts, st.Error = job.Waiting, f.retry.attempts, f.retry.err
 	case f.result != nil:
 		f.ended(st)

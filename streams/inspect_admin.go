@@ -103,7 +103,7 @@ func (s *Store) Journal(ctx context.Context, queue string, partition int, after 
 
 func journalEntry(row redis.XMessage) JournalEntry {
 	get := func(name string) string { v, _ := row.Values[name].(string); return v }
-	e := JournalEntry{ID: row.ID, JobID: get("id"), Key: get("key"), Type: get("type"), Worker: get("worker"), Epoch: number(get("epoch"))}
+	e := JournalEntry{ID: row.ID, JobID: get("id"), Key: get("key"), Type: get("type"), Worker: get("worker"), Epoch: recorded(get("epoch"))}
 	if o := get("outcome"); len(o) == 1 {
 		e.Outcome = job.Outcome(o[0])
 	}

@@ -23,7 +23,11 @@ func (s *Store) Entries(ctx context.Context, queue string) (map[job.ID]job.Entry
 		if err != nil {
 			return nil, wrap("read the jobs of "+queue, err)
 		}
-		for _, e := range entries(rows, p, q.Partitions) {
+		all, ok := readRows(rows)
+		if !ok {
+			return nil, badAnswer("read the jobs of "+queue, rows)
+		}
+		for _, e := range decode(all, nil, p, q.Partitions) {
 			found[job.ID{Partition: p, Entry: e.ID}] = e
 		}
 		if len(found) > mostKept {

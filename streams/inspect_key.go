@@ -40,26 +40,22 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 			v.More = true
 			break
 		}
-		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, p), p, key, from, keyPage, keyBytes)
+		page, err := run(ctx, s, s.admin, &s.scripts.key, s.shardOf(q, p), p, key, from, keyPage, keyBytes)
 		if err != nil {
 			return job.KeyView{}, err
 		}
-		l := list(reply)
-		if inc, epoch, ok := ownerRecord(text(at(l, 0))); ok {
+		if inc, epoch, ok := ownerRecord(page.owner); ok {
 			v.Owner, v.Epoch = inc, epoch
 		}
-		now, owner = serverTime(at(l, 2)), ownerSeen{v.Owner, standing(text(at(l, 3)))}
-		for i := keyHead; i+5 < len(l); i += 6 {
-			row, ok := readKeyRow(l[i:i+6], p)
-			switch {
-			case !ok:
-			case v.Head == nil:
+		now, owner = page.now, ownerSeen{v.Owner, page.standing}
+		for _, row := range page.rows {
+			if row.id.Partition = p; v.Head == nil {
 				head, v.Head = row, row.head()
-			default:
+			} else {
 				v.Waiting++
 			}
 		}
-		if from = text(at(l, 1)); from == "" {
+		if from = page.next; from == "" {
 			break
 		}
 	}
@@ -73,9 +69,6 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 	v.Why = head.why(v, now)
 	return v, nil
 }
-
-// keyHead is how many elements come before the rows of a page.
-const keyHead = 4
 
 // behindPage is how many entries a look for the head of a key takes: it is among those held.
 const behindPage = 32
@@ -92,43 +85,50 @@ func (s *Store) putBehind(ctx context.Context, st *job.Status) error {
 	}
 	from := "-"
 	for range keyPages {
-		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage, keyBytes)
+		page, err := run(ctx, s, s.admin, &s.scripts.key, s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage, keyBytes)
 		if err != nil {
 			return err
 		}
-		l := list(reply)
-		if len(l) > keyHead {
-			if head, ok := readKeyRow(l[keyHead:], st.Partition); ok && head.id.String() != st.ID {
+		if len(page.rows) > 0 {
+			head := job.ID{Partition: st.Partition, Entry: page.rows[0].id.Entry}
+			if head.String() != st.ID {
 				st.State, st.Attempts = job.Waiting, 0
 			}
 			return nil
 		}
-		if from = text(at(l, 1)); from == "" {
+		if from = page.next; from == "" {
 			return nil // it has ended meanwhile
 		}
 	}
 	return nil
 }
 
-func serverTime(v any) time.Time {
-	l := list(v)
-	return time.Unix(int64(number(at(l, 0))), int64(number(at(l, 1)))*1000).UTC()
+// keyFound is a page of the search for a key's open jobs.
+type keyFound struct {
+	owner    string // record; "" if there is none
+	next     string // where to go on; "": that was all
+	now      time.Time
+	standing standing // of the owner
+	rows     []keyRow
+}
+
+func readKeyPage(v any) (keyFound, bool) {
+	r := listOf(v)
+	a := keyFound{owner: r.text(), next: r.text(), now: r.time().UTC(), standing: r.standing()}
+	for r.more() {
+		a.rows = append(a.rows, keyRow{id: job.ID{Entry: r.id()}, kind: r.text(), consumer: r.text(), handed: r.flag(), parked: r.flag(), retry: parseRetry(r.text())})
+	}
+	return a, r.whole()
 }
 
 // keyRow is one open job of the key.
 type keyRow struct {
-	id       job.ID
+	id       job.ID // an answer does not say of which partition
 	kind     string
 	consumer string
 	handed   bool
 	parked   bool
 	retry    retryFacts
-}
-
-func readKeyRow(l []any, p int) (keyRow, bool) {
-	entry, ok := job.ParseEntryID(text(at(l, 0)))
-	return keyRow{id: job.ID{Partition: p, Entry: entry}, kind: text(at(l, 1)), consumer: text(at(l, 2)),
-		handed: text(at(l, 3)) == "1", parked: text(at(l, 4)) == "1", retry: parseRetry(text(at(l, 5)))}, ok
 }
 
 func (r keyRow) head() *job.KeyHead {

@@ -83,7 +83,7 @@ func mendMember(m *job.MemberInfo) {
 }
 
 // partCounts are the counts of one partition.
-type partCounts struct{ pending, draining, waiting, parked, dead int }
+type partCounts struct{ partition, pending, draining, waiting, parked, dead int }
 
 // counts asks for all partitions of a queue, a page of a shard at a time; all asks for
 // what is costly too.
@@ -92,31 +92,41 @@ func (s *Store) counts(ctx context.Context, q Queue, all bool) ([]partCounts, er
 	if all {
 		page, flag = 8, "1" // of each some entries are read
 	}
-	var calls []*call
+	var calls []*call[[]partCounts]
 	for sh := range q.Shards {
 		for first := sh; first < q.Partitions; first += page * q.Shards {
-			k := &call{shard: s.shard(q, sh), args: []any{flag}}
+			k := &call[[]partCounts]{shard: s.shard(q, sh), args: []any{flag}}
 			for p := first; p < q.Partitions && len(k.args) <= page; p += q.Shards {
 				k.args = append(k.args, p)
 			}
 			calls = append(calls, k)
 		}
 	}
-	s.runAll(ctx, s.admin, &s.scripts.counts, calls)
+	runAll(ctx, s, s.admin, &s.scripts.counts, calls)
 	out := make([]partCounts, q.Partitions)
 	for _, k := range calls {
 		if k.err != nil {
 			return nil, k.err
 		}
-		l := list(k.value)
-		for i := 0; i+6 < len(l); i += 7 {
-			n := func(j int) int { return int(number(at(l, i+j))) }
-			if p := n(0); p < len(out) {
-				out[p] = partCounts{pending: n(2), draining: n(3), waiting: n(4), parked: n(5), dead: n(6)}
+		for _, c := range k.answer {
+			if c.partition < len(out) {
+				out[c.partition] = c
 			}
 		}
 	}
 	return out, nil
+}
+
+func readCounts(v any) ([]partCounts, bool) {
+	var out []partCounts
+	r := listOf(v)
+	for r.more() {
+		c := partCounts{partition: int(r.number())}
+		r.text() // its owner
+		c.pending, c.draining, c.waiting, c.parked, c.dead = r.count(), r.count(), r.count(), r.count(), r.count()
+		out = append(out, c)
+	}
+	return out, r.whole()
 }
 
 // QueueView shows one queue with its counts. Waiting is exact as long as a partition's
@@ -215,7 +225,7 @@ func historyEntry(row redis.XMessage) job.HistoryEntry {
 		v, _ := row.Values[name].(string)
 		return strings.ToValidUTF8(v, "\uFFFD")
 	}
-	e := job.HistoryEntry{ID: row.ID, Type: field("type"), Name: field("name"), Epoch: number(field("epoch")), Term: number(field("term"))}
+	e := job.HistoryEntry{ID: row.ID, Type: field("type"), Name: field("name"), Epoch: recorded(field("epoch")), Term: recorded(field("term"))}
 	if id, ok := job.ParseEntryID(row.ID); ok {
 		e.Time = id.Time()
 	}

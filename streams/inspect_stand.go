@@ -20,6 +20,10 @@ const (
 	noMember standing = ""
 )
 
+func (r *items) standing() standing {
+	return standing(r.word(string(lives), string(silent), string(noMember)))
+}
+
 // ownerSeen is who owns a partition, and whether that worker lives.
 type ownerSeen struct {
 	inc string
@@ -99,7 +103,7 @@ func (m *Member) Stand(ctx context.Context) (job.Stand, error) {
 		if err != nil {
 			return st, wrap("look at the ring", err)
 		}
-		st.Phase, st.Moves = max(st.Phase, int(number(at(ring, 0)))), st.Moves+int(moves)
+		st.Phase, st.Moves = max(st.Phase, int(recorded(field(ring, 0)))), st.Moves+int(moves)
 		if st.Phase != 0 || st.Moves != 0 {
 			continue
 		}

@@ -217,7 +217,7 @@ func TestWaitJobKeepsWhatItSaw(t *testing.T) {
 		s := openStore(sc.t, proxy.URL())
 		id := sc.enqueue(job.Job{Type: "a", Key: "k"})
 		sc.read(id)
-		_, hash := sc.s.text(&sc.s.scripts.state)
+		_, hash := sc.s.text(&sc.s.scripts.state.lua)
 		first, second := proxy.Hold(hash, 1), proxy.Hold(hash, 1)
 		got := make(chan string, 1)
 		go func() {
@@ -242,7 +242,7 @@ func TestWaitJobTellsTheLastLookWhenTheServerIsAway(t *testing.T) {
 		s := openStore(sc.t, proxy.URL())
 		id := sc.enqueue(job.Job{Type: "a", Key: "k"})
 		sc.read(id)
-		_, hash := sc.s.text(&sc.s.scripts.key)
+		_, hash := sc.s.text(&sc.s.scripts.key.lua)
 		cut := proxy.Cut(hash, 100)
 		st, err := s.WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Millisecond)
 		if err != nil || st.State != job.Running {

@@ -130,21 +130,35 @@ func (s *Store) RequestResize(ctx context.Context, queue, mode string) (uint64, 
 		defer cancel()
 	}
 	own := uuid.NewString()
-	v, err := s.run(ctx, s.cmd, &s.scripts.request, s.shard(q, 0), own, mode, "")
+	a, err := run(ctx, s, s.cmd, &s.scripts.request, s.shard(q, 0), own, mode, "")
 	if err != nil {
 		return 0, err
 	}
-	l := list(v)
-	switch text(at(l, 0)) {
+	switch a.word {
 	case "ASKED":
-		return s.awaitAnswer(ctx, q, own, text(at(l, 1)), mode)
+		return s.awaitAnswer(ctx, q, own, a.what, mode)
 	case "BUSY":
-		return 0, job.Conflict("a resize in mode %s is asked for and not answered yet: try again after it", text(at(l, 1)))
+		return 0, job.Conflict("a resize in mode %s is asked for and not answered yet: try again after it", a.what)
 	case "NOWORKER":
 		return 0, job.Conflict("queue %s has no worker: its partitions are planned as soon as one joins", queue)
 	default:
 		return 0, job.NotFound("queue %s has no ring record: start a dispatcher, which mends it", queue)
 	}
+}
+
+// requested is what becomes of a request for a resize.
+type requested struct {
+	word string
+	what string // of ASKED the request that will be answered, of BUSY the mode of the open one
+}
+
+func readRequested(v any) (requested, bool) {
+	r := listOf(v)
+	a := requested{word: r.word("ASKED", "BUSY", "WITHDRAWN", "NOQUEUE", "NOWORKER")}
+	if a.word == "ASKED" || a.word == "BUSY" {
+		a.what = r.text()
+	}
+	return a, r.whole()
 }
 
 func (s *Store) awaitAnswer(ctx context.Context, q Queue, own, id, mode string) (uint64, error) {
@@ -186,7 +200,7 @@ func (s *Store) awaitAnswer(ctx context.Context, q Queue, own, id, mode string) 
 
 // withdraw takes a request back that nobody will answer, and says so.
 func (s *Store) withdraw(ctx context.Context, q Queue, own, mode string) error {
-	if _, err := s.run(ctx, s.cmd, &s.scripts.request, s.shard(q, 0), own, mode, "withdraw"); err != nil {
+	if _, err := run(ctx, s, s.cmd, &s.scripts.request, s.shard(q, 0), own, mode, "withdraw"); err != nil {
 		return err
 	}
 	return fmt.Errorf("resize of queue %s: no dispatcher leads it; start one with 'dispatcher': %w", q.Name, errNoLeader)

@@ -180,7 +180,7 @@ func exercise(c *crew) {
 	defer p.Close()
 	jobs := []job.Job{{Type: "t", Key: "x", IdempotencyKey: "i{j}"}}
 	for sh := range c.q.Shards { // whose job may be of another shard
-		must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.reserve, c.s.shard(c.q, sh), "r{j}", "print", job.IdempotencyTTL.Milliseconds(), c.q.Partitions))(c.t)
+		must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.reserve, c.s.shard(c.q, sh), "r{j}", "print", job.IdempotencyTTL.Milliseconds(), c.q.Partitions))(c.t)
 	}
 	key := map[int]string{}
 	for i := 0; len(jobs) < 1+3*6; i++ {
@@ -249,8 +249,8 @@ func exercise(c *crew) {
 		must(c.t, b.member.Report(c.ctx, sh, e, 2, `{"epoch":"`+epochText(e)+`"}`))
 	}
 	must(c.t, c.ring.Advance(c.ctx, c.term, must1(c.ring.Look(c.ctx))(c.t)))
-	must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.confirm, c.s.shard(c.q, 0)))(c.t)
-	must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.request, c.s.shard(c.q, 0), "r1", "key", ""))(c.t)
+	must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.confirm, c.s.shard(c.q, 0)))(c.t)
+	must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.request, c.s.shard(c.q, 0), "r1", "key", ""))(c.t)
 	must(c.t, a.member.Leaving(c.ctx))
 	must(c.t, a.member.Left(c.ctx))
 	for _, evidence := range []string{"ttl", "deaf", "silent", "connection"} {
