@@ -31,7 +31,7 @@ func TestARefusedConnectionIsNoVerdict(t *testing.T) {
 	if _, errs := c.ring.StealAll(c.ctx, c.term, []Steal{steal}); !errors.Is(errs[0], job.ErrUnavailable) {
 		t.Errorf("a flip says %v; want that nothing was done", errs[0])
 	}
-	if counts, err := c.s.QueueView(c.ctx, c.q.Name); !errors.Is(err, job.ErrUnavailable) {
+	if counts, err := c.s.Inspect().QueueView(c.ctx, c.q.Name); !errors.Is(err, job.ErrUnavailable) {
 		t.Errorf("the counts are %+v, %v; want that nothing was done", counts, err)
 	}
 }

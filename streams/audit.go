@@ -30,8 +30,8 @@ type Holding struct {
 
 // Sightings looks at all partitions of a queue. It blocks for a round trip or two. Each
 // partition is seen at one moment, not all of them.
-func (s *Store) Sightings(ctx context.Context, queue string) ([]Sighting, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) Sightings(ctx context.Context, queue string) ([]Sighting, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
@@ -39,14 +39,14 @@ func (s *Store) Sightings(ctx context.Context, queue string) ([]Sighting, error)
 	var calls []*call[[]Sighting]
 	for sh := range q.Shards {
 		for first := sh; first < q.Partitions; first += page * q.Shards {
-			k := &call[[]Sighting]{shard: s.shard(q, sh)}
+			k := &call[[]Sighting]{shard: in.s.shard(q, sh)}
 			for p := first; p < q.Partitions && len(k.args) < page; p += q.Shards {
 				k.args = append(k.args, p)
 			}
 			calls = append(calls, k)
 		}
 	}
-	runAll(ctx, s, s.admin, &s.scripts.audit, calls)
+	runAll(ctx, in.s, in.s.admin, &in.s.scripts.audit, calls)
 	out := make([]Sighting, q.Partitions)
 	for _, k := range calls {
 		if k.err != nil {
@@ -97,9 +97,9 @@ type OpenJob struct {
 // page at a time: jobs that nobody has read, pending ones and parked ones. Jobs that end
 // while it reads may be given or not. It looks at every entry of the stream, at most 100
 // and about 1 MiB of them in one step of the server.
-func (s *Store) OpenJobs(ctx context.Context, queue string, partition int, top job.EntryID, f func([]OpenJob)) error {
+func (in *Inspector) OpenJobs(ctx context.Context, queue string, partition int, top job.EntryID, f func([]OpenJob)) error {
 	const page = 100
-	q, err := s.queueForRead(ctx, queue)
+	q, err := in.s.queueForRead(ctx, queue)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (s *Store) OpenJobs(ctx context.Context, queue string, partition int, top j
 		return job.Invalid("partition %d: queue %s has 0 to %d", partition, queue, q.Partitions-1)
 	}
 	for from := "-"; from != ""; {
-		some, err := run(ctx, s, s.admin, &s.scripts.ids, s.shardOf(q, partition), partition, from, top.String(), page)
+		some, err := run(ctx, in.s, in.s.admin, &in.s.scripts.ids, in.s.shardOf(q, partition), partition, from, top.String(), page)
 		if err != nil {
 			return err
 		}
@@ -160,26 +160,26 @@ type RingSummary struct {
 }
 
 // Ring tells who leads a queue and who its members are, with what is left of their leases.
-func (s *Store) Ring(ctx context.Context, queue string) (RingSummary, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) Ring(ctx context.Context, queue string) (RingSummary, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return RingSummary{}, err
 	}
-	rec, leader, err := s.records(ctx, q)
+	rec, leader, err := in.records(ctx, q)
 	return RingSummary{Epoch: rec.Epoch, Phase: rec.Phase, Leader: leader, Members: rec.Members}, err
 }
 
 // HeldKeys are keys, at most limit, that may stand still: of jobs with a failed attempt
 // behind them, of jobs that were set aside, and of jobs that former owners still run.
-func (s *Store) HeldKeys(ctx context.Context, queue string, limit int) ([]string, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) HeldKeys(ctx context.Context, queue string, limit int) ([]string, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	var keys []string
 	seen := map[string]bool{}
 	for p := 0; p < q.Partitions && len(keys) < limit; p++ {
-		some, err := run(ctx, s, s.admin, &s.scripts.held, s.shardOf(q, p), p, limit-len(keys))
+		some, err := run(ctx, in.s, in.s.admin, &in.s.scripts.held, in.s.shardOf(q, p), p, limit-len(keys))
 		if err != nil {
 			return nil, err
 		}

@@ -249,8 +249,8 @@ func reload[A any](ctx context.Context, s *Store, c *redis.ClusterClient, calls 
 }
 
 // replicaRisk: fewer replicas are connected than the store's durability waits for.
-func (s *Store) replicaRisk(ctx context.Context, c *redis.Client) []Risk {
-	want := s.opts.Durability.Replicas
+func (in *Inspector) replicaRisk(ctx context.Context, c *redis.Client) []Risk {
+	want := in.s.opts.Durability.Replicas
 	if want == 0 {
 		return nil
 	}

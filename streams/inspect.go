@@ -24,21 +24,21 @@ const maxRequeues = 16
 // id for as long. One that is handed out counts as running unless an earlier job of its key
 // is open. ErrNotFound: no such queue, or no job has that id yet. ErrUnknownJob, and the state
 // job.Unknown: what became of it was lost with a former server's last writes.
-func (s *Store) Job(ctx context.Context, queue, id string) (job.Status, error) {
-	st, owner, err := s.job(ctx, queue, id)
+func (in *Inspector) Job(ctx context.Context, queue, id string) (job.Status, error) {
+	st, owner, err := in.job(ctx, queue, id)
 	if err == nil {
-		err = s.putBehind(ctx, &st)
+		err = in.putBehind(ctx, &st)
 	}
 	if err == nil {
-		st.Why, err = s.whyWaiting(ctx, st, owner)
+		st.Why, err = in.whyWaiting(ctx, st, owner)
 	}
 	return st, err
 }
 
 // job is Job, except that it takes for running whatever a live worker was handed, and does not say why.
-func (s *Store) job(ctx context.Context, queue, id string) (job.Status, ownerSeen, error) {
+func (in *Inspector) job(ctx context.Context, queue, id string) (job.Status, ownerSeen, error) {
 	var owner ownerSeen
-	q, err := s.queueForRead(ctx, queue)
+	q, err := in.s.queueForRead(ctx, queue)
 	if err != nil {
 		return job.Status{}, owner, err
 	}
@@ -47,7 +47,7 @@ func (s *Store) job(ctx context.Context, queue, id string) (job.Status, ownerSee
 		return job.Status{}, owner, err
 	}
 	for range maxRequeues {
-		st, owner, next, err := s.jobState(ctx, q, jid)
+		st, owner, next, err := in.jobState(ctx, q, jid)
 		if err != nil || next == nil {
 			return st, owner, err
 		}
@@ -57,20 +57,20 @@ func (s *Store) job(ctx context.Context, queue, id string) (job.Status, ownerSee
 }
 
 // jobState reads one job, or the id it was requeued under.
-func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, ownerSeen, *job.ID, error) {
+func (in *Inspector) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, ownerSeen, *job.ID, error) {
 	var owner ownerSeen
 	missing := job.NotFound("no job %s in queue %s", id, q.Name)
 	if id.Partition >= q.Partitions {
 		return job.Status{}, owner, nil, missing
 	}
-	f, err := run(ctx, s, s.cmd, &s.scripts.state, s.shardOf(q, id.Partition), id.Partition, id.Entry.String())
+	f, err := run(ctx, in.s, in.s.cmd, &in.s.scripts.state, in.s.shardOf(q, id.Partition), id.Partition, id.Entry.String())
 	if err != nil {
 		return job.Status{}, owner, nil, err
 	}
 	if f == nil {
 		// Nothing there at all: the queue may have been deleted since it was looked up.
-		s.forget(q.Name)
-		if _, err := s.LookupQueue(ctx, q.Name); err != nil {
+		in.s.forget(q.Name)
+		if _, err := in.s.LookupQueue(ctx, q.Name); err != nil {
 			return job.Status{}, owner, nil, err
 		}
 		return job.Status{}, owner, nil, missing
@@ -273,7 +273,7 @@ const (
 // tells how it stands then; that the time ran out is no error. A server that is not
 // reached is asked again until the time is over: only if it never answered is that an
 // error. It ends with ctx.
-func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duration) (job.Status, error) {
+func (in *Inspector) WaitJob(ctx context.Context, queue, id string, wait time.Duration) (job.Status, error) {
 	deadline := time.NewTimer(wait)
 	defer deadline.Stop()
 	// A server that hangs must not hold the caller much longer than it wants to wait.
@@ -282,7 +282,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 	var last job.Status
 	known := false
 	for pause := pollPause; ; pause = min(pause*3/2, pollLimit) {
-		st, _, err := s.job(patience, queue, id)
+		st, _, err := in.job(patience, queue, id)
 		switch {
 		case err == nil && st.State.Terminal():
 			if st.Type == "" { // nothing is kept of a job without a result; what was seen is still true
@@ -306,7 +306,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 		}
 		next.Stop()
 		if known && ctx.Err() == nil {
-			if err = s.putBehind(patience, &last); IsUnreachable(err) {
+			if err = in.putBehind(patience, &last); IsUnreachable(err) {
 				err = nil // the last look is still what is known
 			}
 		}

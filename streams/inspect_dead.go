@@ -30,17 +30,17 @@ func parseDeadLetter(id, raw string) (job.DeadLetter, bool) {
 }
 
 // DeadLetters lists at most limit (0: all) dead letters of a queue, by partition and age.
-func (s *Store) DeadLetters(ctx context.Context, queue string, limit int) ([]job.DeadLetter, error) {
+func (in *Inspector) DeadLetters(ctx context.Context, queue string, limit int) ([]job.DeadLetter, error) {
 	if limit < 0 {
 		return nil, job.Invalid("limit: %d is negative", limit)
 	}
-	q, err := s.lookup(ctx, queue)
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	out := []job.DeadLetter{}
 	for p := range q.Partitions {
-		letters, err := s.deadOf(ctx, q, p, limit)
+		letters, err := in.deadOf(ctx, q, p, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -57,12 +57,12 @@ const deadPage = 16
 
 // deadOf reads one partition's oldest, at most limit (0: all), in pages. No more than these and
 // a page are held.
-func (s *Store) deadOf(ctx context.Context, q Queue, p, limit int) ([]job.DeadLetter, error) {
-	key := deadKey(s.shardOf(q, p), p)
+func (in *Inspector) deadOf(ctx context.Context, q Queue, p, limit int) ([]job.DeadLetter, error) {
+	key := deadKey(in.s.shardOf(q, p), p)
 	found := map[string]job.DeadLetter{}
 	count := deadPage
 	for cursor := uint64(0); ; {
-		page, next, err := s.admin.HScan(ctx, key, cursor, "", int64(count)).Result()
+		page, next, err := in.s.admin.HScan(ctx, key, cursor, "", int64(count)).Result()
 		if err != nil {
 			return nil, wrap("list dead letters", err)
 		}

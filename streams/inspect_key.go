@@ -18,14 +18,14 @@ const (
 
 // Key tells where a key stands: who owns it, which job is at its head, and what that one
 // waits for. It reads the partition's stream and looks at 50,000 entries or 250 MiB at most.
-func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error) {
+func (in *Inspector) Key(ctx context.Context, queue, key string) (job.KeyView, error) {
 	if err := job.CheckKey(key); err != nil {
 		return job.KeyView{}, err
 	}
 	if key == "" {
 		return job.KeyView{}, job.Invalid("key is empty: jobs without a key have no order, and no head")
 	}
-	q, err := s.lookup(ctx, queue)
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return job.KeyView{}, err
 	}
@@ -40,7 +40,7 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 			v.More = true
 			break
 		}
-		page, err := run(ctx, s, s.admin, &s.scripts.key, s.shardOf(q, p), p, key, from, keyPage, keyBytes)
+		page, err := run(ctx, in.s, in.s.admin, &in.s.scripts.key, in.s.shardOf(q, p), p, key, from, keyPage, keyBytes)
 		if err != nil {
 			return job.KeyView{}, err
 		}
@@ -63,7 +63,7 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 		v.Owner = "-"
 	}
 	if v.Head != nil && v.Head.State != job.Running && owner.standing != lives {
-		v.Why, err = s.whyUnowned(ctx, q, p, owner)
+		v.Why, err = in.whyUnowned(ctx, q, p, owner)
 		return v, err
 	}
 	v.Why = head.why(v, now)
@@ -75,17 +75,17 @@ const behindPage = 32
 
 // putBehind corrects a job that was taken for running: it waits in the worker's memory if an
 // earlier job of its key is open.
-func (s *Store) putBehind(ctx context.Context, st *job.Status) error {
+func (in *Inspector) putBehind(ctx context.Context, st *job.Status) error {
 	if st.State != job.Running || st.Key == "" {
 		return nil
 	}
-	q, err := s.queueForRead(ctx, st.Queue)
+	q, err := in.s.queueForRead(ctx, st.Queue)
 	if err != nil {
 		return err
 	}
 	from := "-"
 	for range keyPages {
-		page, err := run(ctx, s, s.admin, &s.scripts.key, s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage, keyBytes)
+		page, err := run(ctx, in.s, in.s.admin, &in.s.scripts.key, in.s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage, keyBytes)
 		if err != nil {
 			return err
 		}

@@ -17,14 +17,14 @@ import (
 
 // Workers lists the members of one queue, or of all (""): then a queue with damaged keys
 // does not hide the others.
-func (s *Store) Workers(ctx context.Context, queue string) ([]job.WorkerView, error) {
-	qs, err := s.queuesOr(ctx, queue)
+func (in *Inspector) Workers(ctx context.Context, queue string) ([]job.WorkerView, error) {
+	qs, err := in.queuesOr(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	out := []job.WorkerView{}
 	for _, q := range qs {
-		rec, _, err := s.records(ctx, q)
+		rec, _, err := in.records(ctx, q)
 		if err != nil && queue == "" && !IsUnreachable(err) && ctx.Err() == nil {
 			continue
 		}
@@ -45,12 +45,12 @@ func (s *Store) Workers(ctx context.Context, queue string) ([]job.WorkerView, er
 }
 
 // queuesOr is the named queue, or all.
-func (s *Store) queuesOr(ctx context.Context, queue string) ([]Queue, error) {
+func (in *Inspector) queuesOr(ctx context.Context, queue string) ([]Queue, error) {
 	if queue == "" {
-		qs, _, err := s.Queues(ctx)
+		qs, _, err := in.s.Queues(ctx)
 		return qs, err
 	}
-	q, err := s.lookup(ctx, queue)
+	q, err := in.s.lookup(ctx, queue)
 	return []Queue{q}, err
 }
 
@@ -58,7 +58,7 @@ func (s *Store) queuesOr(ctx context.Context, queue string) ([]Queue, error) {
 // queue it is a member of. It returns the incarnations that were told; it does not wait
 // for them to go. ErrNotFound: no member is called so.
 func (s *Store) Drain(ctx context.Context, worker string) ([]string, error) {
-	members, err := s.Workers(ctx, "")
+	members, err := s.Inspect().Workers(ctx, "")
 	if err != nil {
 		return nil, err
 	}

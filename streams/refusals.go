@@ -135,8 +135,8 @@ func stateOfServer(ctx context.Context, c *redis.Client) ([]Risk, error) {
 }
 
 // refusesWrites adds a risk for a server that refuses a write and tells no other reason.
-func (s *Store) refusesWrites(ctx context.Context, found []Risk) []Risk {
-	err := s.Writable(ctx)
+func (in *Inspector) refusesWrites(ctx context.Context, found []Risk) []Risk {
+	err := in.s.Writable(ctx)
 	told := slices.ContainsFunc(found, func(r Risk) bool {
 		return r.Grave && r.State
 	})

@@ -67,7 +67,7 @@ func evicts(ctx context.Context, r *Rig) error {
 		return err
 	}
 	since := time.Now()
-	told := slices.ContainsFunc(r.Store.Warnings(ctx), func(w string) bool { return strings.Contains(w, "allkeys-lru") })
+	told := slices.ContainsFunc(r.Store.Inspect().Warnings(ctx), func(w string) bool { return strings.Contains(w, "allkeys-lru") })
 	err := r.Until(ctx, "a dispatcher warns", 70*time.Second, func() bool {
 		return slices.ContainsFunc(r.Live(dispatcher), func(p *Proc) bool { return p.logged("allkeys-lru") })
 	})

@@ -75,7 +75,7 @@ func TestNoTimeIsOfAWorkersClock(t *testing.T) {
 			if rec, err := recovery.Parse(record()); err != nil || !near(rec.NotBefore, r.raw.Time(r.ctx).Val(), wait) {
 				t.Errorf("record %q, %v, at %d by the server's clock", record(), err, r.raw.Time(r.ctx).Val().UnixMilli())
 			}
-			if v, err := r.store.Key(r.ctx, "q", "k"); err != nil || v.Head == nil || !strings.Contains(v.Why, "busy; the next one is due at") {
+			if v, err := r.store.Inspect().Key(r.ctx, "q", "k"); err != nil || v.Head == nil || !strings.Contains(v.Why, "busy; the next one is due at") {
 				t.Errorf("the key: %+v, %v", v, err)
 			}
 			two := r.start(spec{name: "w2", t: handler("w2")})
@@ -91,7 +91,7 @@ func TestNoTimeIsOfAWorkersClock(t *testing.T) {
 			r.until("the other is dead", func() bool { return len(r.dead()) == 1 })
 			r.completed(ids[2])
 			for _, id := range ids[:2] {
-				st, err := r.store.Job(r.ctx, "q", id)
+				st, err := r.store.Inspect().Job(r.ctx, "q", id)
 				if err != nil {
 					t.Fatal(err)
 				}
