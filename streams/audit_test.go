@@ -69,7 +69,7 @@ func TestHeldKeys(t *testing.T) {
 		aside := sc.enqueue(job.Job{Type: "a", Key: "aside"})
 		runs := sc.enqueue(job.Job{Type: "a", Key: "runs"})
 		sc.read(free)
-		sc.end(fails, job.Completion{Outcome: job.Failed, Data: "1|99|0||no"})
+		sc.end(fails, job.Completion{Outcome: job.Failed, Data: job.RetryRecord{Attempts: 1, NotBefore: time.UnixMilli(99), Error: "no"}.String()})
 		sc.end(aside, job.Completion{Outcome: job.Parked, Key: "aside"})
 		m := sc.s.NewMember(sc.q, job.MemberInfo{Incarnation: "v.1", Name: "v"}, time.Minute)
 		_, err := m.Join(sc.ctx)

@@ -37,7 +37,7 @@ func FuzzRecords(f *testing.F) {
 		if d, ok := parseDeadLetter("1-2-3", s); d.ID != "1-2-3" || d.Partition != 1 || (!ok && (len(d.Raw) != 1 || d.Error == "")) {
 			t.Fatalf("dead letter %q is read as %+v", s, d)
 		}
-		if r := parseRetry(s); r.attempts < 0 {
+		if r := readRetry(s); r.Attempts < 0 {
 			t.Fatalf("retry record %q is read as %+v", s, r)
 		}
 		store := &Store{queues: map[string]Queue{}}

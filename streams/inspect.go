@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
 	"strings"
 	"time"
 
@@ -103,7 +102,7 @@ func (in *Inspector) jobState(ctx context.Context, q Queue, id job.ID) (job.Stat
 type facts struct {
 	owner    ownerSeen
 	consumer string // the entry is pending for, "" if it is not
-	retry    retryFacts
+	retry    job.RetryRecord
 	dead     string
 	result   *job.Result
 	fields   []string    // of the entry; nil: it is not in the stream
@@ -120,7 +119,7 @@ func readState(v any) (*facts, bool) {
 		return nil, true
 	}
 	r := listOf(v)
-	f := &facts{owner: ownerSeen{inc: r.text()}, consumer: r.text(), retry: parseRetry(r.text()), dead: r.text(), result: parseResult(r.text())}
+	f := &facts{owner: ownerSeen{inc: r.text()}, consumer: r.text(), retry: readRetry(r.text()), dead: r.text(), result: parseResult(r.text())}
 	if f.fields = r.texts(); len(f.fields) == 0 {
 		f.fields = nil
 	}
@@ -156,14 +155,14 @@ func (f *facts) judge(st *job.Status, q Queue, id job.EntryID) bool {
 	case f.dead != "":
 		f.buried(st)
 	case f.consumer != "":
-		st.State, st.Attempts = job.Running, f.retry.attempts+1
-		if f.retry.attempts > 0 {
-			st.State, st.Attempts, st.Error = job.Retrying, f.retry.attempts, f.retry.err
+		st.State, st.Attempts = job.Running, f.retry.Attempts+1
+		if f.retry.Attempts > 0 {
+			st.State, st.Attempts, st.Error = job.Retrying, f.retry.Attempts, f.retry.Error
 		} else if f.consumer == reclaim {
 			st.State, st.Attempts = job.Waiting, 0
 		}
 	case f.parked, f.fields != nil && f.last.Less(id):
-		st.State, st.Attempts, st.Error = job.Waiting, f.retry.attempts, f.retry.err
+		st.State, st.Attempts, st.Error = job.Waiting, f.retry.Attempts, f.retry.Error
 	case f.result != nil:
 		f.ended(st)
 	case f.top.Less(id) || id.Time().Before(q.Created.Add(-skewAllowed)):
@@ -237,29 +236,10 @@ func parseTime(s string) *time.Time {
 	return &t
 }
 
-// retryFacts is what people want to know of a retry record. One that is not readable
-// counts as none, as it does for workers.
-type retryFacts struct {
-	attempts  int
-	notBefore time.Time
-	err       string
-}
-
-// parseRetry reads "attempts|not before in Unix ms|crashes|mark|error".
-func parseRetry(s string) retryFacts {
-	f := strings.SplitN(s, "|", 5)
-	if len(f) != 5 {
-		return retryFacts{}
-	}
-	attempts, err := strconv.ParseUint(f[0], 10, 31)
-	ms, err2 := strconv.ParseUint(f[1], 10, 63)
-	if err != nil || err2 != nil {
-		return retryFacts{}
-	}
-	r := retryFacts{attempts: int(attempts), err: strings.ToValidUTF8(f[4], "\uFFFD")}
-	if ms > 0 {
-		r.notBefore = time.UnixMilli(int64(ms)).UTC()
-	}
+// readRetry reads a retry record for people. One that is not readable counts as none, as it does for workers.
+func readRetry(s string) job.RetryRecord {
+	r, _ := job.ParseRetry(s)
+	r.Error = strings.ToValidUTF8(r.Error, "\uFFFD")
 	return r
 }
 

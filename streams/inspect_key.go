@@ -116,7 +116,7 @@ func readKeyPage(v any) (keyFound, bool) {
 	r := listOf(v)
 	a := keyFound{owner: r.text(), next: r.text(), now: r.time().UTC(), standing: r.standing()}
 	for r.more() {
-		a.rows = append(a.rows, keyRow{id: job.ID{Entry: r.id()}, kind: r.text(), consumer: r.text(), handed: r.flag(), parked: r.flag(), retry: parseRetry(r.text())})
+		a.rows = append(a.rows, keyRow{id: job.ID{Entry: r.id()}, kind: r.text(), consumer: r.text(), handed: r.flag(), parked: r.flag(), retry: readRetry(r.text())})
 	}
 	return a, r.whole()
 }
@@ -128,21 +128,21 @@ type keyRow struct {
 	consumer string
 	handed   bool
 	parked   bool
-	retry    retryFacts
+	retry    job.RetryRecord
 }
 
 func (r keyRow) head() *job.KeyHead {
-	h := &job.KeyHead{ID: r.id.String(), Type: r.kind, State: job.Waiting, Attempts: r.retry.attempts, Error: r.retry.err, EnqueuedAt: r.id.Entry.Time()}
+	h := &job.KeyHead{ID: r.id.String(), Type: r.kind, State: job.Waiting, Attempts: r.retry.Attempts, Error: r.retry.Error, EnqueuedAt: r.id.Entry.Time()}
 	if r.consumer != "" && r.consumer != reclaim {
 		h.State, h.Holder = job.Running, r.consumer
 		if inc, _, ok := holder(r.consumer); ok {
 			h.Holder = inc
 		}
 	}
-	if r.consumer != "" && r.retry.attempts > 0 {
+	if r.consumer != "" && r.retry.Attempts > 0 {
 		h.State = job.Retrying
-		if !r.retry.notBefore.IsZero() {
-			t := r.retry.notBefore
+		if !r.retry.NotBefore.IsZero() {
+			t := r.retry.NotBefore
 			h.NotBefore = &t
 		}
 	}
@@ -164,10 +164,10 @@ func (r keyRow) why(v job.KeyView, now time.Time) string {
 		return fmt.Sprintf("%s, a former owner of partition %d, still finishes it; %s goes on after it", former, v.Partition, v.Owner)
 	case r.consumer == reclaim:
 		return fmt.Sprintf("it comes from a former owner; %s takes it over next", v.Owner)
-	case r.consumer != "" && r.retry.attempts > 0 && r.retry.notBefore.After(now):
-		return fmt.Sprintf("attempt %d failed: %s; the next one is due at %s", r.retry.attempts, r.retry.err, r.retry.notBefore.Format(time.RFC3339))
-	case r.consumer != "" && r.retry.attempts > 0:
-		return fmt.Sprintf("attempt %d is due or runs at %s", r.retry.attempts+1, v.Owner)
+	case r.consumer != "" && r.retry.Attempts > 0 && r.retry.NotBefore.After(now):
+		return fmt.Sprintf("attempt %d failed: %s; the next one is due at %s", r.retry.Attempts, r.retry.Error, r.retry.NotBefore.Format(time.RFC3339))
+	case r.consumer != "" && r.retry.Attempts > 0:
+		return fmt.Sprintf("attempt %d is due or runs at %s", r.retry.Attempts+1, v.Owner)
 	case r.consumer != "":
 		return fmt.Sprintf("%s runs it, or has it next in line", v.Owner)
 	case r.parked:

@@ -28,7 +28,7 @@ func TestJobGoesThroughItsStates(t *testing.T) {
 		if st := want(job.Running, 1); st.Type != "a" || st.Key != "k" {
 			sc.t.Fatal(asJSON(st))
 		}
-		sc.end(id, job.Completion{Outcome: job.Failed, Attempt: 1, Key: "k", Type: "a", Data: "1|0|0||boom"})
+		sc.end(id, job.Completion{Outcome: job.Failed, Attempt: 1, Key: "k", Type: "a", Data: job.RetryRecord{Attempts: 1, Error: "boom"}.String()})
 		if st := want(job.Retrying, 1); st.Error != "boom" {
 			sc.t.Fatal(asJSON(st))
 		}

@@ -1,5 +1,5 @@
 -- The leader removes a worker from the members, after looking once more.
--- uses: protocol death plan
+-- uses: protocol retry death plan
 -- KEYS[1] prefix of the shard
 -- ARGV[1] term, ARGV[2] incarnation, ARGV[3] evidence: ttl | connection | deaf | silent | decided | dead
 -- ARGV[4], ARGV[5] deaf: a partition and epoch it should have given up; ARGV[5], ARGV[6] silent: the ring
