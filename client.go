@@ -79,7 +79,9 @@ func (c *Client) CreateQueue(ctx context.Context, name string, q QueueConfig) (*
 type QueueInfo = job.QueueView
 
 // Queues lists all queues with their counts.
-func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) { return c.store.QueueViews(ctx) }
+func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) {
+	return c.store.Inspect().QueueViews(ctx)
+}
 
 // WorkerInfo is one worker's membership in one queue.
 type WorkerInfo = job.WorkerView

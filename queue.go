@@ -104,7 +104,7 @@ func (q *Queue) SubmitAll(ctx context.Context, jobs ...Submission) []Submitted {
 
 // Job asks about a job. ErrNotFound: the queue has none of this id.
 func (q *Queue) Job(ctx context.Context, id string) (Status, error) {
-	return q.c.store.Job(ctx, q.name, id)
+	return q.c.store.Inspect().Job(ctx, q.name, id)
 }
 
 // Wait waits until the job is completed or dead, or ctx ends; then it answers with the last state

@@ -171,7 +171,7 @@ func (o Memory) stuck(ctx context.Context, url string, k *Kept) error {
 		return err
 	}
 	if err := r.until("all others have ended", 5*time.Millisecond, func() (bool, error) {
-		v, err := r.store.QueueView(ctx, queueName)
+		v, err := r.store.Inspect().QueueView(ctx, queueName)
 		return v.Pending == 1 && v.Waiting == 0, err
 	}); err != nil {
 		return err

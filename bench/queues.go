@@ -123,7 +123,7 @@ func (o Queues) settle(ctx context.Context, store *streams.Store, names []string
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Limit, errOver)
 	defer cancel()
 	for i := 0; i < len(names); {
-		v, err := store.RingView(ctx, names[i])
+		v, err := store.Inspect().RingView(ctx, names[i])
 		owners := map[string]bool{}
 		for _, p := range v.Partitions {
 			owners[p.Owner] = true

@@ -185,7 +185,7 @@ func (r *ringOf) drained(ctx context.Context) error {
 
 // pending is how many jobs workers hold.
 func (r *ringOf) pending(ctx context.Context) (int, error) {
-	v, err := r.store.RingView(ctx, queueName)
+	v, err := r.store.Inspect().RingView(ctx, queueName)
 	n := 0
 	for _, p := range v.Partitions {
 		n += p.Pending

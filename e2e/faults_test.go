@@ -158,7 +158,7 @@ func TestJobWrittenByHand(t *testing.T) {
 	}
 	id := add("type", "sleep", "key", "k", "payload", `"400ms"`)
 	r.until("it is pending", 5*time.Second, func() bool {
-		st, err := r.store.Job(r.ctx, queue, id)
+		st, err := r.store.Inspect().Job(r.ctx, queue, id)
 		return err == nil && st.State == job.Running
 	})
 	w.kill()
@@ -239,7 +239,7 @@ func TestCallSurvives(t *testing.T) {
 				done <- err
 			}()
 			r.until("the job runs", 10*time.Second, func() bool {
-				v, err := r.store.QueueView(r.ctx, queue)
+				v, err := r.store.Inspect().QueueView(r.ctx, queue)
 				return err == nil && v.Pending > 0
 			})
 			victim.kill()

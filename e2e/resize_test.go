@@ -157,7 +157,7 @@ type measured struct {
 // planned is when the last plan was written, by the server's clock (the same machine's).
 func (r *ring) planned() time.Time {
 	r.t.Helper()
-	history, err := r.store.RingHistory(r.ctx, queue, 1000)
+	history, err := r.store.Inspect().RingHistory(r.ctx, queue, 1000)
 	if err != nil {
 		r.t.Fatal(err)
 	}

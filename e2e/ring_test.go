@@ -162,7 +162,7 @@ func (r *ring) until(what string, limit time.Duration, fact func() bool) {
 }
 
 func (r *ring) view() job.RingView {
-	v, err := r.store.RingView(r.ctx, queue)
+	v, err := r.store.Inspect().RingView(r.ctx, queue)
 	if err != nil {
 		return job.RingView{}
 	}
@@ -262,7 +262,7 @@ func (r *ring) commits() (map[string][]string, int) {
 	for p := range r.q.Partitions {
 		after := ""
 		for {
-			page, err := r.store.Journal(r.ctx, queue, p, after, 1000)
+			page, err := r.store.Inspect().Journal(r.ctx, queue, p, after, 1000)
 			if err != nil {
 				r.t.Fatalf("journal: %v", err)
 			}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -15,7 +14,7 @@ type Entry struct {
 	Key     string
 	Payload json.RawMessage // never nil for a decoded entry; "null" when there was none
 
-	// Retry is the job's retry record as stored (see recovery), empty if it has none.
+	// Retry is the job's retry record as stored (see RetryRecord), empty if it has none.
 	Retry string
 	// Broken is nil unless the entry cannot be run; then it goes whole to the dead letters.
 	Broken *Broken
@@ -25,19 +24,6 @@ type Entry struct {
 func (e *Entry) Same(other *Entry) bool {
 	return e.ID == other.ID && e.Type == other.Type && e.Key == other.Key && samePast(e.Retry, other.Retry) &&
 		bytes.Equal(e.Payload, other.Payload) && e.Broken == nil && other.Broken == nil
-}
-
-// samePast compares retry records but for the time of the next attempt: the worker that wrote one
-// knows how long its job waits, and the server until when, by its own clock.
-func samePast(a, b string) bool {
-	if a == b {
-		return true
-	}
-	attemptsA, restA, _ := strings.Cut(a, "|")
-	attemptsB, restB, _ := strings.Cut(b, "|")
-	_, restA, okA := strings.Cut(restA, "|")
-	_, restB, okB := strings.Cut(restB, "|")
-	return okA && okB && attemptsA == attemptsB && restA == restB
 }
 
 // Broken is an entry that cannot be run.

@@ -44,17 +44,8 @@ const (
 // spacing is how long a suspect waits after a death: half of it for certain.
 var spacing = Backoff{Base: time.Second, Max: 5 * time.Minute}
 
-// Death is the death of a worker that held a job.
-type Death struct {
-	At   time.Time // when it was found, by the server's clock, to the millisecond
-	Runs int       // so many jobs ran in it, this one included; 0: among any number; Held: nobody knows whether it ran
-}
-
-// Held is what Runs is of the first death, before which no job is marked.
-const Held = -1
-
-// weight is what it says, if no other worker died.
-func (d Death) weight() int {
+// weightOf is what a death says, if no other worker died.
+func weightOf(d job.Death) int {
 	switch {
 	case d.Runs < 0:
 		return 0
@@ -73,7 +64,7 @@ type Treatment struct {
 }
 
 // Suspect is how to start a job with this record. rnd is asked once for a job that waits.
-func (p Poison) Suspect(r RetryRecord, now time.Time, rnd func() float64) Treatment {
+func (p Poison) Suspect(r job.RetryRecord, now time.Time, rnd func() float64) Treatment {
 	if r.Crashes < 1 {
 		return Treatment{}
 	}
@@ -83,7 +74,7 @@ func (p Poison) Suspect(r RetryRecord, now time.Time, rnd func() float64) Treatm
 	}
 	ran, late, weight := 0, 0, 0
 	for _, d := range r.Deaths {
-		weight += d.weight()
+		weight += weightOf(d)
 		if d.Runs >= 0 {
 			ran++
 		}
@@ -115,12 +106,12 @@ func (p Poison) most(crashes int) bool {
 
 // Guilty weighs the deaths of workers that a job ran in against all deaths that are known: of
 // those it ran in, one that is not among them was none. It tells what they say, for people.
-func (p Poison) Guilty(r RetryRecord, all []time.Time) (bool, string) {
+func (p Poison) Guilty(r job.RetryRecord, all []time.Time) (bool, string) {
 	others := make(map[int64]int, len(all)) // deaths in which the job did not run
 	for _, at := range all {
 		others[at.UnixMilli()]++
 	}
-	var own []Death
+	var own []job.Death
 	for _, d := range r.Deaths {
 		if others[d.At.UnixMilli()] > 0 {
 			others[d.At.UnixMilli()]--
@@ -142,7 +133,7 @@ func (p Poison) Guilty(r RetryRecord, all []time.Time) (bool, string) {
 		default:
 			many++
 		}
-		weight += d.weight()
+		weight += weightOf(d)
 	}
 	said := []string{fmt.Sprintf("%d times alone", alone)}
 	for _, k := range []struct {
@@ -165,13 +156,6 @@ func near(others map[int64]int, at time.Time) bool {
 	return false
 }
 
-// Mark is what a worker writes into a suspect's record before it starts.
-type Mark struct {
-	Epoch uint64    // of the tenure in which it starts; 0: no mark
-	Runs  int       // it is held apart, and so many run in its worker, itself included; 0: among any number
-	Until time.Time // so long, by the server's clock; after that, among any number
-}
-
 // mostDeaths is how many deaths a record keeps.
 const mostDeaths = 64
 
@@ -182,12 +166,12 @@ const mostDeaths = 64
 //   - marked in that tenure: it ran; the death is written down, and the mark is used up
 //   - not marked, and no crash yet: a suspect, whether it ran or not; nobody knows
 //   - else it was only waiting; unchanged
-func Crashed(r RetryRecord, epoch uint64, at time.Time) RetryRecord {
-	d := Death{At: at}
+func Crashed(r job.RetryRecord, epoch uint64, at time.Time) job.RetryRecord {
+	d := job.Death{At: at}
 	if r.Mark.Epoch == 0 || r.Mark.Epoch != epoch {
 		if r.Crashes == 0 {
-			d.Runs = Held
-			r.Crashes, r.Deaths = 1, []Death{d}
+			d.Runs = job.UnknownRuns
+			r.Crashes, r.Deaths = 1, []job.Death{d}
 		}
 		return r
 	}
@@ -196,6 +180,6 @@ func Crashed(r RetryRecord, epoch uint64, at time.Time) RetryRecord {
 	}
 	r.Deaths = append(r.Deaths[max(len(r.Deaths)-mostDeaths+1, 0):len(r.Deaths):len(r.Deaths)], d)
 	r.Crashes++
-	r.Mark = Mark{}
+	r.Mark = job.Mark{}
 	return r
 }

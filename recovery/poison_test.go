@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ringmaster/job"
 )
 
 func half() float64 { return 0.5 }
@@ -15,10 +17,10 @@ var noon = time.UnixMilli(1_700_000_000_000).UTC()
 func at(s float64) time.Time { return noon.Add(time.Duration(s * float64(time.Second))) }
 
 // ran is a record with the deaths of workers in which a job ran, one a minute.
-func ran(crashes int, runs ...int) RetryRecord {
-	r := RetryRecord{Crashes: crashes}
+func ran(crashes int, runs ...int) job.RetryRecord {
+	r := job.RetryRecord{Crashes: crashes}
 	for i, n := range runs {
-		r.Deaths = append(r.Deaths, Death{At: at(float64(60 * i)), Runs: n})
+		r.Deaths = append(r.Deaths, job.Death{At: at(float64(60 * i)), Runs: n})
 	}
 	return r
 }
@@ -26,40 +28,40 @@ func ran(crashes int, runs ...int) RetryRecord {
 func TestSuspect(t *testing.T) {
 	for name, c := range map[string]struct {
 		p    Poison
-		rec  RetryRecord
+		rec  job.RetryRecord
 		want Treatment
 	}{
-		"no record":              {Poison{}, RetryRecord{}, Treatment{}},
-		"failed attempts":        {Poison{}, RetryRecord{Attempts: 9, Error: "x"}, Treatment{}},
-		"held":                   {Poison{}, ran(1, Held), Treatment{Suspect: true}},
-		"of an older form":       {Poison{}, RetryRecord{Crashes: 3}, Treatment{Suspect: true, Apart: time.Second}},
-		"ran once":               {Poison{}, ran(2, Held, 0), Treatment{Suspect: true, Apart: time.Second, Wait: at(60.75)}},
-		"died alone":             {Poison{}, ran(3, Held, 0, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(121.5)}},
-		"was apart for too long": {Poison{}, ran(3, Held, 0, 0), Treatment{Suspect: true, Apart: 4 * time.Second, Wait: at(121.5)}},
-		"again":                  {Poison{}, ran(4, Held, 0, 0, 0), Treatment{Suspect: true, Apart: 16 * time.Second, Wait: at(183)}},
-		"and again":              {Poison{}, ran(5, Held, 0, 0, 0, 0), Treatment{Suspect: true, Apart: 16 * time.Second, Wait: at(246)}},
-		"twice alone":            {Poison{}, ran(4, Held, 0, 1, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(186), Weigh: true}},
-		"more is asked for":      {Poison{MaxCrashes: 5}, ran(4, Held, 0, 1, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(183)}},
-		"less is asked for":      {Poison{MaxCrashes: 1}, ran(3, Held, 1, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(126), Weigh: true}},
-		"turned off":             {Poison{MaxCrashes: -1}, ran(4, Held, 0, 1, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(183)}},
+		"no record":              {Poison{}, job.RetryRecord{}, Treatment{}},
+		"failed attempts":        {Poison{}, job.RetryRecord{Attempts: 9, Error: "x"}, Treatment{}},
+		"held":                   {Poison{}, ran(1, job.UnknownRuns), Treatment{Suspect: true}},
+		"of an older form":       {Poison{}, job.RetryRecord{Crashes: 3}, Treatment{Suspect: true, Apart: time.Second}},
+		"ran once":               {Poison{}, ran(2, job.UnknownRuns, 0), Treatment{Suspect: true, Apart: time.Second, Wait: at(60.75)}},
+		"died alone":             {Poison{}, ran(3, job.UnknownRuns, 0, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(121.5)}},
+		"was apart for too long": {Poison{}, ran(3, job.UnknownRuns, 0, 0), Treatment{Suspect: true, Apart: 4 * time.Second, Wait: at(121.5)}},
+		"again":                  {Poison{}, ran(4, job.UnknownRuns, 0, 0, 0), Treatment{Suspect: true, Apart: 16 * time.Second, Wait: at(183)}},
+		"and again":              {Poison{}, ran(5, job.UnknownRuns, 0, 0, 0, 0), Treatment{Suspect: true, Apart: 16 * time.Second, Wait: at(246)}},
+		"twice alone":            {Poison{}, ran(4, job.UnknownRuns, 0, 1, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(186), Weigh: true}},
+		"more is asked for":      {Poison{MaxCrashes: 5}, ran(4, job.UnknownRuns, 0, 1, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(183)}},
+		"less is asked for":      {Poison{MaxCrashes: 1}, ran(3, job.UnknownRuns, 1, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(126), Weigh: true}},
+		"turned off":             {Poison{MaxCrashes: -1}, ran(4, job.UnknownRuns, 0, 1, 1), Treatment{Suspect: true, Apart: time.Second, Wait: at(183)}},
 	} {
 		if got := c.p.Suspect(c.rec, at(1000), half); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 	// A clock behind the server's does not have it wait for longer.
-	if got := (Poison{}).Suspect(ran(2, Held, 0), at(0), half).Wait; got != at(0.75) {
+	if got := (Poison{}).Suspect(ran(2, job.UnknownRuns, 0), at(0), half).Wait; got != at(0.75) {
 		t.Errorf("it waits until %v", got)
 	}
 }
 
 func TestGuilty(t *testing.T) {
-	four := ran(4, Held, 0, 1, 1)
+	four := ran(4, job.UnknownRuns, 0, 1, 1)
 	own := []time.Time{at(0), at(60), at(120), at(180)}
 	with := func(more ...time.Time) []time.Time { return append(slices.Clone(own), more...) }
 	for name, c := range map[string]struct {
 		p    Poison
-		rec  RetryRecord
+		rec  job.RetryRecord
 		all  []time.Time
 		want bool
 		says string
@@ -73,7 +75,7 @@ func TestGuilty(t *testing.T) {
 		"nothing is remembered":               {Poison{}, four, nil, false, "0 times alone"},
 		"not often enough":                    {Poison{MaxCrashes: 5}, four, own, false, ""},
 		"turned off":                          {Poison{MaxCrashes: -1}, four, own, false, ""},
-		"few beside it":                       {Poison{}, ran(5, Held, 2, 2, 2), own, false, "3 times beside few others"},
+		"few beside it":                       {Poison{}, ran(5, job.UnknownRuns, 2, 2, 2), own, false, "3 times beside few others"},
 		"few beside it, often":                {Poison{}, ran(5, 2, 2, 2, 2), own, true, "4 times beside few others"},
 		"many beside it weigh no less than 8": {Poison{}, ran(5, 100, 0, 8, 1), own, false, ""},
 	} {
@@ -84,7 +86,7 @@ func TestGuilty(t *testing.T) {
 	}
 	// One that kills faster than it is found near another's moment is found all the same: its own
 	// deaths are no others'.
-	fast := RetryRecord{Crashes: 4, Deaths: []Death{{At: at(0), Runs: Held}, {At: at(1)}, {At: at(2), Runs: 1}, {At: at(3), Runs: 1}}}
+	fast := job.RetryRecord{Crashes: 4, Deaths: []job.Death{{At: at(0), Runs: job.UnknownRuns}, {At: at(1)}, {At: at(2), Runs: 1}, {At: at(3), Runs: 1}}}
 	if got, says := (Poison{}).Guilty(fast, []time.Time{at(0), at(1), at(2), at(3)}); !got {
 		t.Error(says)
 	}
@@ -111,7 +113,7 @@ type hall struct {
 }
 
 type townJob struct {
-	rec     RetryRecord
+	rec     job.RetryRecord
 	takes   time.Duration
 	kills   bool
 	fresh   bool // takes a place; another follows it
@@ -153,9 +155,9 @@ func (tw *town) start(h *hall, j *townJob) {
 	switch {
 	case tr.Apart > 0:
 		h.apart, h.until, h.pause = j, tw.now.Add(tr.Apart), time.Time{}
-		j.rec.Mark = Mark{Epoch: 1, Runs: len(h.runs), Until: h.until}
+		j.rec.Mark = job.Mark{Epoch: 1, Runs: len(h.runs), Until: h.until}
 	case tr.Suspect:
-		j.rec.Mark = Mark{Epoch: 1}
+		j.rec.Mark = job.Mark{Epoch: 1}
 	}
 }
 

@@ -1,171 +1,21 @@
 package recovery
 
 import (
-	"fmt"
-	"math"
-	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
+
+	"ringmaster/job"
 )
 
 // MaxErrorBytes is how much of an error's text a record keeps.
 const MaxErrorBytes = 1024
 
-// RetryRecord is what Redis remembers of a job that has not simply succeeded: one field
-// of the hash retry:<p>. The zero value is a job without a record.
-//
-// Its text is "attempts|not_before_ms|crashes|mark|error": decimal numbers, not_before_ms
-// in Unix milliseconds by the server's clock (0: at once). A worker, whose clock may be any, hands in
-// "+delay_ms" in its place, and the server's script adds its own time. The deaths of workers that held it
-// follow the crashes, after a slash, with commas between them: "h@ms" held and nobody knows whether
-// it ran, "s@ms" among others, "a2@ms" held apart with one beside it. The mark is "", "s.<epoch>" or "a<runs>.<epoch>.<until ms>". The
-// error comes last because it may hold any byte, '|' included.
-type RetryRecord struct {
-	Attempts  int           // failed attempts that count
-	NotBefore time.Time     // to the millisecond; zero: at once
-	Delay     time.Duration // until then from now on, instead of NotBefore, where the server has not seen the record yet
-	Crashes   int           // see Crashed
-	Deaths    []Death       // of workers in which it ran, the last of them last
-	Mark      Mark
-	Error     string // of the last failed attempt
-}
-
-// String is the text kept in Redis, or handed in there. Negative numbers and times before 1970 are
-// written as 0; a delay is rounded up: never before it is over.
-func (r RetryRecord) String() string {
-	b := make([]byte, 0, 32+len(r.Error))
-	b = strconv.AppendInt(b, int64(max(r.Attempts, 0)), 10)
-	b = append(b, '|')
-	if r.Delay > 0 {
-		b = strconv.AppendInt(append(b, '+'), int64((r.Delay-1)/time.Millisecond)+1, 10)
-	} else {
-		b = strconv.AppendInt(b, millis(r.NotBefore), 10)
-	}
-	b = append(b, '|')
-	b = strconv.AppendInt(b, int64(max(r.Crashes, 0)), 10)
-	for i, d := range r.Deaths {
-		b = append(b, "/,"[min(i, 1)])
-		b = append(appendRuns(b, d.Runs), '@')
-		b = strconv.AppendInt(b, millis(d.At), 10)
-	}
-	b = append(b, '|')
-	if m := r.Mark; m.Epoch > 0 {
-		b = append(appendRuns(b, m.Runs), '.')
-		b = strconv.AppendUint(b, m.Epoch, 10)
-		if m.Runs > 0 {
-			b = append(b, '.')
-			b = strconv.AppendInt(b, millis(m.Until), 10)
-		}
-	}
-	b = append(b, '|')
-	return string(append(b, r.Error...))
-}
-
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return max(t.UnixMilli(), 0)
-}
-
-func appendRuns(b []byte, runs int) []byte {
-	switch {
-	case runs < 0:
-		return append(b, 'h')
-	case runs == 0:
-		return append(b, 's')
-	}
-	return strconv.AppendInt(append(b, 'a'), int64(runs), 10)
-}
-
-// Parse reads what String wrote. For anything else it returns the zero record and an
-// error that names the faulty part: a caller that goes on with it treats the job as one
-// that never failed, which costs attempts, not the job. A mark alone that is not readable is none.
-func Parse(s string) (RetryRecord, error) {
-	f := strings.SplitN(s, "|", 5)
-	if len(f) != 5 {
-		return RetryRecord{}, fmt.Errorf("retry record: %d of 5 fields", len(f))
-	}
-	attempts, err := number(f[0], strconv.IntSize)
-	if err != nil {
-		return RetryRecord{}, fmt.Errorf("retry record: attempts: %w", err)
-	}
-	when, later := strings.CutPrefix(f[1], "+")
-	notBefore, err := number(when, 64)
-	if err != nil {
-		return RetryRecord{}, fmt.Errorf("retry record: not before: %w", err)
-	}
-	count, told, _ := strings.Cut(f[2], "/")
-	crashes, err := number(count, strconv.IntSize)
-	if err != nil {
-		return RetryRecord{}, fmt.Errorf("retry record: crashes: %w", err)
-	}
-	r := RetryRecord{Attempts: int(attempts), Crashes: int(crashes), Mark: parseMark(f[3]), Error: f[4]}
-	switch {
-	case later:
-		r.Delay = time.Duration(min(notBefore, int64(math.MaxInt64/time.Millisecond))) * time.Millisecond
-	case notBefore > 0:
-		r.NotBefore = time.UnixMilli(notBefore).UTC()
-	}
-	for d := range strings.SplitSeq(told, ",") {
-		runs, at, _ := strings.Cut(d, "@")
-		n, ok := parseRuns(runs)
-		ms, err := number(at, 64)
-		if ok && err == nil { // what is not readable is no evidence
-			r.Deaths = append(r.Deaths, Death{At: time.UnixMilli(ms).UTC(), Runs: n})
-		}
-	}
-	return r, nil
-}
-
-func parseRuns(s string) (int, bool) {
-	switch s {
-	case "h":
-		return Held, true
-	case "s":
-		return 0, true
-	}
-	n, err := number(strings.TrimPrefix(s, "a"), strconv.IntSize)
-	return int(n), err == nil && s[0] == 'a' && n > 0
-}
-
-func parseMark(s string) Mark {
-	f := strings.Split(s, ".")
-	runs, ok := parseRuns(f[0])
-	if !ok || runs < 0 || len(f) != 2+min(runs, 1) {
-		return Mark{}
-	}
-	epoch, err := strconv.ParseUint(f[1], 10, 64)
-	if err != nil || epoch == 0 {
-		return Mark{}
-	}
-	m := Mark{Epoch: epoch, Runs: runs}
-	if runs > 0 {
-		ms, err := number(f[2], 64)
-		if err != nil {
-			return Mark{}
-		}
-		m.Until = time.UnixMilli(ms).UTC()
-	}
-	return m
-}
-
-// number reads decimal digits; a sign is refused.
-func number(s string, bits int) (int64, error) {
-	n, err := strconv.ParseUint(s, 10, bits-1) // ParseUint takes no sign; one bit less fits an int
-	if err != nil {
-		return 0, fmt.Errorf("%.20q is not a number from 0 up", s)
-	}
-	return int64(n), nil
-}
-
-// After is the record once a run of the job has ended by decision d. The mark goes in any case: the run ended, and its worker did not.
+// After is a job's record once a run of it has ended by decision d. The mark goes in any case: the run ended, and its worker did not.
 // Crashes stay, since a job that kills its worker may fail in a milder way in between.
 // Retry counts an attempt, sets Delay and keeps failure's first MaxErrorBytes, cut
 // between characters; Dead counts it too. HandBack changes nothing but the mark.
-func (r RetryRecord) After(d Decision, failure string) RetryRecord {
-	r.Mark = Mark{}
+func After(r job.RetryRecord, d Decision, failure string) job.RetryRecord {
+	r.Mark = job.Mark{}
 	if d.Action == HandBack {
 		return r
 	}

@@ -72,7 +72,7 @@ func (r *Ring) entries(ctx context.Context, queue string) (map[string]Submitted,
 		return nil, err
 	}
 	defer store.Close()
-	all, err := store.Entries(ctx, queue)
+	all, err := store.Inspect().Entries(ctx, queue)
 	if err != nil && !errors.Is(err, ringmaster.ErrNotFound) {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package streams
 
 import (
 	"context"
-	"strconv"
 
 	"ringmaster/job"
 )
@@ -31,59 +30,61 @@ type Holding struct {
 
 // Sightings looks at all partitions of a queue. It blocks for a round trip or two. Each
 // partition is seen at one moment, not all of them.
-func (s *Store) Sightings(ctx context.Context, queue string) ([]Sighting, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) Sightings(ctx context.Context, queue string) ([]Sighting, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	const page = 16 // the server tells of each stream its first and last entry, payloads included
-	var calls []*call
+	var calls []*call[[]Sighting]
 	for sh := range q.Shards {
 		for first := sh; first < q.Partitions; first += page * q.Shards {
-			k := &call{shard: s.shard(q, sh)}
+			k := &call[[]Sighting]{shard: in.s.shard(q, sh)}
 			for p := first; p < q.Partitions && len(k.args) < page; p += q.Shards {
 				k.args = append(k.args, p)
 			}
 			calls = append(calls, k)
 		}
 	}
-	s.runAll(ctx, s.admin, &s.scripts.audit, calls)
+	runAll(ctx, in.s, in.s.admin, &in.s.scripts.audit, calls)
 	out := make([]Sighting, q.Partitions)
 	for _, k := range calls {
 		if k.err != nil {
 			return nil, k.err
 		}
-		l := list(k.value)
-		for i := 0; i+10 < len(l); i += 11 {
-			if p := int(number(at(l, i))); p < len(out) {
-				out[p] = sighting(p, l[i:i+11])
+		for _, v := range k.answer {
+			if v.Partition < len(out) {
+				out[v.Partition] = v
 			}
 		}
 	}
 	return out, nil
 }
 
-func sighting(p int, l []any) Sighting {
-	v := Sighting{Partition: p, Planned: text(at(l, 2)), Groups: texts(at(l, 3)), Added: -1, Parked: texts(at(l, 8)), Type: text(at(l, 9))}
-	if inc, epoch, ok := ownerRecord(text(at(l, 1))); ok {
-		v.Owner = OwnerRecord{inc, epoch}
-	}
-	v.Last, _ = job.ParseEntryID(text(at(l, 4)))
-	v.Top, _ = job.ParseEntryID(text(at(l, 5)))
-	v.Newest, _ = job.ParseEntryID(text(at(l, 10)))
-	if n, ok := at(l, 6).(int64); ok {
-		v.Added = n
-	}
-	held := list(at(l, 7))
-	for i := 0; i+1 < len(held); i += 2 {
-		h := Holding{Consumer: text(held[i]), Count: int(number(held[i+1]))}
-		h.Reclaim = h.Consumer == reclaim
-		if inc, _, ok := holder(h.Consumer); ok {
-			h.Incarnation = inc
+func readSightings(v any) ([]Sighting, bool) {
+	var out []Sighting
+	r := listOf(v)
+	for r.more() {
+		x := Sighting{Partition: int(r.number())}
+		if inc, epoch, ok := ownerRecord(r.text()); ok {
+			x.Owner = OwnerRecord{inc, epoch}
 		}
-		v.Pending = append(v.Pending, h)
+		x.Planned, x.Groups, x.Last, x.Top = r.text(), r.texts(), r.id(), r.id()
+		added, ok := r.next().(int64)
+		r.must(ok)
+		x.Added = added
+		r.flat(func(l *items) {
+			h := Holding{Consumer: l.text(), Count: l.count()}
+			h.Reclaim = h.Consumer == reclaim
+			if inc, _, ok := holder(h.Consumer); ok {
+				h.Incarnation = inc
+			}
+			x.Pending = append(x.Pending, h)
+		})
+		x.Parked, x.Type, x.Newest = r.texts(), r.text(), r.id()
+		out = append(out, x)
 	}
-	return v
+	return out, r.whole()
 }
 
 // OpenJob is a job that has not ended.
@@ -96,9 +97,9 @@ type OpenJob struct {
 // page at a time: jobs that nobody has read, pending ones and parked ones. Jobs that end
 // while it reads may be given or not. It looks at every entry of the stream, at most 100
 // and about 1 MiB of them in one step of the server.
-func (s *Store) OpenJobs(ctx context.Context, queue string, partition int, top job.EntryID, f func([]OpenJob)) error {
+func (in *Inspector) OpenJobs(ctx context.Context, queue string, partition int, top job.EntryID, f func([]OpenJob)) error {
 	const page = 100
-	q, err := s.queueForRead(ctx, queue)
+	q, err := in.s.queueForRead(ctx, queue)
 	if err != nil {
 		return err
 	}
@@ -106,24 +107,29 @@ func (s *Store) OpenJobs(ctx context.Context, queue string, partition int, top j
 		return job.Invalid("partition %d: queue %s has 0 to %d", partition, queue, q.Partitions-1)
 	}
 	for from := "-"; from != ""; {
-		v, err := s.run(ctx, s.admin, &s.scripts.ids, s.shardOf(q, partition), partition, from, top.String(), strconv.Itoa(page))
+		some, err := run(ctx, in.s, in.s.admin, &in.s.scripts.ids, in.s.shardOf(q, partition), partition, from, top.String(), page)
 		if err != nil {
 			return err
 		}
-		l := texts(v)
-		if len(l) == 0 {
-			return nil
-		}
-		jobs := make([]OpenJob, 0, len(l)/2)
-		for i := 1; i+1 < len(l); i += 2 {
-			if id, ok := job.ParseEntryID(l[i]); ok {
-				jobs = append(jobs, OpenJob{id, l[i+1]})
-			}
-		}
-		f(jobs)
-		from = l[0]
+		f(some.jobs)
+		from = some.next
 	}
 	return nil
+}
+
+// idsPage is a page of open jobs, and where to go on; "": that was all.
+type idsPage struct {
+	next string
+	jobs []OpenJob
+}
+
+func readIDs(v any) (idsPage, bool) {
+	r := listOf(v)
+	a := idsPage{next: r.text()}
+	for r.more() {
+		a.jobs = append(a.jobs, OpenJob{r.id(), r.text()})
+	}
+	return a, r.whole()
 }
 
 // Reclaim marks what is pending under a consumer that can end nothing, so that the owner
@@ -135,11 +141,10 @@ func (s *Store) Reclaim(ctx context.Context, queue string, partition int, consum
 		return 0, err
 	}
 	for marked := 0; ; {
-		v, err := s.run(ctx, s.admin, &s.scripts.reclaim, s.shardOf(q, partition), partition, consumer)
+		n, err := run(ctx, s, s.admin, &s.scripts.reclaim, s.shardOf(q, partition), partition, consumer)
 		if err != nil {
 			return marked, err
 		}
-		n := int(number(v))
 		if marked += n; n == 0 {
 			return marked, nil
 		}
@@ -155,30 +160,30 @@ type RingSummary struct {
 }
 
 // Ring tells who leads a queue and who its members are, with what is left of their leases.
-func (s *Store) Ring(ctx context.Context, queue string) (RingSummary, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) Ring(ctx context.Context, queue string) (RingSummary, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return RingSummary{}, err
 	}
-	rec, leader, err := s.records(ctx, q)
+	rec, leader, err := in.records(ctx, q)
 	return RingSummary{Epoch: rec.Epoch, Phase: rec.Phase, Leader: leader, Members: rec.Members}, err
 }
 
 // HeldKeys are keys, at most limit, that may stand still: of jobs with a failed attempt
 // behind them, of jobs that were set aside, and of jobs that former owners still run.
-func (s *Store) HeldKeys(ctx context.Context, queue string, limit int) ([]string, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) HeldKeys(ctx context.Context, queue string, limit int) ([]string, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	var keys []string
 	seen := map[string]bool{}
 	for p := 0; p < q.Partitions && len(keys) < limit; p++ {
-		v, err := s.run(ctx, s.admin, &s.scripts.held, s.shardOf(q, p), p, limit-len(keys))
+		some, err := run(ctx, in.s, in.s.admin, &in.s.scripts.held, in.s.shardOf(q, p), p, limit-len(keys))
 		if err != nil {
 			return nil, err
 		}
-		for _, key := range texts(v) {
+		for _, key := range some {
 			if key != "" && !seen[key] {
 				seen[key] = true
 				keys = append(keys, key)

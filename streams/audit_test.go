@@ -20,7 +20,7 @@ func TestSightingsShowWhatIsThere(t *testing.T) {
 		sc.read(ids[0])
 		sc.end(ids[0], job.Completion{Outcome: job.Done})
 		late := sc.enqueue(job.Job{Type: "a", Key: "k"})
-		seen, err := sc.s.Sightings(sc.ctx, sceneQueue)
+		seen, err := sc.s.Inspect().Sightings(sc.ctx, sceneQueue)
 		must(sc.t, err)
 		v := seen[p]
 		if v.Partition != p || v.Owner != (OwnerRecord{"w.1", 1}) || v.Planned != "w.1" || !slices.Equal(v.Groups, []string{"w.1"}) {
@@ -33,7 +33,7 @@ func TestSightingsShowWhatIsThere(t *testing.T) {
 			sc.t.Errorf("added %d, want %d", v.Added, want)
 		}
 		var open []OpenJob
-		must(sc.t, sc.s.OpenJobs(sc.ctx, sceneQueue, p, v.Top, func(page []OpenJob) { open = append(open, page...) }))
+		must(sc.t, sc.s.Inspect().OpenJobs(sc.ctx, sceneQueue, p, v.Top, func(page []OpenJob) { open = append(open, page...) }))
 		if want := []OpenJob{{ids[1].Entry, "k"}, {ids[2].Entry, "k"}, {ids[3].Entry, "k"}, {late.Entry, "k"}}; !slices.Equal(open, want) {
 			sc.t.Errorf("open %v, want %v", open, want)
 		}
@@ -52,11 +52,11 @@ func TestOpenJobsGoesOverPages(t *testing.T) {
 		}
 		got := 0
 		top := job.EntryID{Ms: 1 << 60}
-		must(sc.t, sc.s.OpenJobs(sc.ctx, sceneQueue, 0, top, func(page []OpenJob) { got += len(page) }))
+		must(sc.t, sc.s.Inspect().OpenJobs(sc.ctx, sceneQueue, 0, top, func(page []OpenJob) { got += len(page) }))
 		if got != want {
 			sc.t.Errorf("%d open jobs, want %d", got, want)
 		}
-		if err := sc.s.OpenJobs(sc.ctx, sceneQueue, 1, top, nil); err == nil {
+		if err := sc.s.Inspect().OpenJobs(sc.ctx, sceneQueue, 1, top, nil); err == nil {
 			sc.t.Error("a partition that is not there")
 		}
 	})
@@ -69,7 +69,7 @@ func TestHeldKeys(t *testing.T) {
 		aside := sc.enqueue(job.Job{Type: "a", Key: "aside"})
 		runs := sc.enqueue(job.Job{Type: "a", Key: "runs"})
 		sc.read(free)
-		sc.end(fails, job.Completion{Outcome: job.Failed, Data: "1|99|0||no"})
+		sc.end(fails, job.Completion{Outcome: job.Failed, Data: job.RetryRecord{Attempts: 1, NotBefore: time.UnixMilli(99), Error: "no"}.String()})
 		sc.end(aside, job.Completion{Outcome: job.Parked, Key: "aside"})
 		m := sc.s.NewMember(sc.q, job.MemberInfo{Incarnation: "v.1", Name: "v"}, time.Minute)
 		_, err := m.Join(sc.ctx)
@@ -77,7 +77,7 @@ func TestHeldKeys(t *testing.T) {
 		must(sc.t, sc.ring.WritePlan(sc.ctx, Plan{Term: sc.term, BaseEpoch: 1, Mode: "key", Targets: []string{"v.1"}}))
 		_, errs := sc.reader.Release(sc.ctx, []job.Tenure{{Partition: 0, Epoch: 1}}, [][]job.EntryID{{runs.Entry}}, false)
 		must(sc.t, errs[0])
-		keys, err := sc.s.HeldKeys(sc.ctx, sceneQueue, 10)
+		keys, err := sc.s.Inspect().HeldKeys(sc.ctx, sceneQueue, 10)
 		must(sc.t, err)
 		slices.Sort(keys)
 		if !slices.Equal(keys, []string{"aside", "fails", "runs"}) {
@@ -88,7 +88,7 @@ func TestHeldKeys(t *testing.T) {
 				sc.t.Errorf("%d jobs were taken from %s, who may end them: %v", n, who, err)
 			}
 		}
-		if few, err := sc.s.HeldKeys(sc.ctx, sceneQueue, 1); err != nil || len(few) != 1 {
+		if few, err := sc.s.Inspect().HeldKeys(sc.ctx, sceneQueue, 1); err != nil || len(few) != 1 {
 			sc.t.Error(few, err)
 		}
 	})
@@ -101,7 +101,7 @@ func TestEntriesAreWhatWasHandedIn(t *testing.T) {
 			j := job.Job{Type: "t-" + key, Key: key, Payload: json.RawMessage(`{"of":"` + key + `"}`)}
 			want[sc.enqueue(j)] = j
 		}
-		got, err := sc.s.Entries(sc.ctx, sceneQueue)
+		got, err := sc.s.Inspect().Entries(sc.ctx, sceneQueue)
 		must(sc.t, err)
 		for id, j := range want {
 			if e := got[id]; e.Type != j.Type || e.Key != j.Key || string(e.Payload) != string(j.Payload) {
@@ -111,7 +111,7 @@ func TestEntriesAreWhatWasHandedIn(t *testing.T) {
 		if len(got) != len(want) {
 			sc.t.Errorf("%d entries, want %d", len(got), len(want))
 		}
-		if _, err := sc.s.Entries(sc.ctx, "none"); !errors.Is(err, job.ErrNotFound) {
+		if _, err := sc.s.Inspect().Entries(sc.ctx, "none"); !errors.Is(err, job.ErrNotFound) {
 			sc.t.Error(err)
 		}
 	})

@@ -29,17 +29,16 @@ type heard struct {
 
 // pulse is one call for a lease: in one shard, a heartbeat or a renewal.
 type pulse struct {
-	*call
-	m     *Member
-	light bool
-	ring  bool // light: the ring's state is read too
-	beat  job.Beat
-	ctx   context.Context // of who waits for it
-	done  chan struct{}   // closed when beat and err are what became of it
+	*call[job.Beat] // of a renewal the answer is what is known before it, and what it told after it
+	m               *Member
+	light           bool
+	ring            bool            // light: the ring's state is read too
+	ctx             context.Context // of who waits for it
+	done            chan struct{}   // closed when answer and err are what became of it
 }
 
 func (m *Member) pulse(ctx context.Context, shard int) *pulse {
-	return &pulse{call: &call{shard: m.s.shard(m.q, shard)}, m: m, ctx: ctx, done: make(chan struct{})}
+	return &pulse{call: &call[job.Beat]{shard: m.s.shard(m.q, shard)}, m: m, ctx: ctx, done: make(chan struct{})}
 }
 
 // nextBeat is a heartbeat's name and the worker's reach.
@@ -84,7 +83,7 @@ func (m *Member) Renew(ctx context.Context) ([]job.Beat, error) {
 	pulses := make([]*pulse, m.q.Shards)
 	for sh := range pulses {
 		p := m.pulse(ctx, sh)
-		p.light, p.ring, p.beat = true, next.since%ringEvery == 0, k.beats[sh]
+		p.light, p.ring, p.answer = true, next.since%ringEvery == 0, k.beats[sh]
 		pulses[sh] = p
 	}
 	out, err := m.beat(ctx, pulses)
@@ -105,35 +104,25 @@ func (m *Member) beat(ctx context.Context, pulses []*pulse) ([]job.Beat, error) 
 	if h := m.heart.Load(); h != nil {
 		return h.send(ctx, pulses)
 	}
-	calls := make([]*call, len(pulses))
+	calls := make([]*call[job.Beat], len(pulses))
 	for i, p := range pulses {
 		calls[i] = p.call
 	}
-	m.s.runAll(ctx, m.s.vital, &m.s.scripts.heartbeat, calls)
-	answered(pulses)
+	runAll(ctx, m.s, m.s.vital, &m.s.scripts.heartbeat, calls)
 	out := make([]job.Beat, len(pulses))
 	for sh, p := range pulses {
 		if p.err != nil {
 			return nil, p.err
 		}
-		out[sh] = p.beat
+		out[sh] = p.answer
 	}
 	return out, nil
-}
-
-// answered reads what the script told.
-func answered(pulses []*pulse) {
-	for _, p := range pulses {
-		if !p.light && p.err == nil {
-			p.beat = beat(list(p.value))
-		}
-	}
 }
 
 // beatAt sends heartbeats and renewals of any members to one server, each kind in one round
 // trip, and sets the answer or the error of each.
 func (s *Store) beatAt(ctx context.Context, open func() redis.Pipeliner, pulses []*pulse) {
-	var whole []*call
+	var whole []*call[job.Beat]
 	var light []*pulse
 	for _, p := range pulses {
 		if p.light {
@@ -146,8 +135,7 @@ func (s *Store) beatAt(ctx context.Context, open func() redis.Pipeliner, pulses 
 		s.renewAt(ctx, open, light)
 	}
 	if len(whole) > 0 {
-		s.pipe(ctx, open, &s.scripts.heartbeat, whole, pipeline{})
-		answered(pulses)
+		pipe(ctx, s, open, &s.scripts.heartbeat, whole, pipeline{})
 	}
 }
 
@@ -173,7 +161,7 @@ func (s *Store) renewAt(ctx context.Context, open func() redis.Pipeliner, pulses
 	_, failed := p.Exec(ctx)
 	for i, x := range pulses {
 		if x.err = sent[i].failure(failed); x.err == nil {
-			x.beat = sent[i].compare(x.beat)
+			x.answer = sent[i].compare(x.answer)
 		}
 	}
 }
@@ -201,9 +189,9 @@ func (r *renewal) compare(known job.Beat) job.Beat {
 	now := known
 	if r.ring != nil {
 		v := r.ring.Val()
-		now.RingEpoch, now.Phase, now.Mode = number(at(v, 0)), int(number(at(v, 1))), text(at(v, 2))
+		now.RingEpoch, now.Phase, now.Mode = recorded(field(v, 0)), int(recorded(field(v, 1))), field(v, 2)
 	}
-	if now.Change = number(r.change.Val()); !r.lease.Val() || r.change.Err() != nil {
+	if now.Change = recorded(r.change.Val()); !r.lease.Val() || r.change.Err() != nil {
 		now.Fenced = true // as far as this tells: the heartbeat that follows looks whether it is
 	}
 	return now

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"ringmaster/job"
-	"ringmaster/recovery"
 )
 
 // TestAFailedAttemptWaitsByTheServersClock: who failed it says for how long, by the owner and under a permit.
@@ -22,7 +21,7 @@ func TestAFailedAttemptWaitsByTheServersClock(t *testing.T) {
 		due := func(id job.EntryID) (time.Duration, string) {
 			text, err := c.raw.HGet(c.ctx, retryKey(c.s.shardOf(c.q, 0), 0), id.String()).Result()
 			must(c.t, err)
-			r, err := recovery.Parse(text)
+			r, err := job.ParseRetry(text)
 			must(c.t, err)
 			return r.NotBefore.Sub(c.raw.Time(c.ctx).Val()), r.Error
 		}

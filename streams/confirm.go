@@ -140,7 +140,7 @@ func (s *Store) confirm(ctx context.Context, p redis.Pipeliner, shard string) *c
 		return nil
 	}
 	// Whole, not by its hash: the pipeline has no second round for it.
-	text, _ := s.text(&s.scripts.confirm)
+	text, _ := s.text(&s.scripts.confirm.lua)
 	write := p.Eval(ctx, text, []string{shard})
 	return &confirmation{write: write, answer: p.Do(ctx, question...)}
 }
@@ -160,7 +160,10 @@ func (s *Store) unconfirmed(doing string, c *confirmation) error {
 	case int64:
 		replicas = int(v)
 	case []any:
-		local, replicas = int(number(at(v, 0))), int(number(at(v, 1)))
+		both := listOf(v)
+		if local, replicas = both.count(), both.count(); !both.whole() {
+			return fmt.Errorf("%s: the answer to WAITAOF makes no sense: %v: %w", doing, v, job.ErrUnconfirmed)
+		}
 		if local < 1 {
 			return fmt.Errorf("%s: the server's own disk has it not within %v: %w", doing, s.waitFor(), job.ErrUnconfirmed)
 		}
@@ -172,26 +175,26 @@ func (s *Store) unconfirmed(doing string, c *confirmation) error {
 }
 
 // runConfirmed is run with the store's durability.
-func (s *Store) runConfirmed(ctx context.Context, sc *script, shard string, args ...any) (any, error) {
+func runConfirmed[A any](ctx context.Context, s *Store, sc *script[A], shard string, args ...any) (A, error) {
 	if s.opts.Durability.Memory() {
-		return s.run(ctx, s.cmd, sc, shard, args...)
+		return run(ctx, s, s.cmd, sc, shard, args...)
 	}
-	k := &call{shard: shard, args: args}
-	s.runAllConfirmed(ctx, sc, []*call{k})
-	return k.value, k.err
+	k := &call[A]{shard: shard, args: args}
+	runAllConfirmed(ctx, s, sc, []*call[A]{k})
+	return k.answer, k.err
 }
 
 // runAllConfirmed is runAll with the store's durability: one wait for each server that is
 // written to, whatever the number of calls.
-func (s *Store) runAllConfirmed(ctx context.Context, sc *script, calls []*call) {
+func runAllConfirmed[A any](ctx context.Context, s *Store, sc *script[A], calls []*call[A]) {
 	if s.opts.Durability.Memory() {
-		s.runAll(ctx, s.cmd, sc, calls)
+		runAll(ctx, s, s.cmd, sc, calls)
 		return
 	}
 	err := s.CheckDurability(ctx)
-	var nodes map[*redis.Client][]*call
+	var nodes map[*redis.Client][]*call[A]
 	if err == nil {
-		nodes, err = s.byNode(ctx, calls)
+		nodes, err = byNode(ctx, s, calls)
 	}
 	if err != nil {
 		for _, k := range calls {
@@ -202,8 +205,8 @@ func (s *Store) runAllConfirmed(ctx context.Context, sc *script, calls []*call) 
 	var all sync.WaitGroup
 	for node, some := range nodes {
 		all.Go(func() {
-			s.pipe(ctx, node.Pipeline, sc, some, pipeline{confirm: true})
-			s.relocate(ctx, some)
+			pipe(ctx, s, node.Pipeline, sc, some, pipeline{confirm: true})
+			relocate(ctx, s, some)
 		})
 	}
 	all.Wait()
@@ -211,8 +214,8 @@ func (s *Store) runAllConfirmed(ctx context.Context, sc *script, calls []*call) 
 
 // byNode sorts calls by the server that holds their shard: a wait must go to the one that
 // was written to, and a cluster's client chooses any for a command without a key.
-func (s *Store) byNode(ctx context.Context, calls []*call) (map[*redis.Client][]*call, error) {
-	nodes := map[*redis.Client][]*call{}
+func byNode[A any](ctx context.Context, s *Store, calls []*call[A]) (map[*redis.Client][]*call[A], error) {
+	nodes := map[*redis.Client][]*call[A]{}
 	for _, k := range calls {
 		c, err := s.node(ctx, k.shard)
 		if err != nil {
@@ -224,14 +227,14 @@ func (s *Store) byNode(ctx context.Context, calls []*call) (map[*redis.Client][]
 }
 
 // relocate has a cluster's map read anew if an answer shows that it is old.
-func (s *Store) relocate(ctx context.Context, calls []*call) {
+func relocate[A any](ctx context.Context, s *Store, calls []*call[A]) {
 	if c, ok := s.cmd.(*redis.ClusterClient); ok {
-		s.reload(ctx, c, calls)
+		reload(ctx, s, c, calls)
 	}
 }
 
 // reload does so for one client: each has a map of its own.
-func (s *Store) reload(ctx context.Context, c *redis.ClusterClient, calls []*call) {
+func reload[A any](ctx context.Context, s *Store, c *redis.ClusterClient, calls []*call[A]) {
 	for _, k := range calls {
 		if wordOfMove(k.err) {
 			s.moving(k.shard)
@@ -246,8 +249,8 @@ func (s *Store) reload(ctx context.Context, c *redis.ClusterClient, calls []*cal
 }
 
 // replicaRisk: fewer replicas are connected than the store's durability waits for.
-func (s *Store) replicaRisk(ctx context.Context, c *redis.Client) []Risk {
-	want := s.opts.Durability.Replicas
+func (in *Inspector) replicaRisk(ctx context.Context, c *redis.Client) []Risk {
+	want := in.s.opts.Durability.Replicas
 	if want == 0 {
 		return nil
 	}

@@ -100,7 +100,7 @@ func TestPinnedDeletesWhatIsAcked(t *testing.T) {
 		ids := c.add(6, "k")
 		a.read(0)
 		failed := done(ids[3])
-		failed.Outcome, failed.Data = job.Failed, "1|0|0||e"
+		failed.Outcome, failed.Data = job.Failed, job.RetryRecord{Attempts: 1, Error: "e"}.String()
 		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{{Partition: 0, Epoch: 1, Pinned: true,
 			Completions: []job.Completion{done(ids[1]), kept(ids[2]), failed}}})
 		must(c.t, err)
@@ -152,7 +152,7 @@ func TestCrashCounting(t *testing.T) {
 					}
 				}
 				for i, rec := range records {
-					before, _ := recovery.Parse(rec) // what is not readable counts as no record
+					before, _ := job.ParseRetry(rec) // what is not readable counts as no record
 					c.expect(strconv.Quote(rec), strconv.Quote(entries[ids[i]]), strconv.Quote(recovery.Crashed(before, 1, died[0]).String()))
 				}
 			})
@@ -330,8 +330,8 @@ func TestMark(t *testing.T) {
 		id := c.add(1, "k")[0]
 		a.read(0)
 		one := job.Tenure{Partition: 0, Epoch: 1}
-		record := func() recovery.RetryRecord {
-			r, err := recovery.Parse(c.raw.HGet(c.ctx, c.key(0, "retry:0"), id.String()).Val())
+		record := func() job.RetryRecord {
+			r, err := job.ParseRetry(c.raw.HGet(c.ctx, c.key(0, "retry:0"), id.String()).Val())
 			must(c.t, err)
 			return r
 		}

@@ -92,7 +92,7 @@ func TestZombieAckWritesNothing(t *testing.T) {
 		buried := done(ids[1])
 		buried.Outcome, buried.Data = job.Buried, `{"error":"e"}`
 		failed := done(ids[2])
-		failed.Outcome, failed.Data = job.Failed, "1|0|0||e"
+		failed.Outcome, failed.Data = job.Failed, job.RetryRecord{Attempts: 1, Error: "e"}.String()
 		all := []job.Completion{kept(ids[0]), buried, failed, done(ids[3])}
 		c.expect("acks while marked for reclaim", a.ack(0, 1, all...), "FFFF")
 		b.claimAll(0, 2, 10)
@@ -191,7 +191,8 @@ func TestDrainerWhoseHolderIsEvicted(t *testing.T) {
 		c.expect("acks", a.ack(0, 1, done(ids[1]), done(ids[2])), "FF")
 		c.expect("claimed", claimed(d.claimAll(0, 3, 10)), ids[1:])
 		for _, id := range ids[1:] {
-			c.expect("crash of the drainer", strings.HasPrefix(c.raw.HGet(c.ctx, c.key(0, "retry:0"), id.String()).Val(), "0|0|1/h@"), true)
+			r := must1(job.ParseRetry(c.raw.HGet(c.ctx, c.key(0, "retry:0"), id.String()).Val()))(c.t)
+			c.expect("crashes of the drainer", []any{r.Crashes, len(r.Deaths), r.Deaths[0].Runs}, []any{1, 1, job.UnknownRuns})
 		}
 	})
 }

@@ -234,6 +234,27 @@ func TestRingBarrier(t *testing.T) {
 	})
 }
 
+// The phase of a reply is a field: what stands in the reply's data is for people.
+func TestNoReplyIsReadForItsPhase(t *testing.T) {
+	eachCrew(t, Queue{}, func(c *crew) {
+		a, b := c.give(c.join("a.1")), c.join("b.1")
+		must(c.t, c.plan("ring", a.inc))
+		e := must1(c.ring.Look(c.ctx))(c.t).Epoch
+		must(c.t, a.member.Report(c.ctx, 0, e, 1, `{"ack":"ok"}`))
+		replies := must1(c.raw.HGetAll(c.ctx, c.key(0, "acks:"+epochText(e))).Result())(c.t)
+		c.expect("reply as people see it", replies[a.inc], `[{"type":"sync","name":"a.1","phase":1,"data":{"ack":"ok"}}]`)
+
+		must(c.t, b.member.Report(c.ctx, 0, e, 2, `{"before":{"phase":1,"ack":"ok"},"after":{"phase":3,"ack":"ok"}}`))
+		rec := must1(c.ring.Look(c.ctx))(c.t)
+		c.expect("replied", rec.Shards[0].Replied, map[string]int{"a.1": 1, "b.1": 2})
+		c.expect("phase", rec.Phase, 1)
+		gone := must1(c.ring.Evict(c.ctx, c.term, b.inc, "silent", 0, 0, e, 2, ""))(c.t)
+		c.expect("evicted as silent in the phase it replied to", gone, false)
+		gone = must1(c.ring.Evict(c.ctx, c.term, b.inc, "silent", 0, 0, e, 1, ""))(c.t)
+		c.expect("evicted as silent in the phase it did not reply to", gone, true)
+	})
+}
+
 // A member that leaves for good lets the barrier go on by itself.
 func TestRingBarrierGoesOnWithoutWhoLeft(t *testing.T) {
 	eachCrew(t, Queue{}, func(c *crew) {

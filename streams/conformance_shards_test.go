@@ -106,7 +106,7 @@ func TestMemberOfSomeShardsOnly(t *testing.T) {
 	eachCrew(t, Queue{Partitions: 2, Shards: 2}, func(c *crew) {
 		a, b := c.give(c.join("a.1")), c.join("b.1")
 		first, second := c.s.shard(c.q, 0), c.s.shard(c.q, 1)
-		must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.evict, first, epochText(c.term), a.inc, "decided", 0, "0", 0))(c.t)
+		must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.evict, first, epochText(c.term), a.inc, "decided", 0, "0", 0))(c.t)
 		look := must1(c.ring.Look(c.ctx))(c.t)
 		c.expect("while its lease runs, members", len(look.Members), 1)
 		must(c.t, c.plan("key", b.inc))

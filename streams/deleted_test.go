@@ -21,7 +21,7 @@ func TestWhatWasDeletedIsNotToldAsCompleted(t *testing.T) {
 	}
 	state := func(id job.EntryID) job.State {
 		t.Helper()
-		st, err := c.s.Job(c.ctx, c.q.Name, idOf(id))
+		st, err := c.s.Inspect().Job(c.ctx, c.q.Name, idOf(id))
 		if st.State == job.Unknown && (!errors.Is(err, job.ErrUnknownJob) || !st.Deleted) {
 			t.Errorf("job %s: %+v, %v", id, st, err)
 		}

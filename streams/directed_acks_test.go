@@ -44,7 +44,7 @@ func TestAckAnswersAreInTheCallersOrder(t *testing.T) {
 		ids := c.add(6, "k")
 		a.read(part)
 		failed := done(ids[4])
-		failed.Outcome, failed.Data = job.Failed, "1|0|0||e"
+		failed.Outcome, failed.Data = job.Failed, job.RetryRecord{Attempts: 1, Error: "e"}.String()
 		nobody := kept(job.EntryID{Ms: 1, Seq: 1})
 		answers, err := a.member.Ack(c.ctx, 0, []job.PartitionAcks{
 			{Partition: 1 - part, Epoch: 1, Completions: []job.Completion{nobody}},

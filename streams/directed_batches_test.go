@@ -54,7 +54,7 @@ func TestBatchScriptAnswersTheSameTwice(t *testing.T) {
 		}
 		shard := c.s.shard(c.q, 0)
 		call := func() string {
-			return text(at(list(must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.enqueue, shard, args...))(c.t)), 0))
+			return must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.enqueue, shard, args...))(c.t).of(0)
 		}
 		first, again := call(), call()
 		id, rest, _ := strings.Cut(first, " ")
@@ -227,7 +227,7 @@ func TestScriptFlush(t *testing.T) {
 		}
 		for round := int64(1); round < 4; round++ {
 			// The server knows the script again.
-			if _, err := s.run(c.ctx, s.cmd, &s.scripts.enqueue, s.shard(c.q, 0), "x", 1000, c.q.Partitions, 99, 1, 0); !errors.Is(err, job.ErrNotFound) {
+			if _, err := run(c.ctx, s, s.cmd, &s.scripts.enqueue, s.shard(c.q, 0), "x", 1000, c.q.Partitions, 99, 1, 0); !errors.Is(err, job.ErrNotFound) {
 				c.t.Fatal(err)
 			}
 			rule := proxy.Hold(fmt.Sprintf("rm:{q/%d}:", round-1), 1)

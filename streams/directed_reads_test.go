@@ -26,8 +26,8 @@ func (c *crew) proxied() (*Store, *faultproxy.Proxy) {
 }
 
 // sha is what a script is called by, at the crew's server.
-func (c *crew) sha(of *script) string {
-	_, hash := c.s.text(of)
+func (c *crew) sha(of anyScript) string {
+	_, hash := c.s.text(of.file())
 	return hash
 }
 

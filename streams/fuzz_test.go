@@ -37,7 +37,7 @@ func FuzzRecords(f *testing.F) {
 		if d, ok := parseDeadLetter("1-2-3", s); d.ID != "1-2-3" || d.Partition != 1 || (!ok && (len(d.Raw) != 1 || d.Error == "")) {
 			t.Fatalf("dead letter %q is read as %+v", s, d)
 		}
-		if r := parseRetry(s); r.attempts < 0 {
+		if r := readRetry(s); r.Attempts < 0 {
 			t.Fatalf("retry record %q is read as %+v", s, r)
 		}
 		store := &Store{queues: map[string]Queue{}}
@@ -59,21 +59,28 @@ func FuzzAnswers(f *testing.F) {
 	f.Add("x", "", "", "", "", int64(-1))
 	f.Add("18446744073709551616-0", "a", "b", "payload", "\xff", int64(2))
 	f.Fuzz(func(t *testing.T, id, a, b, c, d string, n int64) {
-		rows := []any{[]any{id, []any{a, b, c, d}}, []any{id, nil}, []any{id}, []any{}, nil, n, a, []any{n, []any{n, a}}, []any{id, []any{a}}}
-		es := withRetries(entries(rows, 0, 1), []any{a, n})
-		if len(es) > 3 {
-			t.Fatalf("%d entries", len(es))
-		}
-		for _, e := range es {
-			if e.Broken == nil && !job.ValidName(e.Type) {
-				t.Fatalf("taken: %+v", e)
+		for _, rows := range [][]any{
+			{[]any{id, []any{a, b, c, d}}, []any{id, nil}}, {[]any{id, nil}, []any{id, []any{}}}, {[]any{id, []any{a}}}, {[]any{id}}, {[]any{}}, {nil}, {n}, {a},
+			{[]any{n, []any{n, a}}}, {[]any{id, []any{a, n}}}, {[]any{id, []any{a, b}, c}},
+		} {
+			read, ok := readRows(rows)
+			if !ok && read != nil && len(read) > len(rows) {
+				t.Fatalf("%d rows", len(read))
+			}
+			for _, e := range decode(read, nil, 0, 1) {
+				if e.Broken == nil && !job.ValidName(e.Type) {
+					t.Fatalf("taken: %+v", e)
+				}
 			}
 		}
-		_ = sighting(0, rows)
-		rec := Records{Owners: make([]OwnerRecord, 2), Plan: make([]string, 2)}
-		shards := []looked{{ShardRecord: ShardRecord{Replied: map[string]int{}}}}
-		rec.add(&shards[0], true, 1, []any{[]any{a, b}, []any{a, b, c, d}, []any{n, n}, []any{a, b, "1", d}, []any{c, d, "0", a}, []any{a, id}, []any{n, n}, c})
-		rec.join(shards)
+		values := []any{n, a, id, nil, []any{a, b, c, d}, []any{a, b, "1", d}, []any{n, n}, []any{id, []any{a, b}}, []any{[]any{id, []any{a, b, c, d}}}, []any{}}
+		for _, sc := range new(scripts).all() {
+			for i := range values {
+				sc.accepts(values[i]) // no panic
+				sc.accepts(append(append([]any{"OK"}, values[i:]...), values[:i]...))
+				sc.accepts(append(append([]any{}, values[i:]...), values[:i]...))
+			}
+		}
 	})
 }
 
@@ -109,7 +116,11 @@ func TestReadReply(t *testing.T) {
 		"*2\r\n$3\r\n1-0\r\n*8\r\n$4\r\ntype\r\n$1\r\nt\r\n$3\r\nkey\r\n$1\r\nk\r\n$7\r\npayload\r\n$7\r\n{\"n\":1}\r\n$4\r\nmeta\r\n$0\r\n\r\n" +
 		"*2\r\n$3\r\n2-0\r\n*-1\r\n" +
 		"*2\r\n$3\r\n3-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
-	want := entries([]any{[]any{"1-0", []any{"type", "t", "key", "k", "payload", `{"n":1}`, "meta", ""}}, []any{"2-0", nil}, []any{"3-0", []any{"a", "b"}}}, 7, 1)
+	plain, ok := readRows([]any{[]any{"1-0", []any{"type", "t", "key", "k", "payload", `{"n":1}`, "meta", ""}}, []any{"2-0", nil}, []any{"3-0", []any{"a", "b"}}})
+	if !ok {
+		t.Fatal("the rows are none")
+	}
+	want := decode(plain, nil, 7, 1)
 	for _, head := range []string{"*2\r\n*2\r\n$5\r\ninbox\r\n*1\r\n*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n*2\r\n$6\r\njobs:7\r\n",
 		"%2\r\n$5\r\ninbox\r\n*1\r\n*2\r\n$3\r\n9-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n$6\r\njobs:7\r\n"} {
 		r := &Reader{q: Queue{Partitions: 1}, inbox: "inbox"}

@@ -25,7 +25,7 @@ func TestGapsAreBounded(t *testing.T) {
 		ids := c.raw.XRevRangeN(c.ctx, c.stream(0), "+", "-", 1).Val()
 		last, _ := job.ParseEntryID(ids[0].ID)
 		lost = append(lost, job.EntryID{Ms: last.Ms, Seq: last.Seq + 1})
-		_, err := c.s.run(c.ctx, c.s.cmd, &c.s.scripts.renew, c.s.shard(c.q, 0), fmt.Sprint("server", n), 0)
+		_, err := run(c.ctx, c.s, c.s.cmd, &c.s.scripts.renew, c.s.shard(c.q, 0), fmt.Sprint("server", n), 0)
 		must(t, err)
 	}
 	gaps := c.raw.HGetAll(c.ctx, c.key(0, "gaps")).Val()
@@ -41,7 +41,7 @@ func TestGapsAreBounded(t *testing.T) {
 		}
 	}
 	for i, id := range lost {
-		if st, err := c.s.Job(c.ctx, c.q.Name, job.ID{Partition: 0, Entry: id}.String()); !errors.Is(err, job.ErrUnknownJob) {
+		if st, err := c.s.Inspect().Job(c.ctx, c.q.Name, job.ID{Partition: 0, Entry: id}.String()); !errors.Is(err, job.ErrUnknownJob) {
 			t.Errorf("id %s of generation %d: %q, %v; want unknown", id, i, st.State, err)
 		}
 	}
@@ -59,7 +59,7 @@ func TestADeletedStreamIsAGap(t *testing.T) {
 		next := c.add(1, "k")[0]
 		c.expect("the next job", h.read(0), []job.EntryID{next})
 		h.ack(0, 1, done(next))
-		if st, err := c.s.Job(c.ctx, c.q.Name, job.ID{Entry: gone}.String()); !errors.Is(err, job.ErrUnknownJob) {
+		if st, err := c.s.Inspect().Job(c.ctx, c.q.Name, job.ID{Entry: gone}.String()); !errors.Is(err, job.ErrUnknownJob) {
 			t.Errorf("job %s is %q, %v; want unknown", gone, st.State, err)
 		}
 	})

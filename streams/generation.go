@@ -66,8 +66,20 @@ func (s *Store) renew(ctx context.Context, c asker, shard string) (string, error
 	if err != nil || id == "" {
 		return id, err
 	}
-	_, err = s.run(ctx, c, &s.scripts.renew, shard, id, time.Now().UnixMilli())
+	_, err = run(ctx, s, c, &s.scripts.renew, shard, id, time.Now().UnixMilli())
 	return id, err
+}
+
+// generation is a shard's, and whether a call began it.
+type generation struct {
+	number uint64
+	begun  bool
+}
+
+func readGeneration(v any) (generation, bool) {
+	r := listOf(v)
+	a := generation{number: r.recorded(), begun: r.word("", "1") == "1"}
+	return a, r.whole()
 }
 
 // meet is renew, once, before this process adds its first job to a shard. From then on greet
@@ -85,7 +97,7 @@ func (s *Store) meet(ctx context.Context, shard string) error {
 	}
 	id, err := s.renew(ctx, node, shard)
 	if unanswered(err) {
-		s.relocate(ctx, []*call{{shard: shard, err: err}})
+		relocate(ctx, s, []*attempt{{shard: shard, err: err}})
 		return notSent("ask who the server is", err)
 	}
 	s.mu.Lock()
@@ -131,7 +143,7 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 		if err := s.divided(ctx, map[string]string{shard: ""})[shard]; err != nil {
 			return greeting(err)
 		}
-		text, hash := s.text(&s.scripts.renew)
+		text, hash := s.text(&s.scripts.renew.lua)
 		args := []any{id, time.Now().UnixMilli()}
 		err := c.EvalSha(ctx, hash, []string{shard}, args...).Err()
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
@@ -185,7 +197,7 @@ func (r *Ring) Renew(ctx context.Context) (string, error) {
 		}
 		id, err := r.s.renew(ctx, node, shard)
 		if err != nil {
-			r.s.relocate(ctx, []*call{{shard: shard, err: err}})
+			relocate(ctx, r.s, []*attempt{{shard: shard, err: err}})
 			return "", fmt.Errorf("shard %d: %w", sh, err)
 		}
 		if id == "" {

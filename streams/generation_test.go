@@ -13,7 +13,7 @@ func TestANewGenerationJumps(t *testing.T) {
 		epoch := func() uint64 { return must1(c.raw.HGet(c.ctx, c.key(0, "ring"), "epoch").Uint64())(c.t) }
 		must(c.t, c.raw.HSet(c.ctx, c.key(0, "ring"), "server", "another").Err())
 		before := epoch()
-		must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.renew, c.s.shard(c.q, 0), "this", 0))(c.t)
+		must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.renew, c.s.shard(c.q, 0), "this", 0))(c.t)
 		rose := epoch() - before
 		c.expect("the epoch rises by", rose, max(rose/job.GenerationJump, 1)*job.GenerationJump)
 	})
@@ -39,7 +39,7 @@ func TestALostGenerationsNumbersAreNotUsedAgain(t *testing.T) {
 				must(c.t, c.raw.HSet(c.ctx, k, was[i]).Err())
 			}
 			must(c.t, c.raw.HSet(c.ctx, keys[0], "server", "another").Err())
-			must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.renew, c.s.shard(c.q, 0), "this", 0))(c.t)
+			must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.renew, c.s.shard(c.q, 0), "this", 0))(c.t)
 			seen[must1(c.raw.HGet(c.ctx, keys[0], "epoch").Result())(c.t)] = true
 		}
 	})

@@ -23,25 +23,25 @@ import (
 // also, which would otherwise wait for the claim: at most each of every stream. Their memory, and
 // their error, are as Read's.
 func (r *Reader) Claim(ctx context.Context, tenures []job.Tenure, cursors []string, count int, also []int, each int) job.Claims {
-	calls := make([]*call, len(tenures))
+	calls := make([]*call[claimPage], len(tenures))
 	page := max(r.quota/max(len(tenures), 1), leastClaim)
 	for i, t := range tenures {
 		cursor := cursors[i]
 		if cursor == "" {
 			cursor = "0-0"
 		}
-		calls[i] = &call{shard: r.shard, args: []any{r.inc, t.Partition, epochText(t.Epoch), cursor, count, page}}
+		calls[i] = &call[claimPage]{shard: r.shard, args: []any{r.inc, t.Partition, epochText(t.Epoch), cursor, count, page}}
 	}
 	how := pipeline{confirm: begins(cursors) && !r.s.opts.Durability.Memory()}
 	along := redis.NewRawCmd(ctx, r.readArgs(also, each, -1)...)
 	how.last = func(p redis.Pipeliner) { _ = p.Process(ctx, along) } // queues it
 	begun, before := time.Now(), r.received.Load()
-	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.claim, calls, how)
+	pipe(ctx, r.s, r.conn.Pipeline, &r.s.scripts.claim, calls, how)
 	r.noteSpeed(int(r.received.Load()-before), time.Since(begun))
 	out := job.Claims{Pages: make([]job.ClaimPage, len(calls)), Errs: make([]error, len(calls))}
 	for i, k := range calls {
 		if out.Errs[i] = k.err; k.err == nil {
-			out.Pages[i] = r.claimPage(tenures[i].Partition, list(k.value))
+			out.Pages[i] = r.claimPage(tenures[i].Partition, k.answer)
 		}
 	}
 	r.forget()
@@ -67,48 +67,39 @@ func (r *Reader) noteSpeed(bytes int, took time.Duration) {
 	r.quota = max(min(r.speed/claimTime, mostClaim), 4*leastClaim)
 }
 
-func (r *Reader) claimPage(p int, v []any) job.ClaimPage {
-	if text(at(v, 0)) != "OK" {
-		return job.ClaimPage{Fenced: true}
-	}
-	page := job.ClaimPage{
-		Cursor:  text(at(v, 1)),
-		Entries: entriesWithRetries(list(at(v, 2)), list(at(v, 3)), p, r.q.Partitions),
-		Lost:    len(list(at(v, 4))),
-	}
-	for l := texts(at(v, 6)); len(l) > 1; l = l[2:] {
-		first, _ := job.ParseEntryID(l[1])
-		page.Parked = append(page.Parked, job.ParkedKey{Key: l[0], First: first})
-	}
-	page.LastDelivered, _ = job.ParseEntryID(text(at(v, 7)))
-	page.Generation = number(at(v, 8))
-	r.noteClock(number(at(v, 9)))
-	for _, raw := range list(at(v, 5)) {
-		x := list(raw)
-		if id, ok := job.ParseEntryID(text(at(x, 0))); ok {
-			page.Permits = append(page.Permits, job.Permit{ID: id, Holder: text(at(x, 1)), Key: text(at(x, 2))})
-		}
-	}
-	return page
+// claimPage is a page of a claim: the jobs of a page are made of rows and their retry records.
+type claimPage struct {
+	job.ClaimPage
+	rows    []row
+	records []string
+	clock   uint64
 }
 
-// entriesWithRetries pairs rows with their records before rows without a message drop out.
-func entriesWithRetries(rows, records []any, p, partitions int) []job.Entry {
-	if len(rows) == 0 {
-		return nil
+func (r *Reader) claimPage(p int, a claimPage) job.ClaimPage {
+	r.noteClock(a.clock)
+	a.Entries = decode(a.rows, a.records, p, r.q.Partitions)
+	return a.ClaimPage
+}
+
+func readClaimed(v any) (claimPage, bool) {
+	var a claimPage
+	r := listOf(v)
+	if a.Fenced = r.word("OK", "FENCED") == "FENCED"; a.Fenced {
+		return a, r.whole()
 	}
-	es := entries(rows, p, partitions)
-	if len(es) == len(rows) {
-		return withRetries(es, records)
-	}
-	byID := make(map[string]any, len(rows))
-	for i, row := range rows {
-		byID[text(at(list(row), 0))] = at(records, i)
-	}
-	for i := range es {
-		es[i].Retry = text(byID[es[i].ID.String()])
-	}
-	return es
+	a.Cursor = r.text()
+	a.rows, a.records, a.Lost = r.entries(), r.texts(), len(r.texts())
+	r.must(a.Cursor != "" && (len(a.records) == 0 || len(a.records) == len(a.rows)))
+	r.each(func(x *items) {
+		a.Permits = append(a.Permits, job.Permit{ID: x.id(), Holder: x.text(), Key: x.text()})
+	})
+	r.flat(func(l *items) {
+		k := job.ParkedKey{Key: l.text()}
+		k.First, _ = job.ParseEntryID(l.text()) // of a list that somebody wrote by hand
+		a.Parked = append(a.Parked, k)
+	})
+	a.LastDelivered, a.Generation, a.clock = r.id(), r.recorded(), r.number()
+	return a, r.whole()
 }
 
 // begins reports whether a pass begins with one of the pages. What the caller was given is
@@ -126,35 +117,38 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 	if leaving {
 		flag = "1"
 	}
-	calls := make([]*call, len(tenures))
+	calls := make([]*call[job.ReleaseAnswer], len(tenures))
 	for i, t := range tenures {
 		args := []any{r.inc, t.Partition, epochText(t.Epoch), flag}
 		for _, id := range running[i] {
 			args = append(args, id.String())
 		}
-		calls[i] = &call{shard: r.shard, args: args}
+		calls[i] = &call[job.ReleaseAnswer]{shard: r.shard, args: args}
 	}
 	failpoint.Hit(failpoint.W7)
-	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.release, calls, pipeline{})
+	pipe(ctx, r.s, r.conn.Pipeline, &r.s.scripts.release, calls, pipeline{})
 	failpoint.Hit(failpoint.W8)
 	out, errs := make([]job.ReleaseAnswer, len(calls)), make([]error, len(calls))
 	for i, k := range calls {
-		if errs[i] = k.err; k.err != nil {
-			continue
-		}
-		l := list(k.value)
-		switch text(at(l, 0)) {
-		case "FLIPPED":
-			out[i] = job.ReleaseAnswer{Outcome: job.Released, Change: number(at(l, 4)), Lost: int(number(at(l, 5)))}
-		case "KEPT":
-			out[i].Outcome = job.ReleaseKept
-		case "FENCED":
-			out[i].Outcome = job.ReleaseFenced
-		default:
-			out[i].Outcome = job.ReleaseFailed
-		}
+		out[i], errs[i] = k.answer, k.err
 	}
 	return out, errs
+}
+
+func readReleased(v any) (job.ReleaseAnswer, bool) {
+	a := job.ReleaseAnswer{Outcome: job.ReleaseFailed}
+	r := listOf(v)
+	switch r.word("FLIPPED", "KEPT", "FENCED", "MISMATCH", "SAME") {
+	case "FLIPPED":
+		a.Outcome = job.Released
+		_, _, _ = r.text(), r.number(), r.text() // target, new epoch, cut
+		a.Change, a.Lost = r.number(), r.count()
+	case "KEPT":
+		a.Outcome = job.ReleaseKept
+	case "FENCED":
+		a.Outcome = job.ReleaseFenced
+	}
+	return a, r.whole()
 }
 
 // Unpark brings parked jobs back, in one round trip: what is asked of one tenure in a row is
@@ -163,10 +157,10 @@ func (r *Reader) Release(ctx context.Context, tenures []job.Tenure, running [][]
 // error; after ErrOutcomeUnknown what was asked for may be pending for the caller: Reset and
 // History.
 func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPage, []error) {
-	var calls []*call
+	var calls []*call[unparked]
 	for i, a := range asks {
 		if i == 0 || a.Tenure != asks[i-1].Tenure {
-			calls = append(calls, &call{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch), 0}})
+			calls = append(calls, &call[unparked]{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch), 0}})
 		}
 		k := calls[len(calls)-1]
 		k.args = append(k.args, a.Key, a.Count)
@@ -175,21 +169,20 @@ func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPag
 		k.args[unparkHead-1] = max(bytesOfPage/len(calls), 1)
 	}
 	failpoint.Hit(failpoint.D9)
-	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.unpark, calls, pipeline{})
+	pipe(ctx, r.s, r.conn.Pipeline, &r.s.scripts.unpark, calls, pipeline{})
 	pages, errs := make([]job.UnparkPage, 0, len(asks)), make([]error, 0, len(asks))
 	for _, k := range calls {
-		answer, asked := list(k.value), (len(k.args)-unparkHead)/2
-		fenced := text(at(answer, 0)) == "FENCED"
-		if k.err == nil && !fenced && (len(answer) != unparkAnswer+asked || slices.ContainsFunc(answer[unparkAnswer:], func(v any) bool { return len(list(v)) != 5 })) {
-			k.err = badAnswer("unpark", k.value)
+		asked := (len(k.args) - unparkHead) / 2
+		if a := k.answer; k.err == nil && !a.fenced && len(a.keys) != asked {
+			misfit(&r.s.scripts.unpark, k)
 		}
-		if k.err == nil && !fenced {
-			r.noteClock(number(at(answer, 1)))
+		if k.err == nil {
+			r.noteClock(k.answer.clock)
 		}
 		for i := range asked {
-			page, err := job.UnparkPage{Fenced: fenced}, k.err
-			if err == nil && !fenced {
-				page, err = r.unparkPage(asks[len(pages)].Tenure.Partition, list(answer[unparkAnswer+i]))
+			page, err := job.UnparkPage{Fenced: k.answer.fenced}, k.err
+			if err == nil && !page.Fenced {
+				page, err = k.answer.keys[i].page(asks[len(pages)].Tenure.Partition, r.q.Partitions)
 			}
 			pages, errs = append(pages, page), append(errs, err)
 		}
@@ -197,58 +190,91 @@ func (r *Reader) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPag
 	return pages, errs
 }
 
-// unparkHead is how many arguments of unpark.lua come before the keys, unparkAnswer how much of its
-// answer does.
-const (
-	unparkHead   = 4
-	unparkAnswer = 2
-)
+// unparkHead is how many arguments of unpark.lua come before the keys.
+const unparkHead = 4
 
-func (r *Reader) unparkPage(p int, v []any) (job.UnparkPage, error) {
-	if left, _ := at(v, 0).(int64); left < 0 {
-		return job.UnparkPage{}, fmt.Errorf("bring parked jobs back: %s", text(at(v, 3)))
+// unparked is what came back of parked jobs, by key as asked.
+type unparked struct {
+	fenced bool
+	clock  uint64
+	keys   []unparkedKey
+}
+
+// unparkedKey is what came back of one key's.
+type unparkedKey struct {
+	job.UnparkPage
+	rows    []row
+	records []string
+	failure string // why its list cannot be read
+}
+
+func readUnparked(v any) (unparked, bool) {
+	var a unparked
+	r := listOf(v)
+	if a.fenced = r.word("OK", "FENCED") == "FENCED"; a.fenced {
+		return a, r.whole()
 	}
-	page := job.UnparkPage{Left: int(number(at(v, 0))), Taken: int(number(at(v, 4)))}
-	page.Entries = entriesWithRetries(list(at(v, 1)), list(at(v, 2)), p, r.q.Partitions)
-	page.First, _ = job.ParseEntryID(text(at(v, 3)))
-	return page, nil
+	a.clock = r.number()
+	r.rows(func(x *items) {
+		var k unparkedKey
+		left, ok := x.next().(int64)
+		k.Left, k.rows, k.records = int(left), x.entries(), x.texts()
+		x.must(ok && left >= -1 && (len(k.records) == len(k.rows)))
+		if first := x.text(); left < 0 {
+			k.failure = first
+		} else {
+			k.First, _ = job.ParseEntryID(first) // "": none is left
+		}
+		k.Taken = x.count()
+		a.keys = append(a.keys, k)
+	})
+	return a, r.whole()
+}
+
+func (k unparkedKey) page(p, partitions int) (job.UnparkPage, error) {
+	if k.Left < 0 {
+		return job.UnparkPage{}, fmt.Errorf("bring parked jobs back: %s", k.failure)
+	}
+	k.Entries = decode(k.rows, k.records, p, partitions)
+	return k.UnparkPage, nil
 }
 
 // Skim reads new jobs of tenures that have keys with parked jobs, in one round trip, and parks those
 // of these keys in the same step. Each answer has its own error; after ErrOutcomeUnknown jobs may
 // have been handed out, and others parked: Reset and History.
 func (r *Reader) Skim(ctx context.Context, asks []job.Skim) ([]job.SkimPage, []error) {
-	calls := make([]*call, len(asks))
+	calls := make([]*call[skimmed], len(asks))
 	for i, a := range asks {
-		calls[i] = &call{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch), a.Room, a.Most, max(bytesOfPage/len(asks), 1)}}
+		calls[i] = &call[skimmed]{shard: r.shard, args: []any{r.inc, a.Tenure.Partition, epochText(a.Tenure.Epoch), a.Room, a.Most, max(bytesOfPage/len(asks), 1)}}
 	}
-	r.s.pipe(ctx, r.conn.Pipeline, &r.s.scripts.skim, calls, pipeline{})
+	pipe(ctx, r.s, r.conn.Pipeline, &r.s.scripts.skim, calls, pipeline{})
 	pages, errs := make([]job.SkimPage, len(asks)), make([]error, len(asks))
 	for i, k := range calls {
 		if errs[i] = k.err; k.err == nil {
-			pages[i], errs[i] = r.skimPage(asks[i].Tenure.Partition, list(k.value))
+			pages[i] = k.answer.SkimPage
+			pages[i].Entries = decode(k.answer.rows, nil, asks[i].Tenure.Partition, r.q.Partitions)
 		}
 	}
 	return pages, errs
 }
 
-func (r *Reader) skimPage(p int, v []any) (job.SkimPage, error) {
-	if text(at(v, 0)) == "FENCED" {
-		return job.SkimPage{Fenced: true}, nil
+// skimmed is what a skim has read: the jobs that came are made of rows.
+type skimmed struct {
+	job.SkimPage
+	rows []row
+}
+
+func readSkimmed(v any) (skimmed, bool) {
+	var a skimmed
+	r := listOf(v)
+	if a.Fenced = r.word("OK", "FENCED") == "FENCED"; a.Fenced {
+		return a, r.whole()
 	}
-	page := job.SkimPage{Read: int(number(at(v, 1))), Entries: entries(list(at(v, 2)), p, r.q.Partitions)}
-	for _, raw := range v[3:] {
-		x := list(raw)
-		set := job.ParkedJobs{Key: text(at(x, 0)), Count: int(number(at(x, 1))), Bytes: int(number(at(x, 4))), Largest: int(number(at(x, 5)))}
-		var first, last bool
-		set.First, first = job.ParseEntryID(text(at(x, 2)))
-		set.Last, last = job.ParseEntryID(text(at(x, 3)))
-		if !first || !last {
-			return page, badAnswer("skim", v)
-		}
-		page.Parked = append(page.Parked, set)
-	}
-	return page, nil
+	a.Read, a.rows = r.count(), r.entries()
+	r.rows(func(x *items) {
+		a.Parked = append(a.Parked, job.ParkedJobs{Key: x.text(), Count: x.count(), First: x.id(), Last: x.id(), Bytes: x.count(), Largest: x.count()})
+	})
+	return a, r.whole()
 }
 
 // snapshotParts bounds how long one page holds the server.
@@ -269,29 +295,49 @@ func (r *Reader) snapshot(ctx context.Context) (s job.Snapshot, whole bool, err 
 	step := r.q.Shards
 	for first := r.number; first < r.q.Partitions; first += snapshotParts * step {
 		last := min(first+(snapshotParts-1)*step, r.q.Partitions-1)
-		v, err := r.s.run(ctx, r.conn, &r.s.scripts.snapshot, r.shard, r.inc, first, last, step)
+		a, err := run(ctx, r.s, r.conn, &r.s.scripts.snapshot, r.shard, r.inc, first, last, step)
 		if err != nil {
 			return job.Snapshot{}, false, err
 		}
-		b := beat(list(v))
+		b := a.beat
 		if b.Fenced {
 			return job.Snapshot{Beat: b}, true, nil
 		}
 		if first != r.number && (b.RingEpoch != s.RingEpoch || b.Change != s.Change) {
 			return job.Snapshot{}, false, nil
 		}
-		s.Beat = b
-		for mine := texts(at(list(v), 5)); len(mine) > 2; mine = mine[3:] {
-			s.Owned = append(s.Owned, job.OwnedPartition{Partition: int(number(mine[0])), Epoch: number(mine[1]), Planned: mine[2]})
-		}
+		s.Beat, s.Owned = b, append(s.Owned, a.parts...)
 	}
 	return s, true, nil
 }
 
-// beat reads {'FENCED'} or {'OK', ring epoch, phase, mode, change number}.
-func beat(l []any) job.Beat {
-	if text(at(l, 0)) != "OK" {
+// owned is a page of what the records say of a worker.
+type owned struct {
+	beat  job.Beat
+	parts []job.OwnedPartition
+}
+
+func readOwned(v any) (owned, bool) {
+	r := listOf(v)
+	a := owned{beat: r.beat()}
+	if !a.beat.Fenced {
+		r.flat(func(l *items) {
+			a.parts = append(a.parts, job.OwnedPartition{Partition: int(l.number()), Epoch: l.recorded(), Planned: l.text()})
+		})
+	}
+	return a, r.whole()
+}
+
+// beat is how the ring stands for a worker, or that it is no member.
+func (r *items) beat() job.Beat {
+	if r.word("OK", "FENCED") == "FENCED" {
 		return job.Beat{Fenced: true}
 	}
-	return job.Beat{RingEpoch: number(at(l, 1)), Phase: int(number(at(l, 2))), Mode: text(at(l, 3)), Change: number(at(l, 4))}
+	return job.Beat{RingEpoch: r.recorded(), Phase: int(r.recorded()), Mode: r.text(), Change: r.recorded()}
+}
+
+func readBeat(v any) (job.Beat, bool) {
+	r := listOf(v)
+	b := r.beat()
+	return b, r.whole()
 }

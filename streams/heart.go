@@ -167,9 +167,9 @@ func (h *heart) send(ctx context.Context, pulses []*pulse) ([]job.Beat, error) {
 	for i, p := range pulses {
 		select {
 		case <-p.done:
-			if out[i] = p.beat; p.err != nil {
+			if out[i] = p.answer; p.err != nil {
 				failed = p.err
-				h.doubt(ctx, p.call)
+				h.doubt(ctx, p.shard, p.err)
 			}
 		case <-ctx.Done():
 			return nil, notSent("heartbeat", context.Cause(ctx))
@@ -184,9 +184,9 @@ func (h *heart) send(ctx context.Context, pulses []*pulse) ([]job.Beat, error) {
 }
 
 // doubt looks at a cluster's map anew: its servers may have changed.
-func (h *heart) doubt(ctx context.Context, k *call) {
+func (h *heart) doubt(ctx context.Context, shard string, err error) {
 	if c, ok := h.client.(*redis.ClusterClient); ok {
-		h.s.reload(ctx, c, []*call{k})
+		reload(ctx, h.s, c, []*attempt{{shard: shard, err: err}})
 	}
 }
 
@@ -194,10 +194,10 @@ func (h *heart) doubt(ctx context.Context, k *call) {
 func (h *heart) line(ctx context.Context, shard string) (*line, error) {
 	addr, open := "", h.client.Pipeline
 	if c, ok := h.client.(*redis.ClusterClient); ok {
-		k := &call{shard: shard}
-		nodes, err := h.s.byMaster(ctx, c, []*call{k})
+		k := &attempt{shard: shard}
+		nodes, err := byMaster(ctx, h.s, c, []*attempt{k})
 		if k.err = errors.Join(err, k.err); k.err != nil {
-			h.doubt(ctx, k)
+			h.doubt(ctx, k.shard, k.err)
 			return nil, k.err
 		}
 		for node := range nodes {

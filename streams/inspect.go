@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,21 +23,21 @@ const maxRequeues = 16
 // id for as long. One that is handed out counts as running unless an earlier job of its key
 // is open. ErrNotFound: no such queue, or no job has that id yet. ErrUnknownJob, and the state
 // job.Unknown: what became of it was lost with a former server's last writes.
-func (s *Store) Job(ctx context.Context, queue, id string) (job.Status, error) {
-	st, owner, err := s.job(ctx, queue, id)
+func (in *Inspector) Job(ctx context.Context, queue, id string) (job.Status, error) {
+	st, owner, err := in.job(ctx, queue, id)
 	if err == nil {
-		err = s.putBehind(ctx, &st)
+		err = in.putBehind(ctx, &st)
 	}
 	if err == nil {
-		st.Why, err = s.whyWaiting(ctx, st, owner)
+		st.Why, err = in.whyWaiting(ctx, st, owner)
 	}
 	return st, err
 }
 
 // job is Job, except that it takes for running whatever a live worker was handed, and does not say why.
-func (s *Store) job(ctx context.Context, queue, id string) (job.Status, ownerSeen, error) {
+func (in *Inspector) job(ctx context.Context, queue, id string) (job.Status, ownerSeen, error) {
 	var owner ownerSeen
-	q, err := s.queueForRead(ctx, queue)
+	q, err := in.s.queueForRead(ctx, queue)
 	if err != nil {
 		return job.Status{}, owner, err
 	}
@@ -47,7 +46,7 @@ func (s *Store) job(ctx context.Context, queue, id string) (job.Status, ownerSee
 		return job.Status{}, owner, err
 	}
 	for range maxRequeues {
-		st, owner, next, err := s.jobState(ctx, q, jid)
+		st, owner, next, err := in.jobState(ctx, q, jid)
 		if err != nil || next == nil {
 			return st, owner, err
 		}
@@ -57,54 +56,56 @@ func (s *Store) job(ctx context.Context, queue, id string) (job.Status, ownerSee
 }
 
 // jobState reads one job, or the id it was requeued under.
-func (s *Store) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, ownerSeen, *job.ID, error) {
+func (in *Inspector) jobState(ctx context.Context, q Queue, id job.ID) (job.Status, ownerSeen, *job.ID, error) {
 	var owner ownerSeen
 	missing := job.NotFound("no job %s in queue %s", id, q.Name)
 	if id.Partition >= q.Partitions {
 		return job.Status{}, owner, nil, missing
 	}
-	v, err := s.run(ctx, s.cmd, &s.scripts.state, s.shardOf(q, id.Partition), id.Partition, id.Entry.String())
+	f, err := run(ctx, in.s, in.s.cmd, &in.s.scripts.state, in.s.shardOf(q, id.Partition), id.Partition, id.Entry.String())
 	if err != nil {
 		return job.Status{}, owner, nil, err
 	}
-	if v == nil {
+	if f == nil {
 		// Nothing there at all: the queue may have been deleted since it was looked up.
-		s.forget(q.Name)
-		if _, err := s.LookupQueue(ctx, q.Name); err != nil {
+		in.s.forget(q.Name)
+		if _, err := in.s.LookupQueue(ctx, q.Name); err != nil {
 			return job.Status{}, owner, nil, err
 		}
 		return job.Status{}, owner, nil, missing
 	}
-	owner = ownerSeen{text(at(list(v), 0)), standing(text(at(list(v), 10)))}
-	f := readFacts(list(v), q, id)
-	st := job.Status{ID: id.String(), Queue: q.Name, Partition: id.Partition, Type: f.entry.Type, Key: f.entry.Key}
+	st := job.Status{ID: id.String(), Queue: q.Name, Partition: id.Partition}
+	if f.fields != nil {
+		entry := job.DecodeEntry(id.Entry, f.fields, id.Partition, q.Partitions)
+		st.Type, st.Key = entry.Type, entry.Key
+	}
 	enqueued := id.Entry.Time()
 	st.EnqueuedAt = &enqueued
 	if next := f.requeued(id); next != nil {
-		return job.Status{}, owner, next, nil
+		return job.Status{}, f.owner, next, nil
 	}
 	if !f.judge(&st, q, id.Entry) {
-		return job.Status{}, owner, nil, missing
+		return job.Status{}, f.owner, nil, missing
 	}
 	if st.State == job.Unknown {
 		st.Error = "the server was restored or replaced after this id was given, and does not have it: nobody knows whether the job has run"
 		if st.Deleted {
 			st.Error = "somebody deleted it from its stream before it had ended"
-			return st, owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s", id, q.Name, st.Error)
+			return st, f.owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s", id, q.Name, st.Error)
 		}
-		return st, owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s; submit it again under its idempotency key", id, q.Name, st.Error)
+		return st, f.owner, nil, job.UnknownJob("job %s in queue %s is unknown: %s; submit it again under its idempotency key", id, q.Name, st.Error)
 	}
-	return st, owner, nil, nil
+	return st, f.owner, nil, nil
 }
 
 // facts are what the state script found.
 type facts struct {
+	owner    ownerSeen
 	consumer string // the entry is pending for, "" if it is not
-	retry    retryFacts
+	retry    job.RetryRecord
 	dead     string
 	result   *job.Result
-	found    bool // the entry is in the stream
-	entry    job.Entry
+	fields   []string    // of the entry; nil: it is not in the stream
 	last     job.EntryID // handed out
 	top      job.EntryID // of the stream
 	parked   bool
@@ -112,22 +113,28 @@ type facts struct {
 	deleted  []string // likewise
 }
 
-func readFacts(l []any, q Queue, id job.ID) facts {
-	f := facts{consumer: text(at(l, 1)), retry: parseRetry(text(at(l, 2))), dead: text(at(l, 3)), parked: text(at(l, 8)) == "1"}
-	f.gaps, f.deleted = strings.Fields(text(at(l, 9))), strings.Fields(text(at(l, 11)))
-	f.last, _ = job.ParseEntryID(text(at(l, 6)))
-	f.top, _ = job.ParseEntryID(text(at(l, 7)))
-	if fields := texts(at(l, 5)); len(fields) > 0 {
-		f.found = true
-		f.entry = job.DecodeEntry(id.Entry, fields, id.Partition, q.Partitions)
+// readState takes nothing, where nothing is known of the partition.
+func readState(v any) (*facts, bool) {
+	if v == nil {
+		return nil, true
 	}
-	if raw := text(at(l, 4)); raw != "" {
-		var r job.Result
-		if json.Unmarshal([]byte(raw), &r) == nil {
-			f.result = &r
-		}
+	r := listOf(v)
+	f := &facts{owner: ownerSeen{inc: r.text()}, consumer: r.text(), retry: readRetry(r.text()), dead: r.text(), result: parseResult(r.text())}
+	if f.fields = r.texts(); len(f.fields) == 0 {
+		f.fields = nil
 	}
-	return f
+	f.last, f.top, f.parked = r.id(), r.id(), r.flag()
+	f.gaps, f.owner.standing, f.deleted = strings.Fields(r.text()), r.standing(), strings.Fields(r.text())
+	return f, r.whole()
+}
+
+// parseResult reads what is kept of a job that has ended; nil: nothing readable is.
+func parseResult(raw string) *job.Result {
+	var r job.Result
+	if raw == "" || json.Unmarshal([]byte(raw), &r) != nil {
+		return nil
+	}
+	return &r
 }
 
 // requeued is the id a dead letter lives on under.
@@ -148,14 +155,14 @@ func (f *facts) judge(st *job.Status, q Queue, id job.EntryID) bool {
 	case f.dead != "":
 		f.buried(st)
 	case f.consumer != "":
-		st.State, st.Attempts = job.Running, f.retry.attempts+1
-		if f.retry.attempts > 0 {
-			st.State, st.Attempts, st.Error = job.Retrying, f.retry.attempts, f.retry.err
+		st.State, st.Attempts = job.Running, f.retry.Attempts+1
+		if f.retry.Attempts > 0 {
+			st.State, st.Attempts, st.Error = job.Retrying, f.retry.Attempts, f.retry.Error
 		} else if f.consumer == reclaim {
 			st.State, st.Attempts = job.Waiting, 0
 		}
-	case f.parked, f.found && f.last.Less(id):
-		st.State, st.Attempts, st.Error = job.Waiting, f.retry.attempts, f.retry.err
+	case f.parked, f.fields != nil && f.last.Less(id):
+		st.State, st.Attempts, st.Error = job.Waiting, f.retry.Attempts, f.retry.Error
 	case f.result != nil:
 		f.ended(st)
 	case f.top.Less(id) || id.Time().Before(q.Created.Add(-skewAllowed)):
@@ -229,29 +236,10 @@ func parseTime(s string) *time.Time {
 	return &t
 }
 
-// retryFacts is what people want to know of a retry record. One that is not readable
-// counts as none, as it does for workers.
-type retryFacts struct {
-	attempts  int
-	notBefore time.Time
-	err       string
-}
-
-// parseRetry reads "attempts|not before in Unix ms|crashes|mark|error".
-func parseRetry(s string) retryFacts {
-	f := strings.SplitN(s, "|", 5)
-	if len(f) != 5 {
-		return retryFacts{}
-	}
-	attempts, err := strconv.ParseUint(f[0], 10, 31)
-	ms, err2 := strconv.ParseUint(f[1], 10, 63)
-	if err != nil || err2 != nil {
-		return retryFacts{}
-	}
-	r := retryFacts{attempts: int(attempts), err: strings.ToValidUTF8(f[4], "\uFFFD")}
-	if ms > 0 {
-		r.notBefore = time.UnixMilli(int64(ms)).UTC()
-	}
+// readRetry reads a retry record for people. One that is not readable counts as none, as it does for workers.
+func readRetry(s string) job.RetryRecord {
+	r, _ := job.ParseRetry(s)
+	r.Error = strings.ToValidUTF8(r.Error, "\uFFFD")
 	return r
 }
 
@@ -265,7 +253,7 @@ const (
 // tells how it stands then; that the time ran out is no error. A server that is not
 // reached is asked again until the time is over: only if it never answered is that an
 // error. It ends with ctx.
-func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duration) (job.Status, error) {
+func (in *Inspector) WaitJob(ctx context.Context, queue, id string, wait time.Duration) (job.Status, error) {
 	deadline := time.NewTimer(wait)
 	defer deadline.Stop()
 	// A server that hangs must not hold the caller much longer than it wants to wait.
@@ -274,7 +262,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 	var last job.Status
 	known := false
 	for pause := pollPause; ; pause = min(pause*3/2, pollLimit) {
-		st, _, err := s.job(patience, queue, id)
+		st, _, err := in.job(patience, queue, id)
 		switch {
 		case err == nil && st.State.Terminal():
 			if st.Type == "" { // nothing is kept of a job without a result; what was seen is still true
@@ -298,7 +286,7 @@ func (s *Store) WaitJob(ctx context.Context, queue, id string, wait time.Duratio
 		}
 		next.Stop()
 		if known && ctx.Err() == nil {
-			if err = s.putBehind(patience, &last); IsUnreachable(err) {
+			if err = in.putBehind(patience, &last); IsUnreachable(err) {
 				err = nil // the last look is still what is known
 			}
 		}

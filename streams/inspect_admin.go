@@ -71,8 +71,8 @@ type JournalEntry struct {
 
 // Journal reads at most n entries of a partition's journal, after the one with id after
 // ("" begins). An empty page is the end. ErrConflict: the queue keeps no journal.
-func (s *Store) Journal(ctx context.Context, queue string, partition int, after string, n int) ([]JournalEntry, error) {
-	q, err := s.queueForRead(ctx, queue)
+func (in *Inspector) Journal(ctx context.Context, queue string, partition int, after string, n int) ([]JournalEntry, error) {
+	q, err := in.s.queueForRead(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (s *Store) Journal(ctx context.Context, queue string, partition int, after 
 		}
 		from = "(" + id.String()
 	}
-	rows, err := s.admin.XRangeN(ctx, journalKey(s.shardOf(q, partition), partition), from, "+", int64(n)).Result()
+	rows, err := in.s.admin.XRangeN(ctx, journalKey(in.s.shardOf(q, partition), partition), from, "+", int64(n)).Result()
 	if err != nil {
 		return nil, wrap("read journal", err)
 	}
@@ -103,7 +103,7 @@ func (s *Store) Journal(ctx context.Context, queue string, partition int, after 
 
 func journalEntry(row redis.XMessage) JournalEntry {
 	get := func(name string) string { v, _ := row.Values[name].(string); return v }
-	e := JournalEntry{ID: row.ID, JobID: get("id"), Key: get("key"), Type: get("type"), Worker: get("worker"), Epoch: number(get("epoch"))}
+	e := JournalEntry{ID: row.ID, JobID: get("id"), Key: get("key"), Type: get("type"), Worker: get("worker"), Epoch: recorded(get("epoch"))}
 	if o := get("outcome"); len(o) == 1 {
 		e.Outcome = job.Outcome(o[0])
 	}

@@ -30,17 +30,17 @@ func parseDeadLetter(id, raw string) (job.DeadLetter, bool) {
 }
 
 // DeadLetters lists at most limit (0: all) dead letters of a queue, by partition and age.
-func (s *Store) DeadLetters(ctx context.Context, queue string, limit int) ([]job.DeadLetter, error) {
+func (in *Inspector) DeadLetters(ctx context.Context, queue string, limit int) ([]job.DeadLetter, error) {
 	if limit < 0 {
 		return nil, job.Invalid("limit: %d is negative", limit)
 	}
-	q, err := s.lookup(ctx, queue)
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	out := []job.DeadLetter{}
 	for p := range q.Partitions {
-		letters, err := s.deadOf(ctx, q, p, limit)
+		letters, err := in.deadOf(ctx, q, p, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -57,12 +57,12 @@ const deadPage = 16
 
 // deadOf reads one partition's oldest, at most limit (0: all), in pages. No more than these and
 // a page are held.
-func (s *Store) deadOf(ctx context.Context, q Queue, p, limit int) ([]job.DeadLetter, error) {
-	key := deadKey(s.shardOf(q, p), p)
+func (in *Inspector) deadOf(ctx context.Context, q Queue, p, limit int) ([]job.DeadLetter, error) {
+	key := deadKey(in.s.shardOf(q, p), p)
 	found := map[string]job.DeadLetter{}
 	count := deadPage
 	for cursor := uint64(0); ; {
-		page, next, err := s.admin.HScan(ctx, key, cursor, "", int64(count)).Result()
+		page, next, err := in.s.admin.HScan(ctx, key, cursor, "", int64(count)).Result()
 		if err != nil {
 			return nil, wrap("list dead letters", err)
 		}
@@ -161,20 +161,36 @@ func (s *Store) requeue(ctx context.Context, q Queue, id job.ID, d job.DeadLette
 	if err := s.meet(ctx, shard); err != nil {
 		return job.Receipt{}, err
 	}
-	v, err := s.run(ctx, s.cmd, &s.scripts.requeue, shard, id.Partition, id.String(), e[0], e[1], e[2], "",
+	a, err := run(ctx, s, s.cmd, &s.scripts.requeue, shard, id.Partition, id.String(), e[0], e[1], e[2], "",
 		trace, job.ResultTTL.Milliseconds())
 	if err != nil {
 		return job.Receipt{}, err
 	}
-	l := list(v)
-	if entry, ok := job.ParseEntryID(text(at(l, 0))); ok {
-		return job.Receipt{ID: job.ID{Partition: id.Partition, Entry: entry}.String(), Partition: id.Partition}, nil
+	if a.done {
+		return job.Receipt{ID: job.ID{Partition: id.Partition, Entry: a.id}.String(), Partition: id.Partition}, nil
 	}
-	var kept job.Result
-	if json.Unmarshal([]byte(text(at(l, 1))), &kept) == nil && kept.RequeuedAs != "" {
-		return job.Receipt{ID: kept.RequeuedAs, Partition: id.Partition, Duplicate: true}, nil
+	if a.kept != nil && a.kept.RequeuedAs != "" {
+		return job.Receipt{ID: a.kept.RequeuedAs, Partition: id.Partition, Duplicate: true}, nil
 	}
 	return job.Receipt{}, noDeadLetter(q, id)
+}
+
+// requeued is the new id of a dead letter, or what is kept of one that is none any more.
+type requeued struct {
+	done bool
+	id   job.EntryID
+	kept *job.Result // nil: nothing readable
+}
+
+func readRequeued(v any) (requeued, bool) {
+	r := listOf(v)
+	if a := (requeued{done: true}); len(r.rest) == 1 {
+		a.id = r.id()
+		return a, r.whole()
+	}
+	r.word("")
+	a := requeued{kept: parseResult(r.text())}
+	return a, r.whole()
 }
 
 // RemoveDead removes a dead letter for good. Its status stays readable for job.ResultTTL.
@@ -194,8 +210,8 @@ func (s *Store) RemoveDead(ctx context.Context, queue, id string) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.run(ctx, s.cmd, &s.scripts.discard, s.shardOf(q, at.Partition), at.Partition, at.String(), trace, job.ResultTTL.Milliseconds())
-	if err == nil && text(v) != "1" {
+	n, err := run(ctx, s, s.cmd, &s.scripts.discard, s.shardOf(q, at.Partition), at.Partition, at.String(), trace, job.ResultTTL.Milliseconds())
+	if err == nil && n == 0 {
 		return noDeadLetter(q, at)
 	}
 	return err

@@ -18,14 +18,14 @@ const (
 
 // Key tells where a key stands: who owns it, which job is at its head, and what that one
 // waits for. It reads the partition's stream and looks at 50,000 entries or 250 MiB at most.
-func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error) {
+func (in *Inspector) Key(ctx context.Context, queue, key string) (job.KeyView, error) {
 	if err := job.CheckKey(key); err != nil {
 		return job.KeyView{}, err
 	}
 	if key == "" {
 		return job.KeyView{}, job.Invalid("key is empty: jobs without a key have no order, and no head")
 	}
-	q, err := s.lookup(ctx, queue)
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return job.KeyView{}, err
 	}
@@ -40,26 +40,22 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 			v.More = true
 			break
 		}
-		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, p), p, key, from, keyPage, keyBytes)
+		page, err := run(ctx, in.s, in.s.admin, &in.s.scripts.key, in.s.shardOf(q, p), p, key, from, keyPage, keyBytes)
 		if err != nil {
 			return job.KeyView{}, err
 		}
-		l := list(reply)
-		if inc, epoch, ok := ownerRecord(text(at(l, 0))); ok {
+		if inc, epoch, ok := ownerRecord(page.owner); ok {
 			v.Owner, v.Epoch = inc, epoch
 		}
-		now, owner = serverTime(at(l, 2)), ownerSeen{v.Owner, standing(text(at(l, 3)))}
-		for i := keyHead; i+5 < len(l); i += 6 {
-			row, ok := readKeyRow(l[i:i+6], p)
-			switch {
-			case !ok:
-			case v.Head == nil:
+		now, owner = page.now, ownerSeen{v.Owner, page.standing}
+		for _, row := range page.rows {
+			if row.id.Partition = p; v.Head == nil {
 				head, v.Head = row, row.head()
-			default:
+			} else {
 				v.Waiting++
 			}
 		}
-		if from = text(at(l, 1)); from == "" {
+		if from = page.next; from == "" {
 			break
 		}
 	}
@@ -67,82 +63,86 @@ func (s *Store) Key(ctx context.Context, queue, key string) (job.KeyView, error)
 		v.Owner = "-"
 	}
 	if v.Head != nil && v.Head.State != job.Running && owner.standing != lives {
-		v.Why, err = s.whyUnowned(ctx, q, p, owner)
+		v.Why, err = in.whyUnowned(ctx, q, p, owner)
 		return v, err
 	}
 	v.Why = head.why(v, now)
 	return v, nil
 }
 
-// keyHead is how many elements come before the rows of a page.
-const keyHead = 4
-
 // behindPage is how many entries a look for the head of a key takes: it is among those held.
 const behindPage = 32
 
 // putBehind corrects a job that was taken for running: it waits in the worker's memory if an
 // earlier job of its key is open.
-func (s *Store) putBehind(ctx context.Context, st *job.Status) error {
+func (in *Inspector) putBehind(ctx context.Context, st *job.Status) error {
 	if st.State != job.Running || st.Key == "" {
 		return nil
 	}
-	q, err := s.queueForRead(ctx, st.Queue)
+	q, err := in.s.queueForRead(ctx, st.Queue)
 	if err != nil {
 		return err
 	}
 	from := "-"
 	for range keyPages {
-		reply, err := s.run(ctx, s.admin, &s.scripts.key, s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage, keyBytes)
+		page, err := run(ctx, in.s, in.s.admin, &in.s.scripts.key, in.s.shardOf(q, st.Partition), st.Partition, st.Key, from, behindPage, keyBytes)
 		if err != nil {
 			return err
 		}
-		l := list(reply)
-		if len(l) > keyHead {
-			if head, ok := readKeyRow(l[keyHead:], st.Partition); ok && head.id.String() != st.ID {
+		if len(page.rows) > 0 {
+			head := job.ID{Partition: st.Partition, Entry: page.rows[0].id.Entry}
+			if head.String() != st.ID {
 				st.State, st.Attempts = job.Waiting, 0
 			}
 			return nil
 		}
-		if from = text(at(l, 1)); from == "" {
+		if from = page.next; from == "" {
 			return nil // it has ended meanwhile
 		}
 	}
 	return nil
 }
 
-func serverTime(v any) time.Time {
-	l := list(v)
-	return time.Unix(int64(number(at(l, 0))), int64(number(at(l, 1)))*1000).UTC()
+// keyFound is a page of the search for a key's open jobs.
+type keyFound struct {
+	owner    string // record; "" if there is none
+	next     string // where to go on; "": that was all
+	now      time.Time
+	standing standing // of the owner
+	rows     []keyRow
+}
+
+func readKeyPage(v any) (keyFound, bool) {
+	r := listOf(v)
+	a := keyFound{owner: r.text(), next: r.text(), now: r.time().UTC(), standing: r.standing()}
+	for r.more() {
+		a.rows = append(a.rows, keyRow{id: job.ID{Entry: r.id()}, kind: r.text(), consumer: r.text(), handed: r.flag(), parked: r.flag(), retry: readRetry(r.text())})
+	}
+	return a, r.whole()
 }
 
 // keyRow is one open job of the key.
 type keyRow struct {
-	id       job.ID
+	id       job.ID // an answer does not say of which partition
 	kind     string
 	consumer string
 	handed   bool
 	parked   bool
-	retry    retryFacts
-}
-
-func readKeyRow(l []any, p int) (keyRow, bool) {
-	entry, ok := job.ParseEntryID(text(at(l, 0)))
-	return keyRow{id: job.ID{Partition: p, Entry: entry}, kind: text(at(l, 1)), consumer: text(at(l, 2)),
-		handed: text(at(l, 3)) == "1", parked: text(at(l, 4)) == "1", retry: parseRetry(text(at(l, 5)))}, ok
+	retry    job.RetryRecord
 }
 
 func (r keyRow) head() *job.KeyHead {
-	h := &job.KeyHead{ID: r.id.String(), Type: r.kind, State: job.Waiting, Attempts: r.retry.attempts, Error: r.retry.err, EnqueuedAt: r.id.Entry.Time()}
+	h := &job.KeyHead{ID: r.id.String(), Type: r.kind, State: job.Waiting, Attempts: r.retry.Attempts, Error: r.retry.Error, EnqueuedAt: r.id.Entry.Time()}
 	if r.consumer != "" && r.consumer != reclaim {
 		h.State, h.Holder = job.Running, r.consumer
 		if inc, _, ok := holder(r.consumer); ok {
 			h.Holder = inc
 		}
 	}
-	if r.consumer != "" && r.retry.attempts > 0 {
+	if r.consumer != "" && r.retry.Attempts > 0 {
 		h.State = job.Retrying
-		if !r.retry.notBefore.IsZero() {
-			t := r.retry.notBefore
+		if !r.retry.NotBefore.IsZero() {
+			t := r.retry.NotBefore
 			h.NotBefore = &t
 		}
 	}
@@ -164,10 +164,10 @@ func (r keyRow) why(v job.KeyView, now time.Time) string {
 		return fmt.Sprintf("%s, a former owner of partition %d, still finishes it; %s goes on after it", former, v.Partition, v.Owner)
 	case r.consumer == reclaim:
 		return fmt.Sprintf("it comes from a former owner; %s takes it over next", v.Owner)
-	case r.consumer != "" && r.retry.attempts > 0 && r.retry.notBefore.After(now):
-		return fmt.Sprintf("attempt %d failed: %s; the next one is due at %s", r.retry.attempts, r.retry.err, r.retry.notBefore.Format(time.RFC3339))
-	case r.consumer != "" && r.retry.attempts > 0:
-		return fmt.Sprintf("attempt %d is due or runs at %s", r.retry.attempts+1, v.Owner)
+	case r.consumer != "" && r.retry.Attempts > 0 && r.retry.NotBefore.After(now):
+		return fmt.Sprintf("attempt %d failed: %s; the next one is due at %s", r.retry.Attempts, r.retry.Error, r.retry.NotBefore.Format(time.RFC3339))
+	case r.consumer != "" && r.retry.Attempts > 0:
+		return fmt.Sprintf("attempt %d is due or runs at %s", r.retry.Attempts+1, v.Owner)
 	case r.consumer != "":
 		return fmt.Sprintf("%s runs it, or has it next in line", v.Owner)
 	case r.parked:

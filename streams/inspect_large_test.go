@@ -38,9 +38,9 @@ func TestViewsOfLargeJobsReadLittleAtATime(t *testing.T) {
 		}
 	}
 	shown := c.monitor()
-	v, err := c.s.QueueView(c.ctx, "q")
+	v, err := c.s.Inspect().QueueView(c.ctx, "q")
 	must(t, err)
-	k, err := c.s.Key(c.ctx, "q", keyOf(t, last.Partition, parts, "last"))
+	k, err := c.s.Inspect().Key(c.ctx, "q", keyOf(t, last.Partition, parts, "last"))
 	must(t, err)
 	if v.Waiting != parts || v.Pending != parts*(each-1) {
 		t.Errorf("waiting %d, pending %d", v.Waiting, v.Pending)

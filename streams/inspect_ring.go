@@ -14,16 +14,16 @@ import (
 )
 
 // RingView shows who owns what. Records and counts are not read at one moment.
-func (s *Store) RingView(ctx context.Context, queue string) (job.RingView, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) RingView(ctx context.Context, queue string) (job.RingView, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return job.RingView{}, err
 	}
-	rec, leader, err := s.records(ctx, q)
+	rec, leader, err := in.records(ctx, q)
 	if err != nil {
 		return job.RingView{}, err
 	}
-	counts, err := s.counts(ctx, q, false)
+	counts, err := in.counts(ctx, q, false)
 	if err != nil {
 		return job.RingView{}, err
 	}
@@ -48,12 +48,12 @@ func (s *Store) RingView(ctx context.Context, queue string) (job.RingView, error
 }
 
 // records are what a leader sees, and who leads. Members come by name.
-func (s *Store) records(ctx context.Context, q Queue) (Records, string, error) {
-	rec, err := s.NewRing(q, "").Look(ctx)
+func (in *Inspector) records(ctx context.Context, q Queue) (Records, string, error) {
+	rec, err := in.s.NewRing(q, "").Look(ctx)
 	if err != nil {
 		return Records{}, "", err
 	}
-	leader, err := s.leader(ctx, q)
+	leader, err := in.s.leader(ctx, q)
 	if err != nil {
 		return Records{}, "", err
 	}
@@ -83,59 +83,69 @@ func mendMember(m *job.MemberInfo) {
 }
 
 // partCounts are the counts of one partition.
-type partCounts struct{ pending, draining, waiting, parked, dead int }
+type partCounts struct{ partition, pending, draining, waiting, parked, dead int }
 
 // counts asks for all partitions of a queue, a page of a shard at a time; all asks for
 // what is costly too.
-func (s *Store) counts(ctx context.Context, q Queue, all bool) ([]partCounts, error) {
+func (in *Inspector) counts(ctx context.Context, q Queue, all bool) ([]partCounts, error) {
 	page, flag := 256, ""
 	if all {
 		page, flag = 8, "1" // of each some entries are read
 	}
-	var calls []*call
+	var calls []*call[[]partCounts]
 	for sh := range q.Shards {
 		for first := sh; first < q.Partitions; first += page * q.Shards {
-			k := &call{shard: s.shard(q, sh), args: []any{flag}}
+			k := &call[[]partCounts]{shard: in.s.shard(q, sh), args: []any{flag}}
 			for p := first; p < q.Partitions && len(k.args) <= page; p += q.Shards {
 				k.args = append(k.args, p)
 			}
 			calls = append(calls, k)
 		}
 	}
-	s.runAll(ctx, s.admin, &s.scripts.counts, calls)
+	runAll(ctx, in.s, in.s.admin, &in.s.scripts.counts, calls)
 	out := make([]partCounts, q.Partitions)
 	for _, k := range calls {
 		if k.err != nil {
 			return nil, k.err
 		}
-		l := list(k.value)
-		for i := 0; i+6 < len(l); i += 7 {
-			n := func(j int) int { return int(number(at(l, i+j))) }
-			if p := n(0); p < len(out) {
-				out[p] = partCounts{pending: n(2), draining: n(3), waiting: n(4), parked: n(5), dead: n(6)}
+		for _, c := range k.answer {
+			if c.partition < len(out) {
+				out[c.partition] = c
 			}
 		}
 	}
 	return out, nil
 }
 
+func readCounts(v any) ([]partCounts, bool) {
+	var out []partCounts
+	r := listOf(v)
+	for r.more() {
+		c := partCounts{partition: int(r.number())}
+		r.text() // its owner
+		c.pending, c.draining, c.waiting, c.parked, c.dead = r.count(), r.count(), r.count(), r.count(), r.count()
+		out = append(out, c)
+	}
+	return out, r.whole()
+}
+
 // QueueView shows one queue with its counts. Waiting is exact as long as a partition's
 // stream holds at most 256 entries, or 1 MiB of eight partitions, that were handed out; beyond
 // that it may be too high by jobs that have ended but stand above an old unfinished one.
-func (s *Store) QueueView(ctx context.Context, queue string) (job.QueueView, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) QueueView(ctx context.Context, queue string) (job.QueueView, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return job.QueueView{}, err
 	}
-	return s.queueView(ctx, q)
+	return in.queueView(ctx, q)
 }
 
-func (s *Store) queueView(ctx context.Context, q Queue) (job.QueueView, error) {
-	rec, leader, err := s.records(ctx, q)
+func (in *Inspector) queueView(ctx context.Context, q Queue) (job.QueueView, error) {
+	rec, leader, err := in.records(ctx, q)
 	if err != nil {
 		return job.QueueView{}, err
 	}
-	counts, err := s.counts(ctx, q, true)
+	counts, err := in.counts(ctx, q, true)
 	if err != nil {
 		return job.QueueView{}, err
 	}
@@ -163,14 +173,14 @@ func (s *Store) queueView(ctx context.Context, q Queue) (job.QueueView, error) {
 
 // QueueViews shows all queues, by name. A queue whose record is not readable is left out;
 // one with damaged keys is shown without counts, and does not hide the others.
-func (s *Store) QueueViews(ctx context.Context) ([]job.QueueView, error) {
-	qs, _, err := s.Queues(ctx)
+func (in *Inspector) QueueViews(ctx context.Context) ([]job.QueueView, error) {
+	qs, _, err := in.s.Queues(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]job.QueueView, 0, len(qs))
 	for _, q := range qs {
-		v, err := s.queueView(ctx, q)
+		v, err := in.queueView(ctx, q)
 		if err != nil && (IsUnreachable(err) || ctx.Err() != nil) {
 			return nil, err
 		}
@@ -184,8 +194,8 @@ func (s *Store) QueueViews(ctx context.Context) ([]job.QueueView, error) {
 
 // RingHistory is the last n messages of the resize protocol, oldest first: those of all
 // shards, by time.
-func (s *Store) RingHistory(ctx context.Context, queue string, n int) ([]job.HistoryEntry, error) {
-	q, err := s.lookup(ctx, queue)
+func (in *Inspector) RingHistory(ctx context.Context, queue string, n int) ([]job.HistoryEntry, error) {
+	q, err := in.s.lookup(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +204,7 @@ func (s *Store) RingHistory(ctx context.Context, queue string, n int) ([]job.His
 	}
 	out := []job.HistoryEntry{}
 	for sh := range q.Shards {
-		rows, err := s.admin.XRevRangeN(ctx, controlKey(s.shard(q, sh)), "+", "-", int64(n)).Result()
+		rows, err := in.s.admin.XRevRangeN(ctx, controlKey(in.s.shard(q, sh)), "+", "-", int64(n)).Result()
 		if err != nil {
 			return nil, wrap("read control stream", err)
 		}
@@ -215,7 +225,7 @@ func historyEntry(row redis.XMessage) job.HistoryEntry {
 		v, _ := row.Values[name].(string)
 		return strings.ToValidUTF8(v, "\uFFFD")
 	}
-	e := job.HistoryEntry{ID: row.ID, Type: field("type"), Name: field("name"), Epoch: number(field("epoch")), Term: number(field("term"))}
+	e := job.HistoryEntry{ID: row.ID, Type: field("type"), Name: field("name"), Epoch: recorded(field("epoch")), Term: recorded(field("term"))}
 	if id, ok := job.ParseEntryID(row.ID); ok {
 		e.Time = id.Time()
 	}

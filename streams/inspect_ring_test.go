@@ -15,7 +15,7 @@ import (
 func TestRingView(t *testing.T) {
 	eachScene(t, Queue{Partitions: 3, Shards: 2}, func(sc *scene) {
 		must(sc.t, sc.raw.HSet(sc.ctx, sc.key(0, "members"), "broken.9", "}{").Err())
-		v, err := sc.s.RingView(sc.ctx, sceneQueue)
+		v, err := sc.s.Inspect().RingView(sc.ctx, sceneQueue)
 		must(sc.t, err)
 		want := `{"queue":"q","epoch":1,"phase":0,"mode":"key","leader":"d1","members":[` +
 			`{"name":"broken","incarnation":"broken.9","state":"unknown","weight":0},{"name":"w","incarnation":"w.1","state":"up","weight":1}],"partitions":[` +
@@ -24,10 +24,10 @@ func TestRingView(t *testing.T) {
 		if got := asJSON(v); got != want {
 			sc.t.Errorf("got  %s\nwant %s", got, want)
 		}
-		if _, err := sc.s.RingView(sc.ctx, "nope"); !errors.Is(err, job.ErrNotFound) {
+		if _, err := sc.s.Inspect().RingView(sc.ctx, "nope"); !errors.Is(err, job.ErrNotFound) {
 			sc.t.Error(err)
 		}
-		if _, err := sc.s.RingView(sc.ctx, "no/pe"); !errors.Is(err, job.ErrInvalid) {
+		if _, err := sc.s.Inspect().RingView(sc.ctx, "no/pe"); !errors.Is(err, job.ErrInvalid) {
 			sc.t.Error(err)
 		}
 	})
@@ -45,7 +45,7 @@ func TestPermitsShowAsDraining(t *testing.T) {
 		if errs[0] != nil || out[0].Outcome != job.Released {
 			sc.t.Fatal(out, errs)
 		}
-		v, err := sc.s.RingView(sc.ctx, sceneQueue)
+		v, err := sc.s.Inspect().RingView(sc.ctx, sceneQueue)
 		must(sc.t, err)
 		if p := v.Partitions[0]; p.Owner != "v.1" || p.Epoch != 2 || p.Pending != 1 || p.Draining != 1 {
 			sc.t.Errorf("%+v", p)
@@ -53,12 +53,12 @@ func TestPermitsShowAsDraining(t *testing.T) {
 		if st := sc.status(id); st.State != job.Running {
 			sc.t.Error(asJSON(st))
 		}
-		k, err := sc.s.Key(sc.ctx, sceneQueue, "k")
+		k, err := sc.s.Inspect().Key(sc.ctx, sceneQueue, "k")
 		must(sc.t, err)
 		if k.Head == nil || k.Head.Holder != "w.1" || !strings.Contains(k.Why, "w.1, a former owner") {
 			sc.t.Error(asJSON(k))
 		}
-		h, err := sc.s.RingHistory(sc.ctx, sceneQueue, 3)
+		h, err := sc.s.Inspect().RingHistory(sc.ctx, sceneQueue, 3)
 		must(sc.t, err)
 		if len(h) != 3 || h[0].Phase != 1 || h[1].Phase != 2 || h[2].Phase != 3 || h[2].Epoch != 2 || h[1].Name != "Master" || h[1].Time.IsZero() {
 			sc.t.Error(asJSON(h))
@@ -72,7 +72,7 @@ func TestRingHistoryOfAnything(t *testing.T) {
 			_, err := NewPublisher(sc.s, sc.q).Publish(sc.ctx, map[string]string{"type": "odd", "phase": "x", "epoch": "-1", "data": data})
 			must(sc.t, err)
 		}
-		h, err := sc.s.RingHistory(sc.ctx, sceneQueue, 1000)
+		h, err := sc.s.Inspect().RingHistory(sc.ctx, sceneQueue, 1000)
 		must(sc.t, err)
 		odd := 0
 		for i, e := range h {
@@ -86,7 +86,7 @@ func TestRingHistoryOfAnything(t *testing.T) {
 		if odd != 3 || strings.HasPrefix(asJSON(h), "json:") {
 			sc.t.Error(asJSON(h))
 		}
-		if _, err := sc.s.RingHistory(sc.ctx, sceneQueue, 0); !errors.Is(err, job.ErrInvalid) {
+		if _, err := sc.s.Inspect().RingHistory(sc.ctx, sceneQueue, 0); !errors.Is(err, job.ErrInvalid) {
 			sc.t.Error(err)
 		}
 	})
@@ -104,17 +104,17 @@ func TestQueueViewCounts(t *testing.T) {
 		// One in the middle ends: it stays in the stream above the oldest unfinished one.
 		sc.end(ids[2], job.Completion{Outcome: job.Done, Attempt: 1})
 		sc.end(ids[3], job.Completion{Outcome: job.Buried, Attempt: 1, Data: `{"error":"x"}`})
-		v, err := sc.s.QueueView(sc.ctx, sceneQueue)
+		v, err := sc.s.Inspect().QueueView(sc.ctx, sceneQueue)
 		must(sc.t, err)
 		if v.Waiting != 2 || v.Pending != 3 || v.Dead != 1 || v.Owned != 2 || v.Members != 1 || v.Leader != "d1" {
 			sc.t.Error(asJSON(v))
 		}
-		k, err := sc.s.Key(sc.ctx, sceneQueue, "k")
+		k, err := sc.s.Inspect().Key(sc.ctx, sceneQueue, "k")
 		must(sc.t, err)
 		if k.Head == nil || k.Head.ID != ids[0].String() || k.Head.State != job.Running || k.Waiting != 4 || k.Owner != "w.1" {
 			sc.t.Error(asJSON(k))
 		}
-		all, err := sc.s.QueueViews(sc.ctx)
+		all, err := sc.s.Inspect().QueueViews(sc.ctx)
 		must(sc.t, err)
 		if len(all) != 1 || all[0] != v {
 			sc.t.Error(asJSON(all))
@@ -132,12 +132,12 @@ func TestAQueueThatNobodyServes(t *testing.T) {
 		if errs != nil {
 			sc.t.Fatal(errs)
 		}
-		v, err := sc.s.QueueView(sc.ctx, "fresh")
+		v, err := sc.s.Inspect().QueueView(sc.ctx, "fresh")
 		must(sc.t, err)
 		if v.Waiting != 2 || v.Owned != 0 || v.Pending != 0 || v.Leader != "" {
 			sc.t.Error(asJSON(v))
 		}
-		k, err := sc.s.Key(sc.ctx, "fresh", "k")
+		k, err := sc.s.Inspect().Key(sc.ctx, "fresh", "k")
 		must(sc.t, err)
 		if k.Head == nil || k.Head.ID != r[0].ID || k.Waiting != 1 || k.Owner != "-" || !strings.Contains(k.Why, "nobody owns") {
 			sc.t.Error(asJSON(k))
@@ -152,17 +152,17 @@ func TestADamagedQueueDoesNotHideOthers(t *testing.T) {
 		members := sc.s.shard(bad, 0) + "members"
 		must(sc.t, sc.raw.Set(sc.ctx, members, "a string", 0).Err())
 		must(sc.t, sc.raw.HSet(sc.ctx, "rm:queues", "worse", "}{").Err())
-		all, err := sc.s.QueueViews(sc.ctx)
+		all, err := sc.s.Inspect().QueueViews(sc.ctx)
 		must(sc.t, err)
 		if len(all) != 2 || all[0].Queue != "bad" || all[0].Error == "" || all[1].Error != "" || all[1].Members != 1 {
 			sc.t.Error(asJSON(all))
 		}
-		ws, err := sc.s.Workers(sc.ctx, "")
+		ws, err := sc.s.Inspect().Workers(sc.ctx, "")
 		must(sc.t, err)
 		if len(ws) != 1 {
 			sc.t.Error(asJSON(ws))
 		}
-		if _, err := sc.s.RingView(sc.ctx, "bad"); err == nil || IsUnreachable(err) {
+		if _, err := sc.s.Inspect().RingView(sc.ctx, "bad"); err == nil || IsUnreachable(err) {
 			sc.t.Error(err)
 		}
 	})
@@ -182,7 +182,7 @@ func TestWaitingBeyondTheScan(t *testing.T) {
 		}
 		_, err := sc.reader.Read(sc.ctx, []int{0}, 300, -1)
 		must(sc.t, err)
-		v, err := sc.s.QueueView(sc.ctx, sceneQueue)
+		v, err := sc.s.Inspect().QueueView(sc.ctx, sceneQueue)
 		must(sc.t, err)
 		if v.Waiting != 100 || v.Pending != 300 {
 			sc.t.Error(asJSON(v), r[0])
@@ -192,12 +192,12 @@ func TestWaitingBeyondTheScan(t *testing.T) {
 
 func TestWorkersAndDrain(t *testing.T) {
 	eachScene(t, Queue{Partitions: 3, Shards: 2}, func(sc *scene) {
-		ws, err := sc.s.Workers(sc.ctx, "")
+		ws, err := sc.s.Inspect().Workers(sc.ctx, "")
 		must(sc.t, err)
 		if len(ws) != 1 || ws[0].Name != "w" || ws[0].Partitions != 3 || ws[0].LeaseSeconds < 30 || ws[0].PID != 7 || ws[0].Queue != "q" {
 			sc.t.Fatal(asJSON(ws))
 		}
-		if _, err := sc.s.Workers(sc.ctx, "nope"); !errors.Is(err, job.ErrNotFound) {
+		if _, err := sc.s.Inspect().Workers(sc.ctx, "nope"); !errors.Is(err, job.ErrNotFound) {
 			sc.t.Error(err)
 		}
 		for _, name := range []string{"w", "w.1"} {
@@ -323,12 +323,12 @@ func TestDeleteQueueLeavesOthers(t *testing.T) {
 		if len(keys) < 4 {
 			sc.t.Errorf("too much is gone: %v", keys)
 		}
-		for _, err := range []error{sc.s.DeleteQueue(sc.ctx, sceneQueue), second(sc.s.Job(sc.ctx, sceneQueue, "0-1-1")), second(sc.s.QueueView(sc.ctx, sceneQueue))} {
+		for _, err := range []error{sc.s.DeleteQueue(sc.ctx, sceneQueue), second(sc.s.Inspect().Job(sc.ctx, sceneQueue, "0-1-1")), second(sc.s.Inspect().QueueView(sc.ctx, sceneQueue))} {
 			if !errors.Is(err, job.ErrNotFound) {
 				sc.t.Error(err)
 			}
 		}
-		_, err = sc.s.QueueView(sc.ctx, "q2")
+		_, err = sc.s.Inspect().QueueView(sc.ctx, "q2")
 		must(sc.t, err)
 	})
 }
@@ -348,7 +348,7 @@ func TestJournal(t *testing.T) {
 		var got []string
 		after := ""
 		for {
-			page, err := sc.s.Journal(sc.ctx, sceneQueue, 0, after, 2)
+			page, err := sc.s.Inspect().Journal(sc.ctx, sceneQueue, 0, after, 2)
 			must(sc.t, err)
 			if len(page) == 0 {
 				break
@@ -366,10 +366,10 @@ func TestJournal(t *testing.T) {
 		}
 		_, err := sc.s.CreateQueue(sc.ctx, Queue{Name: "plain", Partitions: 1})
 		must(sc.t, err)
-		if _, err := sc.s.Journal(sc.ctx, "plain", 0, "", 1); !errors.Is(err, job.ErrConflict) {
+		if _, err := sc.s.Inspect().Journal(sc.ctx, "plain", 0, "", 1); !errors.Is(err, job.ErrConflict) {
 			sc.t.Error(err)
 		}
-		if _, err := sc.s.Journal(sc.ctx, sceneQueue, 1, "", 1); !errors.Is(err, job.ErrInvalid) {
+		if _, err := sc.s.Inspect().Journal(sc.ctx, sceneQueue, 1, "", 1); !errors.Is(err, job.ErrInvalid) {
 			sc.t.Error(err)
 		}
 	})

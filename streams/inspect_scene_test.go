@@ -125,7 +125,7 @@ func (sc *scene) end(id job.ID, c job.Completion) {
 
 func (sc *scene) status(id job.ID) job.Status {
 	sc.t.Helper()
-	st, err := sc.s.Job(sc.ctx, sceneQueue, id.String())
+	st, err := sc.s.Inspect().Job(sc.ctx, sceneQueue, id.String())
 	must(sc.t, err)
 	return st
 }

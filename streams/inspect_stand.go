@@ -20,6 +20,10 @@ const (
 	noMember standing = ""
 )
 
+func (r *items) standing() standing {
+	return standing(r.word(string(lives), string(silent), string(noMember)))
+}
+
 // ownerSeen is who owns a partition, and whether that worker lives.
 type ownerSeen struct {
 	inc string
@@ -47,21 +51,21 @@ func (st Stand) Why() string {
 }
 
 // Stand asks who leads a queue and whether a worker of it lives. It blocks for three round trips.
-func (s *Store) Stand(ctx context.Context, queue string) (Stand, error) {
-	q, err := s.queueForRead(ctx, queue)
+func (in *Inspector) Stand(ctx context.Context, queue string) (Stand, error) {
+	q, err := in.s.queueForRead(ctx, queue)
 	if err != nil {
 		return Stand{}, err
 	}
-	return s.stand(ctx, q)
+	return in.stand(ctx, q)
 }
 
-func (s *Store) stand(ctx context.Context, q Queue) (Stand, error) {
-	st, shard := Stand{Queue: q.Name}, s.shard(q, 0)
+func (in *Inspector) stand(ctx context.Context, q Queue) (Stand, error) {
+	st, shard := Stand{Queue: q.Name}, in.s.shard(q, 0)
 	var err error
-	if st.Leader, err = s.leader(ctx, q); err != nil {
+	if st.Leader, err = in.s.leader(ctx, q); err != nil {
 		return st, err
 	}
-	members, err := s.admin.HKeys(ctx, shard+"members").Result()
+	members, err := in.s.admin.HKeys(ctx, shard+"members").Result()
 	if err != nil {
 		return st, wrap("ask who works", err)
 	}
@@ -71,7 +75,7 @@ func (s *Store) stand(ctx context.Context, q Queue) (Stand, error) {
 		for i, inc := range some {
 			keys[i] = aliveKey(shard, inc)
 		}
-		n, err := s.admin.Exists(ctx, keys...).Result()
+		n, err := in.s.admin.Exists(ctx, keys...).Result()
 		if err != nil {
 			return st, wrap("ask who lives", err)
 		}
@@ -99,7 +103,7 @@ func (m *Member) Stand(ctx context.Context) (job.Stand, error) {
 		if err != nil {
 			return st, wrap("look at the ring", err)
 		}
-		st.Phase, st.Moves = max(st.Phase, int(number(at(ring, 0)))), st.Moves+int(moves)
+		st.Phase, st.Moves = max(st.Phase, int(recorded(field(ring, 0)))), st.Moves+int(moves)
 		if st.Phase != 0 || st.Moves != 0 {
 			continue
 		}
@@ -126,8 +130,8 @@ func (s *Store) leader(ctx context.Context, q Queue) (string, error) {
 }
 
 // whyUnowned says why a partition has no live owner.
-func (s *Store) whyUnowned(ctx context.Context, q Queue, partition int, o ownerSeen) (string, error) {
-	st, err := s.stand(ctx, q)
+func (in *Inspector) whyUnowned(ctx context.Context, q Queue, partition int, o ownerSeen) (string, error) {
+	st, err := in.stand(ctx, q)
 	if err != nil {
 		return "", err
 	}
@@ -142,15 +146,15 @@ func (s *Store) whyUnowned(ctx context.Context, q Queue, partition int, o ownerS
 }
 
 // whyWaiting says why a job that is open stands still, where its partition has no live owner; else "".
-func (s *Store) whyWaiting(ctx context.Context, st job.Status, o ownerSeen) (string, error) {
+func (in *Inspector) whyWaiting(ctx context.Context, st job.Status, o ownerSeen) (string, error) {
 	if st.State.Terminal() || st.State == job.Running || o.standing == lives {
 		return "", nil
 	}
-	q, err := s.queueForRead(ctx, st.Queue)
+	q, err := in.s.queueForRead(ctx, st.Queue)
 	if err != nil {
 		return "", err
 	}
-	why, err := s.whyUnowned(ctx, q, st.Partition, o)
+	why, err := in.whyUnowned(ctx, q, st.Partition, o)
 	if errors.Is(err, job.ErrNotPermitted) {
 		return "", nil // who may look at jobs alone is told of the job alone
 	}

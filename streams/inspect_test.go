@@ -28,7 +28,7 @@ func TestJobGoesThroughItsStates(t *testing.T) {
 		if st := want(job.Running, 1); st.Type != "a" || st.Key != "k" {
 			sc.t.Fatal(asJSON(st))
 		}
-		sc.end(id, job.Completion{Outcome: job.Failed, Attempt: 1, Key: "k", Type: "a", Data: "1|0|0||boom"})
+		sc.end(id, job.Completion{Outcome: job.Failed, Attempt: 1, Key: "k", Type: "a", Data: job.RetryRecord{Attempts: 1, Error: "boom"}.String()})
 		if st := want(job.Retrying, 1); st.Error != "boom" {
 			sc.t.Fatal(asJSON(st))
 		}
@@ -52,16 +52,16 @@ func TestJobWithoutRecordHasCompleted(t *testing.T) {
 		above := job.ID{Entry: job.EntryID{Ms: id.Entry.Ms + 1}}
 		old := job.ID{Entry: job.EntryID{Ms: 1, Seq: 1}}
 		for _, bad := range []string{above.String(), old.String(), "7-1-1", "0-18446744073709551615-0"} {
-			if _, err := sc.s.Job(sc.ctx, sceneQueue, bad); !errors.Is(err, job.ErrNotFound) {
+			if _, err := sc.s.Inspect().Job(sc.ctx, sceneQueue, bad); !errors.Is(err, job.ErrNotFound) {
 				sc.t.Errorf("%s: %v", bad, err)
 			}
 		}
 		for _, bad := range []string{"", "abc", "1-1-1-1", "1-1", "-1-1-1", "0-18446744073709551616-0", "01-1-1"} {
-			if _, err := sc.s.Job(sc.ctx, sceneQueue, bad); !errors.Is(err, job.ErrInvalid) {
+			if _, err := sc.s.Inspect().Job(sc.ctx, sceneQueue, bad); !errors.Is(err, job.ErrInvalid) {
 				sc.t.Errorf("%q: %v", bad, err)
 			}
 		}
-		if _, err := sc.s.Job(sc.ctx, "other", id.String()); !errors.Is(err, job.ErrNotFound) {
+		if _, err := sc.s.Inspect().Job(sc.ctx, "other", id.String()); !errors.Is(err, job.ErrNotFound) {
 			sc.t.Error(err)
 		}
 	})
@@ -80,7 +80,7 @@ func TestJobOfAFormerOwner(t *testing.T) {
 		if st := sc.status(id); st.State != job.Waiting {
 			sc.t.Errorf("marked for reclaim: %s", asJSON(st))
 		}
-		v, err := sc.s.Key(sc.ctx, sceneQueue, "k")
+		v, err := sc.s.Inspect().Key(sc.ctx, sceneQueue, "k")
 		must(sc.t, err)
 		if v.Head == nil || v.Head.State != job.Waiting || v.Why != "it comes from a former owner; v.1 takes it over next" {
 			sc.t.Error(asJSON(v))
@@ -103,7 +103,7 @@ func TestJobBehindAnotherOfItsKey(t *testing.T) {
 		if st := sc.status(b); st.State != job.Waiting || st.Attempts != 0 {
 			sc.t.Error(asJSON(st))
 		}
-		if st, err := sc.s.WaitJob(sc.ctx, sceneQueue, b.String(), time.Millisecond); err != nil || st.State != job.Waiting {
+		if st, err := sc.s.Inspect().WaitJob(sc.ctx, sceneQueue, b.String(), time.Millisecond); err != nil || st.State != job.Waiting {
 			sc.t.Error(asJSON(st), err)
 		}
 		sc.end(a, job.Completion{Outcome: job.Done, Attempt: 1, Type: "a", Key: "k"})
@@ -122,7 +122,7 @@ func TestJobParked(t *testing.T) {
 		if st := sc.status(b); st.State != job.Waiting || st.Attempts != 0 {
 			sc.t.Error(asJSON(st))
 		}
-		v, err := sc.s.QueueView(sc.ctx, sceneQueue)
+		v, err := sc.s.Inspect().QueueView(sc.ctx, sceneQueue)
 		must(sc.t, err)
 		if v.Parked != 1 || v.Pending != 1 || v.Waiting != 0 {
 			sc.t.Error(asJSON(v))
@@ -145,7 +145,7 @@ func TestJobOfHandWrittenRecords(t *testing.T) {
 			if st := sc.status(id); junk != "" && st.State != job.Dead {
 				sc.t.Errorf("dead letter %q: %s", junk, asJSON(st))
 			}
-			_, err := sc.s.DeadLetters(sc.ctx, sceneQueue, 0)
+			_, err := sc.s.Inspect().DeadLetters(sc.ctx, sceneQueue, 0)
 			must(sc.t, err)
 			must(sc.t, sc.raw.Del(sc.ctx, dead, retry).Err())
 		}
@@ -175,9 +175,9 @@ func TestJobOfHandWrittenRecords(t *testing.T) {
 		if st := sc.status(id); st.State != job.Completed {
 			sc.t.Error(asJSON(st))
 		}
-		_, err := sc.s.QueueView(sc.ctx, sceneQueue)
+		_, err := sc.s.Inspect().QueueView(sc.ctx, sceneQueue)
 		must(sc.t, err)
-		_, err = sc.s.Key(sc.ctx, sceneQueue, "k")
+		_, err = sc.s.Inspect().Key(sc.ctx, sceneQueue, "k")
 		must(sc.t, err)
 	})
 }
@@ -185,13 +185,13 @@ func TestJobOfHandWrittenRecords(t *testing.T) {
 func TestWaitJob(t *testing.T) {
 	eachScene(t, Queue{Partitions: 1}, func(sc *scene) {
 		id := sc.enqueue(job.Job{Type: "a"})
-		st, err := sc.s.WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Millisecond)
+		st, err := sc.s.Inspect().WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Millisecond)
 		if err != nil || st.State != job.Waiting {
 			sc.t.Fatalf("%s %v", asJSON(st), err)
 		}
 		got := make(chan job.Status, 1)
 		go func() {
-			st, err := sc.s.WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Second)
+			st, err := sc.s.Inspect().WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Second)
 			if err != nil {
 				st.Error = err.Error()
 			}
@@ -204,7 +204,7 @@ func TestWaitJob(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(sc.ctx)
 		cancel()
-		if _, err := sc.s.WaitJob(ctx, sceneQueue, id.String(), time.Minute); !errors.Is(err, context.Canceled) {
+		if _, err := sc.s.Inspect().WaitJob(ctx, sceneQueue, id.String(), time.Minute); !errors.Is(err, context.Canceled) {
 			sc.t.Error(err)
 		}
 	})
@@ -217,11 +217,11 @@ func TestWaitJobKeepsWhatItSaw(t *testing.T) {
 		s := openStore(sc.t, proxy.URL())
 		id := sc.enqueue(job.Job{Type: "a", Key: "k"})
 		sc.read(id)
-		_, hash := sc.s.text(&sc.s.scripts.state)
+		_, hash := sc.s.text(&sc.s.scripts.state.lua)
 		first, second := proxy.Hold(hash, 1), proxy.Hold(hash, 1)
 		got := make(chan string, 1)
 		go func() {
-			st, err := s.WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Second)
+			st, err := s.Inspect().WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Second)
 			got <- fmt.Sprintf("%s of type %q and key %q, %v", st.State, st.Type, st.Key, err)
 		}()
 		<-first.Fired()
@@ -242,9 +242,9 @@ func TestWaitJobTellsTheLastLookWhenTheServerIsAway(t *testing.T) {
 		s := openStore(sc.t, proxy.URL())
 		id := sc.enqueue(job.Job{Type: "a", Key: "k"})
 		sc.read(id)
-		_, hash := sc.s.text(&sc.s.scripts.key)
+		_, hash := sc.s.text(&sc.s.scripts.key.lua)
 		cut := proxy.Cut(hash, 100)
-		st, err := s.WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Millisecond)
+		st, err := s.Inspect().WaitJob(sc.ctx, sceneQueue, id.String(), 20*time.Millisecond)
 		if err != nil || st.State != job.Running {
 			sc.t.Error(asJSON(st), err)
 		}
@@ -265,7 +265,7 @@ func TestRequeueDead(t *testing.T) {
 		if st := sc.status(id); st.State != job.Dead || st.Attempts != 3 || st.Error != "no" || st.FinishedAt == nil {
 			sc.t.Fatal(asJSON(st))
 		}
-		letters, err := sc.s.DeadLetters(sc.ctx, sceneQueue, 10)
+		letters, err := sc.s.Inspect().DeadLetters(sc.ctx, sceneQueue, 10)
 		must(sc.t, err)
 		if len(letters) != 1 || letters[0].ID != id.String() || letters[0].Partition != id.Partition || string(letters[0].Payload) != `{"n":1}` {
 			sc.t.Fatal(asJSON(letters))

@@ -17,14 +17,14 @@ import (
 
 // Workers lists the members of one queue, or of all (""): then a queue with damaged keys
 // does not hide the others.
-func (s *Store) Workers(ctx context.Context, queue string) ([]job.WorkerView, error) {
-	qs, err := s.queuesOr(ctx, queue)
+func (in *Inspector) Workers(ctx context.Context, queue string) ([]job.WorkerView, error) {
+	qs, err := in.queuesOr(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	out := []job.WorkerView{}
 	for _, q := range qs {
-		rec, _, err := s.records(ctx, q)
+		rec, _, err := in.records(ctx, q)
 		if err != nil && queue == "" && !IsUnreachable(err) && ctx.Err() == nil {
 			continue
 		}
@@ -45,12 +45,12 @@ func (s *Store) Workers(ctx context.Context, queue string) ([]job.WorkerView, er
 }
 
 // queuesOr is the named queue, or all.
-func (s *Store) queuesOr(ctx context.Context, queue string) ([]Queue, error) {
+func (in *Inspector) queuesOr(ctx context.Context, queue string) ([]Queue, error) {
 	if queue == "" {
-		qs, _, err := s.Queues(ctx)
+		qs, _, err := in.s.Queues(ctx)
 		return qs, err
 	}
-	q, err := s.lookup(ctx, queue)
+	q, err := in.s.lookup(ctx, queue)
 	return []Queue{q}, err
 }
 
@@ -58,7 +58,7 @@ func (s *Store) queuesOr(ctx context.Context, queue string) ([]Queue, error) {
 // queue it is a member of. It returns the incarnations that were told; it does not wait
 // for them to go. ErrNotFound: no member is called so.
 func (s *Store) Drain(ctx context.Context, worker string) ([]string, error) {
-	members, err := s.Workers(ctx, "")
+	members, err := s.Inspect().Workers(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -130,21 +130,35 @@ func (s *Store) RequestResize(ctx context.Context, queue, mode string) (uint64, 
 		defer cancel()
 	}
 	own := uuid.NewString()
-	v, err := s.run(ctx, s.cmd, &s.scripts.request, s.shard(q, 0), own, mode, "")
+	a, err := run(ctx, s, s.cmd, &s.scripts.request, s.shard(q, 0), own, mode, "")
 	if err != nil {
 		return 0, err
 	}
-	l := list(v)
-	switch text(at(l, 0)) {
+	switch a.word {
 	case "ASKED":
-		return s.awaitAnswer(ctx, q, own, text(at(l, 1)), mode)
+		return s.awaitAnswer(ctx, q, own, a.what, mode)
 	case "BUSY":
-		return 0, job.Conflict("a resize in mode %s is asked for and not answered yet: try again after it", text(at(l, 1)))
+		return 0, job.Conflict("a resize in mode %s is asked for and not answered yet: try again after it", a.what)
 	case "NOWORKER":
 		return 0, job.Conflict("queue %s has no worker: its partitions are planned as soon as one joins", queue)
 	default:
 		return 0, job.NotFound("queue %s has no ring record: start a dispatcher, which mends it", queue)
 	}
+}
+
+// requested is what becomes of a request for a resize.
+type requested struct {
+	word string
+	what string // of ASKED the request that will be answered, of BUSY the mode of the open one
+}
+
+func readRequested(v any) (requested, bool) {
+	r := listOf(v)
+	a := requested{word: r.word("ASKED", "BUSY", "WITHDRAWN", "NOQUEUE", "NOWORKER")}
+	if a.word == "ASKED" || a.word == "BUSY" {
+		a.what = r.text()
+	}
+	return a, r.whole()
 }
 
 func (s *Store) awaitAnswer(ctx context.Context, q Queue, own, id, mode string) (uint64, error) {
@@ -186,7 +200,7 @@ func (s *Store) awaitAnswer(ctx context.Context, q Queue, own, id, mode string) 
 
 // withdraw takes a request back that nobody will answer, and says so.
 func (s *Store) withdraw(ctx context.Context, q Queue, own, mode string) error {
-	if _, err := s.run(ctx, s.cmd, &s.scripts.request, s.shard(q, 0), own, mode, "withdraw"); err != nil {
+	if _, err := run(ctx, s, s.cmd, &s.scripts.request, s.shard(q, 0), own, mode, "withdraw"); err != nil {
 		return err
 	}
 	return fmt.Errorf("resize of queue %s: no dispatcher leads it; start one with 'dispatcher': %w", q.Name, errNoLeader)

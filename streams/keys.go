@@ -27,6 +27,7 @@ const DefaultNamespace = "rm"
 //	<shard>control          stream  plan, flip, join...     bounded (about 10,000)
 //	<shard>control:<w>      stream  plan, flip, ack...      bounded (about 1,000), expires
 //	<shard>acks:<E>         hash    release, report         1 h
+//	<shard>replied:<E>      hash    release, report         1 h
 //	<shard>alive:<w>        string  join, heartbeat         worker lease
 //	<shard>deaths           hash    evict, heartbeat        a day
 //	<shard>retry:<p>        hash    ack, mark, steal        a field per job that failed

@@ -37,16 +37,25 @@ func (s *Store) NewRing(q Queue, dispatcher string) *Ring {
 
 // Lead takes or renews the leadership for ttl. term is 0 while another leads.
 func (r *Ring) Lead(ctx context.Context, ttl time.Duration) (term uint64, leader string, err error) {
-	v, err := r.s.run(ctx, r.s.vital, &r.s.scripts.lead, r.s.shard(r.q, 0), r.dispatcher, ttl.Milliseconds())
-	if err != nil {
-		return 0, "", err
-	}
-	return number(at(list(v), 0)), text(at(list(v), 1)), nil
+	a, err := run(ctx, r.s, r.s.vital, &r.s.scripts.lead, r.s.shard(r.q, 0), r.dispatcher, ttl.Milliseconds())
+	return a.term, a.leader, err
+}
+
+// lease is the caller's term, 0 while another leads, and who leads.
+type lease struct {
+	term   uint64
+	leader string
+}
+
+func readLease(v any) (lease, bool) {
+	r := listOf(v)
+	a := lease{r.recorded(), r.text()}
+	return a, r.whole()
 }
 
 // Resign gives the leadership up, if it is the caller's.
 func (r *Ring) Resign(ctx context.Context) error {
-	_, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.resign, r.s.shard(r.q, 0), r.dispatcher)
+	_, err := run(ctx, r.s, r.s.cmd, &r.s.scripts.resign, r.s.shard(r.q, 0), r.dispatcher)
 	return err
 }
 
@@ -78,11 +87,11 @@ func (r *Ring) WritePlan(ctx context.Context, p Plan) error {
 				args = append(args, n, p.Targets[n])
 			}
 		}
-		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.plan, r.s.shard(r.q, sh), args...)
+		a, err := run(ctx, r.s, r.s.cmd, &r.s.scripts.plan, r.s.shard(r.q, sh), args...)
 		if err != nil {
 			return err
 		}
-		if err := verdict(text(at(list(v), 0)), list(v)); err != nil {
+		if err := a.refusal(); err != nil {
 			return fmt.Errorf("plan %d: %w", epoch, err)
 		}
 	}
@@ -123,12 +132,56 @@ func ringMembers(ms []job.MemberInfo) []ringMember {
 	return out
 }
 
-func verdict(word string, l []any) error {
-	switch word {
+// verdict is what a script says that writes for the leader alone.
+type verdict struct {
+	word string
+	why  string // of CONFLICT
+	lost int    // of FLIPPED: jobs that somebody had deleted
+}
+
+func readPlanned(v any) (verdict, bool) {
+	r := listOf(v)
+	a := verdict{word: r.word("PLANNED", "STALE", "CONFLICT")}
+	switch a.word {
+	case "PLANNED":
+		r.count() // what moves
+	case "CONFLICT":
+		a.why = r.text()
+	}
+	return a, r.whole()
+}
+
+func readStolen(v any) (verdict, bool) {
+	r := listOf(v)
+	a := verdict{word: r.word("FLIPPED", "STALE", "CONFLICT", "MISMATCH", "SAME")}
+	switch a.word {
+	case "FLIPPED":
+		r.number() // the new epoch
+		a.lost = r.count()
+	case "CONFLICT":
+		a.why = r.text()
+	}
+	return a, r.whole()
+}
+
+func readRevoked(v any) (verdict, bool) {
+	w, ok := oneOf("REVOKED", "GONE", "STALE")(v)
+	return verdict{word: w}, ok
+}
+
+// readAdvanced takes the phase of a ring, or STALE.
+func readAdvanced(v any) (verdict, bool) {
+	w, ok := v.(string)
+	return verdict{word: w}, ok && w != ""
+}
+
+// refusal is why nothing was written, nil where it was, or did not have to be.
+func (v verdict) refusal() error {
+	switch v.word {
 	case "STALE":
 		return ErrNotLeader
 	case "CONFLICT":
-		return fmt.Errorf("%w: %s", ErrMoved, text(at(l, 1)))
+		return fmt.Errorf("%w: %s", ErrMoved, v.why)
 	case "MISMATCH":
 		return fmt.Errorf("the pending list did not move whole; nothing was changed")
 	}
@@ -146,21 +199,18 @@ type Steal struct {
 // StealAll flips partitions in one round trip. lost is how many of the jobs that the owner held had been
 // deleted by somebody; both are parallel to the steals.
 func (r *Ring) StealAll(ctx context.Context, term uint64, steals []Steal) (lost []int, errs []error) {
-	calls := make([]*call, len(steals))
+	calls := make([]*call[verdict], len(steals))
 	for i, x := range steals {
-		calls[i] = &call{shard: r.s.shardOf(r.q, x.Partition), args: []any{epochText(term), x.Partition, x.From, epochText(x.Epoch), x.To}}
+		calls[i] = &call[verdict]{shard: r.s.shardOf(r.q, x.Partition), args: []any{epochText(term), x.Partition, x.From, epochText(x.Epoch), x.To}}
 	}
 	failpoint.Hit(failpoint.D6)
-	r.s.runAll(ctx, r.s.cmd, &r.s.scripts.steal, calls)
+	runAll(ctx, r.s, r.s.cmd, &r.s.scripts.steal, calls)
 	lost, errs = make([]int, len(steals)), make([]error, len(steals))
 	for i, k := range calls {
 		if errs[i] = k.err; k.err != nil {
 			continue
 		}
-		l := list(k.value)
-		if errs[i] = verdict(text(at(l, 0)), l); errs[i] == nil {
-			lost[i] = int(number(at(l, 2)))
-		}
+		lost[i], errs[i] = k.answer.lost, k.answer.refusal()
 	}
 	return lost, errs
 }
@@ -177,11 +227,11 @@ func (r *Ring) Evict(ctx context.Context, term uint64, inc, evidence string, par
 		shard = part % r.q.Shards
 	}
 	for _, sh := range append([]int{shard}, others(r.q.Shards, shard)...) {
-		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.evict, r.s.shard(r.q, sh), epochText(term), inc, evidence, part, epochText(epoch), phase, beat)
+		answer, err := run(ctx, r.s, r.s.cmd, &r.s.scripts.evict, r.s.shard(r.q, sh), epochText(term), inc, evidence, part, epochText(epoch), phase, beat)
 		if err != nil {
 			return false, err
 		}
-		switch answer := text(v); {
+		switch {
 		case answer == "STALE":
 			return false, ErrNotLeader
 		case answer == "ALIVE":
@@ -230,21 +280,28 @@ func (r *Ring) Permits(ctx context.Context, parts []int) ([]HeldPermit, error) {
 	var out []HeldPermit
 	for sh, ps := range byShard {
 		for page := range slices.Chunk(ps, 64) {
-			v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.permits, r.s.shard(r.q, sh), page...)
+			some, err := run(ctx, r.s, r.s.cmd, &r.s.scripts.permits, r.s.shard(r.q, sh), page...)
 			if err != nil {
 				return nil, err
 			}
-			l := texts(v)
-			for i := 0; i+2 < len(l); i += 3 {
-				id, ok := job.ParseEntryID(l[i+1])
-				inc, epoch, ok2 := holder(l[i+2])
-				if ok && ok2 {
-					out = append(out, HeldPermit{int(number(l[i])), id, inc, epoch})
-				}
-			}
+			out = append(out, some...)
 		}
 	}
 	return out, nil
+}
+
+// readPermits leaves out what stands under a consumer that is no permit's: somebody read by hand.
+func readPermits(v any) ([]HeldPermit, bool) {
+	var out []HeldPermit
+	r := listOf(v)
+	for r.more() {
+		h := HeldPermit{Partition: int(r.number()), ID: r.id()}
+		var ok bool
+		if h.Incarnation, h.Epoch, ok = holder(r.text()); ok {
+			out = append(out, h)
+		}
+	}
+	return out, r.whole()
 }
 
 // holder reads "<incarnation>@<epoch>".
@@ -260,11 +317,11 @@ func holder(consumer string) (string, uint64, bool) {
 // Revoke takes a permit back, if its holder still has it.
 func (r *Ring) Revoke(ctx context.Context, term uint64, h HeldPermit) error {
 	consumer := h.Incarnation + "@" + epochText(h.Epoch)
-	v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.revoke, r.s.shardOf(r.q, h.Partition), epochText(term), h.Partition, h.ID.String(), consumer)
+	a, err := run(ctx, r.s, r.s.cmd, &r.s.scripts.revoke, r.s.shardOf(r.q, h.Partition), epochText(term), h.Partition, h.ID.String(), consumer)
 	if err != nil {
 		return err
 	}
-	return verdict(text(v), nil)
+	return a.refusal()
 }
 
 // Advance lets the barrier of mode ring go on in each shard where nobody is missing any more. Of
@@ -273,11 +330,11 @@ func (r *Ring) Revoke(ctx context.Context, term uint64, h HeldPermit) error {
 func (r *Ring) Advance(ctx context.Context, term uint64, rec Records) error {
 	failpoint.Hit(failpoint.D6)
 	for sh := range r.q.Shards {
-		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.advance, r.s.shard(r.q, sh), epochText(term), epochText(rec.Shards[sh].Epoch))
+		a, err := run(ctx, r.s, r.s.cmd, &r.s.scripts.advance, r.s.shard(r.q, sh), epochText(term), epochText(rec.Shards[sh].Epoch))
 		if err != nil {
 			return err
 		}
-		if err := verdict(text(v), nil); err != nil {
+		if err := a.refusal(); err != nil {
 			return err
 		}
 	}
@@ -291,29 +348,44 @@ func (r *Ring) Repair(ctx context.Context, term uint64, parts []int) ([]string, 
 	if err := r.s.whole(ctx, r.q); err != nil {
 		return nil, err
 	}
-	calls := make([]*call, len(parts))
+	calls := make([]*call[repaired], len(parts))
 	for i, p := range parts {
-		calls[i] = &call{shard: r.s.shardOf(r.q, p), args: []any{epochText(term), p}}
+		calls[i] = &call[repaired]{shard: r.s.shardOf(r.q, p), args: []any{epochText(term), p}}
 	}
 	var mended []string
 	var errs []error
 	for page := range slices.Chunk(calls, 64) {
-		r.s.runAll(ctx, r.s.cmd, &r.s.scripts.repair, page)
+		runAll(ctx, r.s, r.s.cmd, &r.s.scripts.repair, page)
 		for _, k := range page {
 			if k.err != nil {
 				errs = append(errs, fmt.Errorf("partition %v: %w", k.args[1], k.err))
 				continue
 			}
-			if text(k.value) == "STALE" {
+			if k.answer.stale {
 				return mended, ErrNotLeader
 			}
-			l := texts(k.value)
-			for i := 0; i+1 < len(l); i += 2 {
-				mended = append(mended, "partition "+l[i]+": "+l[i+1])
-			}
+			mended = append(mended, k.answer.mended...)
 		}
 	}
 	return mended, errors.Join(errs...)
+}
+
+// repaired is what was mended, in words.
+type repaired struct {
+	stale  bool
+	mended []string
+}
+
+func readRepaired(v any) (repaired, bool) {
+	if v == "STALE" {
+		return repaired{stale: true}, true
+	}
+	var a repaired
+	r := listOf(v)
+	for r.more() {
+		a.mended = append(a.mended, "partition "+r.text()+": "+r.text())
+	}
+	return a, r.whole()
 }
 
 // Recreate makes records again that were lost.

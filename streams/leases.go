@@ -18,7 +18,7 @@ type Leases struct {
 
 // hold is one question about a lease.
 type hold struct {
-	*call
+	*call[lease]
 	ctx  context.Context // of who waits for it
 	ring *Ring
 	ttl  time.Duration
@@ -46,14 +46,14 @@ func (h *hold) gone() bool { return h.ctx.Err() != nil }
 // nobody's turn at a connection: there may be hundreds of them, and renewals must not wait for them.
 func (l *Leases) round(ctx context.Context, due []*hold) {
 	var plain, take []*hold
-	var calls []*call
+	var calls []*call[lease]
 	patience := due[0].ttl
 	for _, h := range due {
 		if patience = min(patience, h.ttl); !h.take {
 			plain = append(plain, h)
 			continue
 		}
-		h.call = &call{shard: l.s.shard(h.ring.q, 0), args: []any{h.ring.dispatcher, h.ttl.Milliseconds()}}
+		h.call = &call[lease]{shard: l.s.shard(h.ring.q, 0), args: []any{h.ring.dispatcher, h.ttl.Milliseconds()}}
 		take, calls = append(take, h), append(calls, h.call)
 	}
 	if len(plain) > 0 {
@@ -64,9 +64,9 @@ func (l *Leases) round(ctx context.Context, due []*hold) {
 	}
 	call, cancel := context.WithTimeout(ctx, patience/2)
 	defer cancel()
-	l.s.runAll(call, l.s.vital, &l.s.scripts.lead, calls)
+	runAll(call, l.s, l.s.vital, &l.s.scripts.lead, calls)
 	for _, h := range take {
-		h.got, h.sure = number(at(list(h.value), 0)), true
+		h.got, h.sure = h.answer.term, true
 		close(h.done)
 	}
 }
@@ -88,12 +88,12 @@ func (l *Leases) renew(ctx context.Context, due []*hold, patience time.Duration)
 	}
 	_, failed := p.Exec(call)
 	for i, h := range due {
-		h.answer(renewed[i], held[i], failed)
+		h.renewal(renewed[i], held[i], failed)
 		close(h.done)
 	}
 }
 
-func (h *hold) answer(renewed *redis.BoolCmd, held *redis.SliceCmd, failed error) {
+func (h *hold) renewal(renewed *redis.BoolCmd, held *redis.SliceCmd, failed error) {
 	if renewed != nil && renewed.Err() != nil {
 		h.err = wrap("renew leadership", renewed.Err())
 		return
@@ -106,7 +106,7 @@ func (h *hold) answer(renewed *redis.BoolCmd, held *redis.SliceCmd, failed error
 		h.err = unsent("renew leadership", failed)
 		return
 	}
-	who, term := text(v[0]), number(v[1])
+	who, term := field(v, 0), recorded(field(v, 1))
 	if renewed == nil {
 		h.sure = who != "" && who != h.ring.dispatcher
 		return
@@ -137,7 +137,7 @@ func (r *Ring) Hold(ctx context.Context, l *Leases, ttl time.Duration, term uint
 	}
 	r.asked++
 	for take := r.asked%scriptEvery == 0; ; take = true {
-		h := &hold{call: &call{}, ctx: ctx, ring: r, ttl: ttl, term: term, take: take, done: make(chan struct{})}
+		h := &hold{call: &call[lease]{}, ctx: ctx, ring: r, ttl: ttl, term: term, take: take, done: make(chan struct{})}
 		if err := l.ask(ctx, h); err != nil {
 			return 0, err // its round may be under way still, and write to it
 		}

@@ -14,7 +14,7 @@ import (
 var lifetimes = map[string]time.Duration{
 	"jobs": 0, "owner": 0, "plan": 0, "ring": 0, "moves": 0, "members": 0, "change": 0, "calls": 0, "deaths": 0, "beats": 0, "control": 0,
 	"gaps": 0, "confirm": 0, "retry": 0, "parked": 0, "dead": 0, "journal": 0,
-	"leader": time.Minute, "alive": time.Minute, "control:": 10 * time.Minute, "acks": time.Hour,
+	"leader": time.Minute, "alive": time.Minute, "control:": 10 * time.Minute, "acks": time.Hour, "replied": time.Hour,
 	"result": job.ResultTTL, "producer": job.IdempotencyTTL, "idem": job.IdempotencyTTL,
 }
 

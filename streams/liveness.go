@@ -59,29 +59,43 @@ func (r *Ring) Signs(ctx context.Context, incs []string, ask func(inc string) bo
 		for _, i := range page {
 			args = append(args, incs[i])
 		}
-		v, err := r.s.run(ctx, r.s.cmd, &r.s.scripts.doubt, shard, args...)
+		signs, err := run(ctx, r.s, r.s.cmd, &r.s.scripts.doubt, shard, args...)
 		if err != nil {
 			return nil, err
 		}
-		l := list(v)
-		if len(l) != 2*len(page) {
-			return nil, badAnswer("look at members without a connection", v)
+		if len(signs) != len(page) {
+			return nil, badAnswer("look at members without a connection", signs)
 		}
 		for k, i := range page {
-			out[i] = sign(number(l[2*k]), text(l[2*k+1]))
+			out[i] = signs[k].sign()
 		}
 	}
 	return out, nil
 }
 
-func sign(subscribers uint64, beat string) Sign {
-	if subscribers > 0 {
+// doubted is what the server knows of a member that is looked at once more.
+type doubted struct {
+	subscribers int
+	beat        string // "": none is known
+}
+
+func readDoubted(v any) ([]doubted, bool) {
+	var out []doubted
+	r := listOf(v)
+	for r.more() {
+		out = append(out, doubted{r.count(), r.text()})
+	}
+	return out, r.whole()
+}
+
+func (d doubted) sign() Sign {
+	if d.subscribers > 0 {
 		return Sign{Subscribed: true}
 	}
-	_, rest, _ := strings.Cut(beat, " ")
+	_, rest, _ := strings.Cut(d.beat, " ")
 	reach, _, _ := strings.Cut(rest, " ")
 	ms, _ := strconv.ParseInt(reach, 10, 64) // unreadable: not known
-	return Sign{Beat: beat, Reach: time.Duration(max(ms, 0)) * time.Millisecond}
+	return Sign{Beat: d.beat, Reach: time.Duration(max(ms, 0)) * time.Millisecond}
 }
 
 // samples are the last few of something measured.

@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"strconv"
 	"time"
 
@@ -84,12 +85,12 @@ func (r *Ring) look(ctx context.Context) (rec Records, whole bool, err error) {
 		shards[sh] = looked{cursor: "0", first: sh, ShardRecord: ShardRecord{Replied: map[string]int{}}}
 	}
 	for begins := true; ; begins = false {
-		var calls []*call
+		var calls []*call[lookPage]
 		var of []int
 		for sh := range shards {
 			if l := &shards[sh]; begins || l.cursor != "" || l.first < r.q.Partitions {
 				last := min(l.first+(lookParts-1)*r.q.Shards, r.q.Partitions-1)
-				calls = append(calls, &call{shard: r.s.shard(r.q, sh), args: []any{l.cursor, lookMembers, l.first, last, r.q.Shards}})
+				calls = append(calls, &call[lookPage]{shard: r.s.shard(r.q, sh), args: []any{l.cursor, lookMembers, l.first, last, r.q.Shards}})
 				of = append(of, sh)
 			}
 		}
@@ -97,13 +98,16 @@ func (r *Ring) look(ctx context.Context) (rec Records, whole bool, err error) {
 			rec.join(shards)
 			return rec, true, nil
 		}
-		r.s.runAll(ctx, r.s.cmd, &r.s.scripts.look, calls)
+		runAll(ctx, r.s, r.s.cmd, &r.s.scripts.look, calls)
 		for i, k := range calls {
 			if k.err != nil {
 				return rec, false, k.err
 			}
 			epoch := shards[of[i]].Epoch
-			rec.add(&shards[of[i]], of[i] == 0 && begins, r.q.Shards, list(k.value))
+			if !rec.add(&shards[of[i]], of[i] == 0 && begins, r.q.Shards, k.answer) {
+				misfit(&r.s.scripts.look, k)
+				return rec, false, k.err
+			}
 			if !begins && shards[of[i]].Epoch != epoch {
 				return rec, false, nil
 			}
@@ -119,45 +123,91 @@ type looked struct {
 	members []MemberRecord
 }
 
-// add takes a page. What is said once for all shards is in the first of the first.
-func (rec *Records) add(sh *looked, heads bool, step int, l []any) {
-	ring := pairs(at(l, 0))
-	sh.Epoch, sh.Mode = number(ring["epoch"]), ring["mode"]
-	sh.Phase, _ = strconv.Atoi(ring["phase"])
-	if heads {
-		rec.Term, rec.Epoch, rec.Mode = number(ring["term"]), sh.Epoch, sh.Mode
-		rec.Generation, rec.Request, rec.Answered = number(ring["generation"]), ring["request"], ring["answered"]
-		s, us := number(at(list(at(l, 6)), 0)), number(at(list(at(l, 6)), 1))
-		rec.ServerTime = time.Unix(int64(s), int64(us)*1000)
-	}
-	sh.addMembers(list(at(l, 1)), list(at(l, 2)))
-	if sh.cursor = text(at(l, 7)); sh.cursor == "0" {
-		sh.cursor = ""
-	}
-	owners, plan := list(at(l, 3)), list(at(l, 4))
-	for i := 0; i < lookParts && sh.first < len(rec.Owners); i++ {
-		if inc, epoch, ok := ownerRecord(text(at(owners, i))); ok {
-			rec.Owners[sh.first] = OwnerRecord{inc, epoch}
-		}
-		rec.Plan[sh.first] = text(at(plan, i))
-		sh.first += step
-	}
-	for inc, phase := range pairs(at(l, 5)) {
-		sh.Replied[inc] = int(number(phase))
-	}
+// lookPage is a page of what look.lua tells of a shard.
+type lookPage struct {
+	ring         map[string]string // fields of the record that are there
+	members      []MemberRecord
+	owners, plan []string       // of a run of partitions; "": there is no such field
+	replied      map[string]int // highest phase that each of the members replied to
+	time         time.Time
+	cursor       string // of the next members; "0": that was all
 }
 
-func (sh *looked) addMembers(members, left []any) {
-	for i := 0; i+1 < len(members); i += 2 {
+func readLook(v any) (lookPage, bool) {
+	a := lookPage{ring: map[string]string{}, replied: map[string]int{}}
+	r := listOf(v)
+	r.flat(func(l *items) {
+		name := l.text()
+		a.ring[name] = l.text()
+	})
+	r.flat(func(l *items) {
 		m := MemberRecord{LeaseLeft: -1}
+		inc := l.text()
 		// A member record that is not readable is a member all the same: it can be evicted.
-		_ = json.Unmarshal([]byte(text(members[i+1])), &m.MemberInfo)
-		m.Incarnation = text(members[i])
-		if ms, ok := at(left, i/2).(int64); ok && ms > 0 {
-			m.LeaseLeft = time.Duration(ms) * time.Millisecond
+		_ = json.Unmarshal([]byte(l.text()), &m.MemberInfo)
+		m.Incarnation = inc
+		a.members = append(a.members, m)
+	})
+	i := 0
+	r.flat(func(l *items) {
+		ms, ok := l.next().(int64)
+		if l.must(ok && i < len(a.members)); l.spoilt {
+			return
 		}
-		sh.members = append(sh.members, m)
+		if ms > 0 {
+			a.members[i].LeaseLeft = time.Duration(ms) * time.Millisecond
+		}
+		i++
+	})
+	r.must(i == len(a.members))
+	for _, of := range []*[]string{&a.owners, &a.plan} {
+		r.flat(func(l *items) { *of = append(*of, l.perhaps()) })
 	}
+	r.must(len(a.owners) == len(a.plan))
+	r.flat(func(l *items) {
+		inc := l.text()
+		a.replied[inc] = l.count()
+	})
+	a.time = r.time()
+	a.cursor = r.text()
+	return a, r.whole()
+}
+
+// time is what TIME says.
+func (r *items) time() time.Time {
+	l := r.list()
+	t := time.Unix(int64(l.number()), int64(l.number())*1000)
+	r.must(l.whole())
+	return t
+}
+
+// add takes a page. What is said once for all shards is in the first of the first. It reports false if the
+// page is not of the partitions that were asked for.
+func (rec *Records) add(sh *looked, heads bool, step int, a lookPage) bool {
+	sh.Epoch, sh.Mode = recorded(a.ring["epoch"]), a.ring["mode"]
+	sh.Phase, _ = strconv.Atoi(a.ring["phase"])
+	if heads {
+		rec.Term, rec.Epoch, rec.Mode = recorded(a.ring["term"]), sh.Epoch, sh.Mode
+		rec.Generation, rec.Request, rec.Answered = recorded(a.ring["generation"]), a.ring["request"], a.ring["answered"]
+		rec.ServerTime = a.time
+	}
+	sh.members = append(sh.members, a.members...)
+	if sh.cursor = a.cursor; sh.cursor == "0" {
+		sh.cursor = ""
+	}
+	asked := min(lookParts, (max(len(rec.Owners)-sh.first, 0)+step-1)/step)
+	if len(a.owners) != asked {
+		return false
+	}
+	for i, record := range a.owners {
+		if inc, epoch, ok := ownerRecord(record); ok {
+			rec.Owners[sh.first] = OwnerRecord{inc, epoch}
+		}
+		rec.Plan[sh.first] = a.plan[i]
+		sh.first += step
+	}
+	maps.Copy(sh.Replied, a.replied)
+	return true
 }
 
 // join puts together what was read of all shards.

@@ -49,21 +49,33 @@ func (m *Member) Join(ctx context.Context) ([]job.Joined, error) {
 	}
 	out, name := make([]job.Joined, m.q.Shards), m.nextBeat()
 	for sh := m.q.Shards - 1; sh >= 0; sh-- {
-		v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.join, m.s.shard(m.q, sh), m.info.Incarnation, raw, m.ttl.Milliseconds(), m.alive(), m.inboxTTL(), name)
+		a, err := run(ctx, m.s, m.s.cmd, &m.s.scripts.join, m.s.shard(m.q, sh), m.info.Incarnation, raw, m.ttl.Milliseconds(), m.alive(), m.inboxTTL(), name)
 		if err != nil {
 			return nil, err
 		}
-		l := list(v)
-		switch text(at(l, 0)) {
-		case "JOINED":
-			out[sh] = job.Joined{RingEpoch: number(at(l, 1)), Phase: int(number(at(l, 2))), Mode: text(at(l, 3)), Generation: number(at(l, 4)), Partitions: int(number(at(l, 5)))}
+		switch out[sh] = a.ring; a.word {
 		case "NOQUEUE":
 			return nil, job.NotFound("queue %s has no records", m.q.Name)
-		default:
+		case "TAKEN":
 			return nil, job.Conflict("incarnation %s is a member already", m.info.Incarnation)
 		}
 	}
 	return out, nil
+}
+
+// joined is what becomes of a join, and how the ring stands then.
+type joined struct {
+	word string // JOINED, TAKEN, NOQUEUE
+	ring job.Joined
+}
+
+func readJoined(v any) (joined, bool) {
+	r := listOf(v)
+	a := joined{word: r.word("JOINED", "TAKEN", "NOQUEUE")}
+	if a.word == "JOINED" {
+		a.ring = job.Joined{RingEpoch: r.recorded(), Phase: int(r.recorded()), Mode: r.text(), Generation: r.recorded(), Partitions: int(r.recorded())}
+	}
+	return a, r.whole()
 }
 
 // alive is the liveness key's value: for people who look with redis-cli.
@@ -93,7 +105,7 @@ func (m *Member) Left(ctx context.Context) error { return m.leave(ctx, "") }
 
 func (m *Member) leave(ctx context.Context, member string) error {
 	for sh := range m.q.Shards {
-		if _, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.leave, m.s.shard(m.q, sh), m.info.Incarnation, member); err != nil {
+		if _, err := run(ctx, m.s, m.s.cmd, &m.s.scripts.leave, m.s.shard(m.q, sh), m.info.Incarnation, member); err != nil {
 			return err
 		}
 	}
@@ -105,11 +117,27 @@ func (m *Member) Report(ctx context.Context, shard int, ringEpoch uint64, phase 
 	if phase == 2 {
 		failpoint.Hit(failpoint.W9)
 	}
-	_, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.report, m.s.shard(m.q, shard), m.info.Incarnation, epochText(ringEpoch), phase, data)
+	_, err := run(ctx, m.s, m.s.cmd, &m.s.scripts.report, m.s.shard(m.q, shard), m.info.Incarnation, epochText(ringEpoch), phase, data)
 	if phase == 2 {
 		failpoint.Hit(failpoint.W10)
 	}
 	return err
+}
+
+// phaseSeen is where the ring stands after a worker's reply to a phase.
+type phaseSeen struct {
+	fenced       bool
+	epoch, phase uint64
+}
+
+func readReported(v any) (phaseSeen, bool) {
+	r := listOf(v)
+	if len(r.rest) == 1 {
+		r.word("FENCED")
+		return phaseSeen{fenced: true}, r.whole()
+	}
+	a := phaseSeen{epoch: r.recorded(), phase: r.recorded()}
+	return a, r.whole()
 }
 
 // Poke wakes the incarnation's own blocked read.
@@ -151,21 +179,20 @@ func (m *Member) Ack(ctx context.Context, shard int, batches []job.PartitionAcks
 	if failpoint.Enabled && buries(batches) {
 		failpoint.Hit(failpoint.W13)
 	}
-	v, err := m.s.runConfirmed(ctx, &m.s.scripts.ack, m.s.shard(m.q, shard), args...)
+	letters, err := runConfirmed(ctx, m.s, &m.s.scripts.ack, m.s.shard(m.q, shard), args...)
 	if err != nil {
 		return nil, err
 	}
 	failpoint.Hit(failpoint.W6)
-	letters := texts(v)
 	if len(letters) != len(batches) {
-		return nil, badAnswer("ack", v)
+		return nil, badAnswer("ack", letters)
 	}
 	out := make([][]job.Answer, len(batches))
 	for i, b := range batches {
-		if len(letters[i]) != len(b.Completions) {
-			return nil, badAnswer("ack", v)
+		if len(letters.of(i)) != len(b.Completions) {
+			return nil, badAnswer("ack", letters)
 		}
-		out[i] = answers(letters[i], b.Completions, m.q.Journal)
+		out[i] = answers(letters.of(i), b.Completions, m.q.Journal)
 	}
 	return out, nil
 }
@@ -265,11 +292,11 @@ func answers(letters string, cs []job.Completion, journal bool) []job.Answer {
 // that epoch; else ErrFenced. runs is how many run in this worker, the suspect included, while
 // it is held apart, which ends after apart; 0: it runs among any number.
 func (m *Member) Mark(ctx context.Context, t job.Tenure, id job.EntryID, runs int, apart time.Duration) error {
-	v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.mark, m.s.shardOf(m.q, t.Partition), m.info.Incarnation, t.Partition, epochText(t.Epoch), id.String(), runs, apart.Milliseconds())
+	word, err := run(ctx, m.s, m.s.cmd, &m.s.scripts.mark, m.s.shardOf(m.q, t.Partition), m.info.Incarnation, t.Partition, epochText(t.Epoch), id.String(), runs, apart.Milliseconds())
 	if err != nil {
 		return err
 	}
-	if text(v) != "OK" {
+	if word == "FENCED" {
 		return job.ErrFenced
 	}
 	return nil
@@ -299,13 +326,11 @@ func (m *Member) Heal(ctx context.Context, parts []int) ([]string, error) {
 	}
 	var mended []string
 	for _, p := range parts {
-		v, err := m.s.run(ctx, m.s.cmd, &m.s.scripts.repair, m.s.shardOf(m.q, p), "@"+m.info.Incarnation, p)
+		r, err := run(ctx, m.s, m.s.cmd, &m.s.scripts.repair, m.s.shardOf(m.q, p), "@"+m.info.Incarnation, p)
 		if err != nil {
 			return mended, err
 		}
-		for l := texts(v); len(l) > 1; l = l[2:] {
-			mended = append(mended, "partition "+l[0]+": "+l[1])
-		}
+		mended = append(mended, r.mended...)
 	}
 	return mended, nil
 }

@@ -25,23 +25,23 @@ const (
 
 // runAtNodes sends calls to the servers that hold their shards. Those that a server has no longer are
 // sent again as soon as the cluster's map shows another one: they were not executed.
-func (s *Store) runAtNodes(ctx context.Context, c *redis.ClusterClient, sc *script, calls []*call) {
+func runAtNodes[A any](ctx context.Context, s *Store, c *redis.ClusterClient, sc *script[A], calls []*call[A]) {
 	for try := 1; ; try++ {
-		nodes, err := s.byMaster(ctx, c, calls)
+		nodes, err := byMaster(ctx, s, c, calls)
 		if err != nil {
 			for _, k := range calls {
 				k.err = err
 			}
-			s.reload(ctx, c, calls)
+			reload(ctx, s, c, calls)
 			return
 		}
 		var all sync.WaitGroup
 		for node, some := range nodes {
-			all.Go(func() { s.pipe(ctx, node.Pipeline, sc, some, pipeline{}) })
+			all.Go(func() { pipe(ctx, s, node.Pipeline, sc, some, pipeline{}) })
 		}
 		all.Wait()
-		s.reload(ctx, c, calls)
-		var moved []*call
+		reload(ctx, s, c, calls)
+		var moved []*call[A]
 		for _, k := range calls {
 			if movedAnswer(k.err) {
 				moved = append(moved, k)
@@ -82,8 +82,8 @@ func rest(ctx context.Context, d time.Duration) bool {
 }
 
 // byMaster sorts calls by their servers. Those whose shard may not be used have that as their error.
-func (s *Store) byMaster(ctx context.Context, c *redis.ClusterClient, calls []*call) (map[*redis.Client][]*call, error) {
-	nodes, homes := map[*redis.Client][]*call{}, map[string]string{}
+func byMaster[A any](ctx context.Context, s *Store, c *redis.ClusterClient, calls []*call[A]) (map[*redis.Client][]*call[A], error) {
+	nodes, homes := map[*redis.Client][]*call[A]{}, map[string]string{}
 	at := map[string]*redis.Client{}
 	for _, k := range calls {
 		node, err := c.MasterForKey(ctx, k.shard)

@@ -67,7 +67,7 @@ func TestNoScriptFollowsAMovingSlot(t *testing.T) {
 		t.Errorf("%d keys were made at the target", n)
 	}
 	var told []string
-	for _, r := range must1(s.Risks(ctx))(t) {
+	for _, r := range must1(s.Inspect().Risks(ctx))(t) {
 		if r.Name == "slots" {
 			told = append(told, r.Server)
 		}

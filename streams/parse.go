@@ -8,78 +8,73 @@ import (
 	"ringmaster/job"
 )
 
-// Answers of scripts come as nested slices of strings and integers. These readers take
-// a wrong shape for a zero value: that an answer as a whole can be its script's was looked at
-// before (see forms).
-
-func list(v any) []any { l, _ := v.([]any); return l }
-
-func at(v []any, i int) any {
-	if i < len(v) {
-		return v[i]
-	}
-	return nil
-}
-
-func text(v any) string {
-	switch x := v.(type) {
-	case string:
-		return x
-	case int64:
-		return strconv.FormatInt(x, 10)
-	}
-	return ""
-}
-
-func number(v any) uint64 {
-	n, _ := strconv.ParseUint(text(v), 10, 64)
+// recorded is a number as it stands in a record: one that somebody spoiled is 0.
+func recorded(s string) uint64 {
+	n, _ := strconv.ParseUint(s, 10, 64)
 	return n
 }
 
-func texts(v any) []string {
-	l := list(v)
-	out := make([]string, len(l))
-	for i := range l {
-		out[i] = text(l[i])
+// field is one of what HMGET has found: "" where there is no such field.
+func field(found []any, i int) string {
+	if i >= len(found) {
+		return ""
+	}
+	s, _ := found[i].(string)
+	return s
+}
+
+// row is an entry of a stream, in the shape [id, [field, value, ...]]. fields is nil where its message is gone.
+type row struct {
+	id     job.EntryID
+	fields []string
+}
+
+// entries reads a list of rows.
+func (r *items) entries() []row {
+	l := r.list()
+	if len(l.rest) == 0 {
+		return nil
+	}
+	out := make([]row, 0, len(l.rest))
+	for l.more() {
+		r.row(&l, func(x *items) {
+			e := row{id: x.id()}
+			if len(x.rest) == 1 && x.rest[0] == nil {
+				x.next()
+			} else {
+				e.fields = x.texts()
+			}
+			out = append(out, e)
+		})
 	}
 	return out
 }
 
-// pairs reads name, value, name, value...
-func pairs(v any) map[string]string {
-	l := list(v)
-	m := make(map[string]string, len(l)/2)
-	for i := 0; i+1 < len(l); i += 2 {
-		m[text(l[i])] = text(l[i+1])
-	}
-	return m
+// readRows reads what XRANGE answers.
+func readRows(v any) ([]row, bool) {
+	all := items{rest: []any{v}}
+	rows := all.entries()
+	return rows, all.whole()
 }
 
-// entries decodes rows [id, [field, value, ...]]. A row without fields is an entry that
-// was deleted while it was pending; it is left out.
-func entries(rows []any, p, partitions int) []job.Entry {
+// decode makes jobs of rows, with their retry records if there are any: records is empty or parallel to the
+// rows. Those whose message is gone are left out.
+func decode(rows []row, records []string, p, partitions int) []job.Entry {
+	if len(rows) == 0 {
+		return nil
+	}
 	out := make([]job.Entry, 0, len(rows))
-	for _, row := range rows {
-		r := list(row)
-		id, ok := job.ParseEntryID(text(at(r, 0)))
-		fields := list(at(r, 1))
-		if !ok || fields == nil {
+	for i, r := range rows {
+		if r.fields == nil {
 			continue
 		}
-		flat := make([]string, len(fields))
-		for i := range fields {
-			flat[i] = text(fields[i])
+		e := job.DecodeEntry(r.id, r.fields, p, partitions)
+		if len(records) > 0 {
+			e.Retry = records[i]
 		}
-		out = append(out, job.DecodeEntry(id, flat, p, partitions))
+		out = append(out, e)
 	}
 	return out
-}
-
-func withRetries(es []job.Entry, records []any) []job.Entry {
-	for i := range es {
-		es[i].Retry = text(at(records, i))
-	}
-	return es
 }
 
 // ownerRecord reads "<incarnation> <epoch>".

@@ -24,21 +24,29 @@ func (p *Producer) enqueueOnce(ctx context.Context, j job.Job, partition int) (j
 			return job.Receipt{}, err
 		}
 	}
-	v, err := p.once(ctx, &p.s.scripts.enqueueOnce, partition, partition, j.IdempotencyKey, digest, memory, e[0], e[1], e[2], "", p.q.Partitions)
+	a, err := once(ctx, p, &p.s.scripts.enqueueOnce, partition, partition, j.IdempotencyKey, digest, memory, e[0], e[1], e[2], "", p.q.Partitions)
 	if err != nil {
 		return job.Receipt{}, err
 	}
-	l := list(v)
-	id, err := job.ParseID(text(at(l, 0)))
-	if err != nil {
-		return job.Receipt{}, badAnswer("enqueue once", v)
-	}
-	return job.Receipt{ID: id.String(), Partition: id.Partition, Duplicate: text(at(l, 1)) == "1"}, nil
+	return job.Receipt{ID: a.id.String(), Partition: a.id.Partition, Duplicate: a.known}, nil
+}
+
+// onceAnswer is the job that an idempotency key stands for, and whether it was there already.
+type onceAnswer struct {
+	id    job.ID
+	known bool
+}
+
+func readOnce(v any) (onceAnswer, bool) {
+	r := listOf(v)
+	id, err := job.ParseID(r.text())
+	a := onceAnswer{id, r.flag()}
+	return a, r.whole() && err == nil
 }
 
 // reserve keeps an idempotency key for one job. While it is not known to be kept nothing is added.
 func (p *Producer) reserve(ctx context.Context, home int, args ...any) error {
-	_, err := p.once(ctx, &p.s.scripts.reserve, home, args...)
+	_, err := once(ctx, p, &p.s.scripts.reserve, home, args...)
 	if errors.Is(err, job.ErrOutcomeUnknown) {
 		//nolint:errorlint // told, not wrapped: what is unknown is the reservation, and the job was not added
 		return fmt.Errorf("reserve idempotency key: %w: %v", job.ErrUnavailable, err)
@@ -47,16 +55,17 @@ func (p *Producer) reserve(ctx context.Context, home int, args ...any) error {
 }
 
 // once runs a script in a partition's shard. Records that are gone are made again, once.
-func (p *Producer) once(ctx context.Context, sc *script, partition int, args ...any) (any, error) {
+func once[A any](ctx context.Context, p *Producer, sc *script[A], partition int, args ...any) (A, error) {
 	shard := p.s.shardOf(p.q, partition)
 	if err := p.s.meet(ctx, shard); err != nil {
-		return nil, err
+		var none A
+		return none, err
 	}
-	v, err := p.s.runConfirmed(ctx, sc, shard, args...)
+	a, err := runConfirmed(ctx, p.s, sc, shard, args...)
 	if errors.Is(err, job.ErrNotFound) {
 		if err = p.recreate(ctx); err == nil {
-			v, err = p.s.runConfirmed(ctx, sc, shard, args...)
+			a, err = runConfirmed(ctx, p.s, sc, shard, args...)
 		}
 	}
-	return v, err
+	return a, err
 }

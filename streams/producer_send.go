@@ -168,7 +168,7 @@ func notAdded(ctx context.Context, last error) error {
 
 // outCall is one script call: batches of partitions of one shard.
 type outCall struct {
-	call
+	call[eachText]
 	batches []*outBatch
 	jobs    int
 	bytes   int
@@ -183,7 +183,7 @@ func (p *Producer) calls(batches []*outBatch) []*outCall {
 		shard := p.s.shardOf(p.q, b.partition)
 		c := last[shard]
 		if c == nil || c.jobs+len(b.jobs) > maxBatch || c.bytes+b.bytes > maxBatchBytes {
-			c = &outCall{call: call{shard: shard}}
+			c = &outCall{call: call[eachText]{shard: shard}}
 			last[shard] = c
 			out = append(out, c)
 		}
@@ -214,23 +214,28 @@ func (p *Producer) send(batches []*outBatch) bool {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.s.opts.Timeout+job.OnItsWay(bytes))
 	defer cancel()
-	var calls []*call
+	var calls []*call[eachText]
 	for _, c := range out {
 		if c.err = p.s.meet(ctx, c.shard); c.err == nil {
 			calls = append(calls, &c.call)
 		}
 	}
 	if len(calls) > 0 {
-		p.s.runAllConfirmed(ctx, &p.s.scripts.enqueue, calls)
+		runAllConfirmed(ctx, p.s, &p.s.scripts.enqueue, calls)
 	}
 	healthy, missing := true, false
 	p.mu.Lock()
 	p.failure = nil
 	for _, c := range out {
-		answers := list(c.value)
+		if len(c.answer) != len(c.batches) {
+			misfit(&p.s.scripts.enqueue, &c.call)
+		}
 		for i, b := range c.batches {
 			b.inFlight = false
-			answer := text(at(answers, i))
+			answer := ""
+			if len(c.answer) == len(c.batches) {
+				answer = c.answer.of(i)
+			}
 			if (errors.Is(c.err, job.ErrNotFound) || strings.HasPrefix(answer, "NOQUEUE")) && !b.recreated {
 				b.recreated, missing = true, true
 			} else if !p.settle(b, c.err, answer) {

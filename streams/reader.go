@@ -261,16 +261,15 @@ func (r *Reader) History(ctx context.Context, p int) ([]job.Entry, error) {
 		if err = r.readError("read own pending list", err); err != nil {
 			return nil, err
 		}
-		rows := list(at(list(at(reply, 0)), 1))
-		if len(rows) == 0 {
-			return out, nil
+		rows, ok := readStream(reply)
+		if !ok {
+			return nil, badAnswer("read own pending list", reply)
 		}
-		last, ok := job.ParseEntryID(text(at(list(rows[len(rows)-1]), 0)))
-		if !ok || !after.Less(last) {
+		if len(rows) == 0 || !after.Less(rows[len(rows)-1].id) {
 			return out, nil
 		}
 		// A page of nothing but deleted messages is not the last one.
-		if page := entries(rows, p, r.q.Partitions); len(page) > 0 {
+		if page := decode(rows, nil, p, r.q.Partitions); len(page) > 0 {
 			if err := r.addRetries(ctx, p, page); err != nil {
 				return nil, err
 			}
@@ -280,8 +279,19 @@ func (r *Reader) History(ctx context.Context, p int) ([]job.Entry, error) {
 		if len(rows) < count {
 			return out, nil
 		}
-		after = last
+		after = rows[len(rows)-1].id
 	}
+}
+
+// readStream reads what XREADGROUP answers of one stream; of none it is nothing.
+func readStream(streams []any) ([]row, bool) {
+	r := items{rest: streams}
+	if !r.more() {
+		return nil, true
+	}
+	stream := r.list()
+	_, rows := stream.text(), stream.entries()
+	return rows, stream.whole() && r.whole()
 }
 
 func (r *Reader) addRetries(ctx context.Context, p int, page []job.Entry) error {

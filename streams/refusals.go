@@ -75,7 +75,7 @@ func (s *Store) Writable(ctx context.Context) error {
 	}
 	for node, shard := range probes {
 		err := wrap("try a write", node.Set(ctx, probeKey(shard), "", time.Millisecond).Err()) // it leaves nothing behind
-		s.relocate(ctx, []*call{{shard: shard, err: err}})
+		relocate(ctx, s, []*attempt{{shard: shard, err: err}})
 		if errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull) || errors.Is(err, job.ErrNotPermitted) {
 			return err
 		}
@@ -135,8 +135,8 @@ func stateOfServer(ctx context.Context, c *redis.Client) ([]Risk, error) {
 }
 
 // refusesWrites adds a risk for a server that refuses a write and tells no other reason.
-func (s *Store) refusesWrites(ctx context.Context, found []Risk) []Risk {
-	err := s.Writable(ctx)
+func (in *Inspector) refusesWrites(ctx context.Context, found []Risk) []Risk {
+	err := in.s.Writable(ctx)
 	told := slices.ContainsFunc(found, func(r Risk) bool {
 		return r.Grave && r.State
 	})

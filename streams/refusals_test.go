@@ -76,7 +76,7 @@ func TestAServerThatRefusesWritesIsTold(t *testing.T) {
 			if err := s.Writable(ctx); err == nil || !strings.Contains(err.Error(), row.says) {
 				t.Errorf("a try: %v", err)
 			}
-			risks, err := s.Risks(ctx)
+			risks, err := s.Inspect().Risks(ctx)
 			must(t, err)
 			found := false
 			for _, r := range risks {
@@ -85,7 +85,7 @@ func TestAServerThatRefusesWritesIsTold(t *testing.T) {
 			if !found {
 				t.Errorf("no risk %s in %+v", row.risk, risks)
 			}
-			if w := s.Warnings(ctx); len(w) > 0 {
+			if w := s.Inspect().Warnings(ctx); len(w) > 0 {
 				t.Errorf("taken for a setting, which strict mode refuses: %v", w)
 			}
 		})

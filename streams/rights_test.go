@@ -19,10 +19,10 @@ func TestAMissingRightIsNamed(t *testing.T) {
 		lack string // the rule
 		ask  func(s *Store) error
 	}{
-		{"a state", "+xinfo|stream", func(s *Store) error { _, err := s.Job(c.ctx, "q", id); return err }},
-		{"a state", "+xpending", func(s *Store) error { _, err := s.Job(c.ctx, "q", id); return err }},
-		{"a wait", "+xrange", func(s *Store) error { _, err := s.WaitJob(c.ctx, "q", id, 1); return err }},
-		{"a key", "+xrange", func(s *Store) error { _, err := s.Key(c.ctx, "q", "k"); return err }},
+		{"a state", "+xinfo|stream", func(s *Store) error { _, err := s.Inspect().Job(c.ctx, "q", id); return err }},
+		{"a state", "+xpending", func(s *Store) error { _, err := s.Inspect().Job(c.ctx, "q", id); return err }},
+		{"a wait", "+xrange", func(s *Store) error { _, err := s.Inspect().WaitJob(c.ctx, "q", id, 1); return err }},
+		{"a key", "+xrange", func(s *Store) error { _, err := s.Inspect().Key(c.ctx, "q", "k"); return err }},
 		{"the queues", "+hgetall", func(s *Store) error { _, _, err := s.Queues(c.ctx); return err }},
 	} {
 		must(t, c.raw.ACLSetUser(c.ctx, "u", "reset", "on", ">secret", "~rm:*", "&*", "+@all", "-"+row.lack[1:]).Err())
@@ -34,7 +34,7 @@ func TestAMissingRightIsNamed(t *testing.T) {
 	}
 	must(t, c.raw.ACLSetUser(c.ctx, "u", "reset", "on", ">secret", "~other:*", "&*", "+@all").Err())
 	s := openStore(t, strings.Replace(c.url, "redis://", "redis://u:secret@", 1))
-	if _, err := s.Job(c.ctx, "q", id); !errors.Is(err, job.ErrNotPermitted) || !strings.Contains(err.Error(), "~rm:*") {
+	if _, err := s.Inspect().Job(c.ctx, "q", id); !errors.Is(err, job.ErrNotPermitted) || !strings.Contains(err.Error(), "~rm:*") {
 		t.Errorf("without the keys: %v", err)
 	}
 }

@@ -13,31 +13,93 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ringmaster/internal/failpoint"
+	"ringmaster/job"
 )
 
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
-// script is one Lua file with the parts it uses put before it. Redis keeps scripts by
+// lua is one Lua file with the parts it uses put before it. Redis keeps scripts by
 // the hash of their text; allow-oom scripts have two texts, because the in-memory store
 // does not know the flag.
-type script struct {
+type lua struct {
 	name          string
 	plain, oom    string
 	plainSHA, sha string
-	form          form // of its answer
+}
+
+// script is a Lua file and how its answer is read. A is what an answer says; read reports whether a value
+// can be one.
+type script[A any] struct {
+	lua
+	read func(v any) (A, bool)
 }
 
 // scripts are all scripts, loaded once per Store.
 type scripts struct {
-	create, enqueue, enqueueOnce, reserve                                    script
-	ack, release, claim, skim, unpark, mark                                  script
-	join, heartbeat, leave, snapshot, report                                 script
-	lead, resign, look, plan, steal, evict, revoke, permits, repair, advance script
-	requeue, discard, state, counts, key, request, audit, ids, held, reclaim script
-	renew, confirm, doubt                                                    script
+	create, reserve, discard, resign, reclaim, confirm script[int]
+	enqueue, ack                                       script[eachText]
+	enqueueOnce                                        script[onceAnswer]
+	requeue                                            script[requeued]
+	mark, leave, evict                                 script[string]
+	revoke, advance                                    script[verdict]
+	plan, steal                                        script[verdict]
+	repair                                             script[repaired]
+	release                                            script[job.ReleaseAnswer]
+	claim                                              script[claimPage]
+	skim                                               script[skimmed]
+	unpark                                             script[unparked]
+	join                                               script[joined]
+	heartbeat                                          script[job.Beat]
+	snapshot                                           script[owned]
+	report                                             script[phaseSeen]
+	lead                                               script[lease]
+	look                                               script[lookPage]
+	permits                                            script[[]HeldPermit]
+	doubt                                              script[[]doubted]
+	state                                              script[*facts]
+	counts                                             script[[]partCounts]
+	key                                                script[keyFound]
+	request                                            script[requested]
+	audit                                              script[[]Sighting]
+	ids                                                script[idsPage]
+	held                                               script[[]string]
+	renew                                              script[generation]
 
 	names map[string]string // by hash
+}
+
+// anyScript is a script, whatever it answers.
+type anyScript interface {
+	file() *lua
+	accepts(v any) bool
+}
+
+func (l *lua) file() *lua { return l }
+
+// of says which file a script is, and how its answer is read.
+func (sc *script[A]) of(name string, read func(v any) (A, bool)) anyScript {
+	sc.name, sc.read = name, read
+	return sc
+}
+
+// all are the scripts, with their readers.
+func (s *scripts) all() []anyScript {
+	return []anyScript{
+		s.create.of("create", countOf), s.enqueue.of("enqueue", readEachText), s.enqueueOnce.of("enqueue_once", readOnce),
+		s.reserve.of("reserve", countOf), s.requeue.of("requeue", readRequeued), s.discard.of("discard", countOf),
+		s.ack.of("ack", readEachText), s.mark.of("mark", oneOf("OK", "FENCED")), s.release.of("release", readReleased),
+		s.claim.of("claim", readClaimed), s.skim.of("skim", readSkimmed), s.unpark.of("unpark", readUnparked),
+		s.join.of("join", readJoined), s.heartbeat.of("heartbeat", readBeat), s.leave.of("leave", oneOf("OK", "GONE")),
+		s.snapshot.of("snapshot", readOwned), s.report.of("report", readReported), s.lead.of("lead", readLease),
+		s.resign.of("resign", countOf), s.look.of("look", readLook), s.plan.of("plan", readPlanned), s.steal.of("steal", readStolen),
+		s.evict.of("evict", oneOf("STALE", "GONE", "ALIVE", "EVICTED")), s.revoke.of("revoke", readRevoked),
+		s.permits.of("permits", readPermits), s.repair.of("repair", readRepaired), s.advance.of("advance", readAdvanced),
+		s.state.of("state", readState), s.counts.of("counts", readCounts), s.key.of("key", readKeyPage),
+		s.request.of("request", readRequested), s.audit.of("audit", readSightings), s.ids.of("ids", readIDs),
+		s.held.of("held", readTexts), s.reclaim.of("reclaim", countOf), s.renew.of("renew", readGeneration),
+		s.confirm.of("confirm", countOf), s.doubt.of("doubt", readDoubted),
+	}
 }
 
 // Scripts that only bring work forward must run when memory is full, or nothing would
@@ -46,27 +108,19 @@ type scripts struct {
 var growing = map[string]bool{"create": true, "enqueue": true, "enqueue_once": true, "reserve": true, "requeue": true}
 
 func loadScripts() (*scripts, error) {
-	s, forms := &scripts{names: map[string]string{}}, forms()
-	for name, dst := range map[string]*script{
-		"create": &s.create, "enqueue": &s.enqueue, "enqueue_once": &s.enqueueOnce, "reserve": &s.reserve,
-		"ack": &s.ack, "release": &s.release, "claim": &s.claim, "skim": &s.skim, "unpark": &s.unpark, "mark": &s.mark,
-		"join": &s.join, "heartbeat": &s.heartbeat, "leave": &s.leave, "snapshot": &s.snapshot, "report": &s.report,
-		"lead": &s.lead, "resign": &s.resign, "look": &s.look, "plan": &s.plan, "steal": &s.steal, "evict": &s.evict,
-		"revoke": &s.revoke, "permits": &s.permits, "repair": &s.repair, "advance": &s.advance,
-		"requeue": &s.requeue, "discard": &s.discard, "state": &s.state, "counts": &s.counts, "key": &s.key,
-		"request": &s.request, "audit": &s.audit, "ids": &s.ids, "held": &s.held, "reclaim": &s.reclaim,
-		"renew": &s.renew, "confirm": &s.confirm, "doubt": &s.doubt,
-	} {
-		text, err := scriptText(name)
+	s := &scripts{names: map[string]string{}}
+	for _, sc := range s.all() {
+		f := sc.file()
+		text, err := scriptText(f.name)
 		if err != nil {
 			return nil, err
 		}
-		*dst = script{name: name, plain: text, oom: text, form: forms[name]}
-		if !growing[name] {
-			dst.oom = "#!lua flags=allow-oom\n" + text
+		f.plain, f.oom = text, text
+		if !growing[f.name] {
+			f.oom = "#!lua flags=allow-oom\n" + text
 		}
-		dst.plainSHA, dst.sha = sha(dst.plain), sha(dst.oom)
-		s.names[dst.plainSHA], s.names[dst.sha] = name, name
+		f.plainSHA, f.sha = sha(f.plain), sha(f.oom)
+		s.names[f.plainSHA], s.names[f.sha] = f.name, f.name
 	}
 	return s, nil
 }
@@ -147,7 +201,7 @@ func (s *Store) detect(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) text(sc *script) (text, hash string) {
+func (s *Store) text(sc *lua) (text, hash string) {
 	if s.flavor.v.Load() == flavorMini {
 		return sc.plain, sc.plainSHA
 	}
@@ -156,16 +210,17 @@ func (s *Store) text(sc *script) (text, hash string) {
 
 // run executes a script on one shard. A script the server does not know (restart,
 // failover, SCRIPT FLUSH) was not executed; it is sent whole.
-func (s *Store) run(ctx context.Context, c caller, sc *script, shard string, args ...any) (any, error) {
+func run[A any](ctx context.Context, s *Store, c caller, sc *script[A], shard string, args ...any) (A, error) {
 	if cluster, ok := c.(*redis.ClusterClient); ok {
-		k := &call{shard: shard, args: args}
-		s.runAtNodes(ctx, cluster, sc, []*call{k})
-		return k.value, k.err
+		k := &call[A]{shard: shard, args: args}
+		runAtNodes(ctx, s, cluster, sc, []*call[A]{k})
+		return k.answer, k.err
 	}
+	var none A
 	if err := s.detect(ctx); err != nil {
-		return nil, notSent(sc.name, err)
+		return none, notSent(sc.name, err)
 	}
-	text, hash := s.text(sc)
+	text, hash := s.text(&sc.lua)
 	keys := []string{shard}
 	v, err := c.EvalSha(ctx, hash, keys, args...).Result()
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
@@ -175,27 +230,30 @@ func (s *Store) run(ctx context.Context, c caller, sc *script, shard string, arg
 		v, err = nil, nil
 	}
 	if err != nil {
-		return nil, wrap(sc.name, err)
+		return none, wrap(sc.name, err)
 	}
 	return sc.answered(v)
 }
 
 // call is one script call of a pipeline.
-type call struct {
-	shard string
-	args  []any
-	value any
-	err   error
+type call[A any] struct {
+	shard  string
+	args   []any
+	answer A
+	err    error
 }
+
+// attempt is what was tried at a shard without a script.
+type attempt = call[struct{}]
 
 // runAll executes many calls of one script in one round trip. Each call has its own
 // answer; those the server did not know the script for are sent again, whole.
-func (s *Store) runAll(ctx context.Context, c redis.UniversalClient, sc *script, calls []*call) {
+func runAll[A any](ctx context.Context, s *Store, c redis.UniversalClient, sc *script[A], calls []*call[A]) {
 	if cluster, ok := c.(*redis.ClusterClient); ok {
-		s.runAtNodes(ctx, cluster, sc, calls)
+		runAtNodes(ctx, s, cluster, sc, calls)
 		return
 	}
-	s.pipe(ctx, c.Pipeline, sc, calls, pipeline{})
+	pipe(ctx, s, c.Pipeline, sc, calls, pipeline{})
 }
 
 // pipeline says how calls are sent.
@@ -206,14 +264,14 @@ type pipeline struct {
 	last func(redis.Pipeliner) // adds a command after all others, nil: none
 }
 
-func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *script, calls []*call, how pipeline) {
+func pipe[A any](ctx context.Context, s *Store, open func() redis.Pipeliner, sc *script[A], calls []*call[A], how pipeline) {
 	if err := s.detect(ctx); err != nil {
 		for _, k := range calls {
 			k.err = notSent(sc.name, err)
 		}
 		return
 	}
-	whole, hash := s.text(sc)
+	whole, hash := s.text(&sc.lua)
 	p := open()
 	cmds := make([]*redis.Cmd, len(calls))
 	for i, k := range calls {
@@ -235,26 +293,25 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *scrip
 	if confirmed != nil {
 		doubt = s.unconfirmed(sc.name, confirmed)
 	}
-	var again []*call
+	var again []*call[A]
 	for i, k := range calls {
-		k.value, k.err = cmds[i].Result()
-		if k.err == nil && k.value == nil {
+		v, err := cmds[i].Result()
+		switch {
+		case err == nil && v == nil:
 			// The set-up of a new connection was refused: nothing was sent, and go-redis gives the
 			// refusal to Exec alone. An answer of nothing has an error: redis.Nil.
 			k.err = unsent(sc.name, failed)
 			continue
-		}
-		if k.err != nil && redis.HasErrorPrefix(k.err, "NOSCRIPT") {
+		case err != nil && redis.HasErrorPrefix(err, "NOSCRIPT"):
 			again = append(again, k)
 			continue
+		case errors.Is(err, redis.Nil):
+			v, err = nil, nil
 		}
-		if errors.Is(k.err, redis.Nil) {
-			k.value, k.err = nil, nil
-		}
-		if k.err = wrap(sc.name, k.err); k.err != nil {
+		if k.err = wrap(sc.name, err); k.err != nil {
 			continue
 		}
-		if k.value, k.err = sc.answered(k.value); k.err == nil {
+		if k.answer, k.err = sc.answered(v); k.err == nil {
 			k.err = doubt
 		}
 	}
@@ -262,6 +319,6 @@ func (s *Store) pipe(ctx context.Context, open func() redis.Pipeliner, sc *scrip
 		// The text goes along with the first; the others go in the same round trip again. Each
 		// round is shorter, so this ends even while somebody flushes the scripts.
 		how.whole, how.last = true, nil
-		s.pipe(ctx, open, sc, again, how)
+		pipe(ctx, s, open, sc, again, how)
 	}
 }

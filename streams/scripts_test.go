@@ -180,7 +180,7 @@ func exercise(c *crew) {
 	defer p.Close()
 	jobs := []job.Job{{Type: "t", Key: "x", IdempotencyKey: "i{j}"}}
 	for sh := range c.q.Shards { // whose job may be of another shard
-		must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.reserve, c.s.shard(c.q, sh), "r{j}", "print", job.IdempotencyTTL.Milliseconds(), c.q.Partitions))(c.t)
+		must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.reserve, c.s.shard(c.q, sh), "r{j}", "print", job.IdempotencyTTL.Milliseconds(), c.q.Partitions))(c.t)
 	}
 	key := map[int]string{}
 	for i := 0; len(jobs) < 1+3*6; i++ {
@@ -203,14 +203,14 @@ func exercise(c *crew) {
 			c.expect("bury", a.ack(n, 1, end), "O")
 		}
 	}
-	dead := must1(c.s.DeadLetters(c.ctx, "q", 100))(c.t)
+	dead := must1(c.s.Inspect().DeadLetters(c.ctx, "q", 100))(c.t)
 	for i, d := range dead {
 		if i%2 == 0 {
 			must1(c.s.RequeueDead(c.ctx, "q", d.ID))(c.t)
 		} else {
 			must(c.t, c.s.RemoveDead(c.ctx, "q", d.ID))
 		}
-		must1(c.s.Job(c.ctx, "q", d.ID))(c.t)
+		must1(c.s.Inspect().Job(c.ctx, "q", d.ID))(c.t)
 	}
 	must(c.t, c.plan("key", "b.1"))
 	for n := range 3 {
@@ -229,18 +229,18 @@ func exercise(c *crew) {
 		b.claimAll(n, 2, 10)
 		must1(unpark(c.ctx, b.reader(n), job.Tenure{Partition: n, Epoch: 2}, key[n], 10))(c.t)
 		c.expect("ack", a.ack(n, 1, kept(more[0])), "D")
-		must1(c.s.Key(c.ctx, "q", key[n]))(c.t)
+		must1(c.s.Inspect().Key(c.ctx, "q", key[n]))(c.t)
 	}
 	permits := must1(c.ring.Permits(c.ctx, []int{0, 1, 2}))(c.t)
 	for _, h := range permits {
 		must(c.t, c.ring.Revoke(c.ctx, c.term, h))
 	}
-	must1(c.s.QueueView(c.ctx, "q"))(c.t)
-	must1(c.s.Sightings(c.ctx, "q"))(c.t)
+	must1(c.s.Inspect().QueueView(c.ctx, "q"))(c.t)
+	must1(c.s.Inspect().Sightings(c.ctx, "q"))(c.t)
 	signs(c, true, "a.1", "b.1")
-	must1(c.s.HeldKeys(c.ctx, "q", 10))(c.t)
+	must1(c.s.Inspect().HeldKeys(c.ctx, "q", 10))(c.t)
 	for p := range 3 {
-		must(c.t, c.s.OpenJobs(c.ctx, "q", p, job.EntryID{Ms: 1 << 60}, func([]OpenJob) {}))
+		must(c.t, c.s.Inspect().OpenJobs(c.ctx, "q", p, job.EntryID{Ms: 1 << 60}, func([]OpenJob) {}))
 	}
 	must1(c.ring.Repair(c.ctx, c.term, []int{0, 1, 2}))(c.t)
 	must1(c.s.Reclaim(c.ctx, "q", 0, "nobody"))(c.t)
@@ -249,8 +249,8 @@ func exercise(c *crew) {
 		must(c.t, b.member.Report(c.ctx, sh, e, 2, `{"epoch":"`+epochText(e)+`"}`))
 	}
 	must(c.t, c.ring.Advance(c.ctx, c.term, must1(c.ring.Look(c.ctx))(c.t)))
-	must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.confirm, c.s.shard(c.q, 0)))(c.t)
-	must1(c.s.run(c.ctx, c.s.cmd, &c.s.scripts.request, c.s.shard(c.q, 0), "r1", "key", ""))(c.t)
+	must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.confirm, c.s.shard(c.q, 0)))(c.t)
+	must1(run(c.ctx, c.s, c.s.cmd, &c.s.scripts.request, c.s.shard(c.q, 0), "r1", "key", ""))(c.t)
 	must(c.t, a.member.Leaving(c.ctx))
 	must(c.t, a.member.Left(c.ctx))
 	for _, evidence := range []string{"ttl", "deaf", "silent", "connection"} {

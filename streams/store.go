@@ -320,7 +320,7 @@ func (s *Store) createRecords(ctx context.Context, q Queue) error {
 		}
 		for first := sh; first < q.Partitions; first += page * q.Shards {
 			last := min(first+(page-1)*q.Shards, q.Partitions-1)
-			_, err := s.run(ctx, s.cmd, &s.scripts.create, s.shard(q, sh), first, last, q.Shards, q.Partitions, server)
+			_, err := run(ctx, s, s.cmd, &s.scripts.create, s.shard(q, sh), first, last, q.Shards, q.Partitions, server)
 			if err != nil {
 				return err
 			}

@@ -34,8 +34,8 @@ func (r Risk) String() string {
 }
 
 // Warnings says which settings of the server put jobs at risk, one sentence each.
-func (s *Store) Warnings(ctx context.Context) []string {
-	risks, _ := s.Risks(ctx) // what could be read
+func (in *Inspector) Warnings(ctx context.Context) []string {
+	risks, _ := in.Risks(ctx) // what could be read
 	var out []string
 	for _, r := range risks {
 		if !r.State {
@@ -48,16 +48,16 @@ func (s *Store) Warnings(ctx context.Context) []string {
 // Risks looks at the state, the settings, the version and the clock of every primary, tries a write,
 // and returns what puts jobs at risk, by server. The store in memory has none to look at. It blocks
 // for a few round trips; with an error come the risks of the servers that answered.
-func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
-	if s.Embedded() {
+func (in *Inspector) Risks(ctx context.Context) ([]Risk, error) {
+	if in.s.Embedded() {
 		return nil, nil
 	}
 	var mu sync.Mutex
 	var out []Risk
-	_, cluster := s.cmd.(*redis.ClusterClient)
-	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
+	_, cluster := in.s.cmd.(*redis.ClusterClient)
+	err := in.s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
 		found, err := risksOf(ctx, c, cluster)
-		found = append(found, s.replicaRisk(ctx, c)...)
+		found = append(found, in.replicaRisk(ctx, c)...)
 		if err == nil {
 			var state []Risk
 			state, err = stateOfServer(ctx, c)
@@ -69,7 +69,7 @@ func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, r := range found {
-			if _, one := s.cmd.(*redis.Client); !one {
+			if _, one := in.s.cmd.(*redis.Client); !one {
 				r.Server = c.Options().Addr
 			}
 			out = append(out, r)
@@ -77,7 +77,7 @@ func (s *Store) Risks(ctx context.Context) ([]Risk, error) {
 		return err
 	})
 	if err == nil {
-		out = s.refusesWrites(ctx, out)
+		out = in.refusesWrites(ctx, out)
 	}
 	slices.SortStableFunc(out, func(a, b Risk) int { return cmp.Compare(a.Server, b.Server) })
 	return out, wrap("look at the server's settings", err)
@@ -192,16 +192,16 @@ func settingRisks(settings map[string]string) []Risk {
 // RiskWatch tells of risks that were not there when it last looked. Not safe for
 // concurrent use.
 type RiskWatch struct {
-	store *Store
+	in    *Inspector
 	known map[string]bool
 }
 
 // NewRiskWatch has seen nothing yet.
-func (s *Store) NewRiskWatch() *RiskWatch { return &RiskWatch{store: s} }
+func (in *Inspector) NewRiskWatch() *RiskWatch { return &RiskWatch{in: in} }
 
 // Look returns the risks that are new. A server that does not answer changes nothing.
 func (w *RiskWatch) Look(ctx context.Context) []Risk {
-	risks, err := w.store.Risks(ctx)
+	risks, err := w.in.Risks(ctx)
 	if err != nil {
 		return nil
 	}

@@ -119,7 +119,7 @@ func (a *auditor) journal(ctx context.Context) error {
 	const page = 1000
 	for p := range a.after {
 		for more := true; more; {
-			entries, err := a.r.Store.Journal(ctx, queueName, p, a.after[p], page)
+			entries, err := a.r.Store.Inspect().Journal(ctx, queueName, p, a.after[p], page)
 			if err != nil {
 				return fmt.Errorf("read journal: %w", err)
 			}

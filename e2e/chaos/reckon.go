@@ -42,7 +42,7 @@ func (r *Rig) reckon(ctx context.Context) (reckoning, error) {
 	for p := range r.Queue.Partitions {
 		const page = 1000
 		for after, more := "", true; more; {
-			entries, err := r.Store.Journal(ctx, queueName, p, after, page)
+			entries, err := r.Store.Inspect().Journal(ctx, queueName, p, after, page)
 			if err != nil {
 				return k, fmt.Errorf("read journal: %w", err)
 			}

@@ -228,7 +228,7 @@ func (r *Rig) Leader(ctx context.Context) (*Proc, error) {
 func (r *Rig) View(ctx context.Context) job.RingView {
 	call, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	v, err := r.Store.RingView(call, queueName)
+	v, err := r.Store.Inspect().RingView(call, queueName)
 	if err != nil {
 		return job.RingView{}
 	}

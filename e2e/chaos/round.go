@@ -101,7 +101,7 @@ func (r *Rig) Done(ctx context.Context, limit time.Duration) error {
 		err := r.Until(ctx, "all jobs are done", limit, func() bool {
 			call, cancel := context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
-			v, err := r.Store.QueueView(call, queueName)
+			v, err := r.Store.Inspect().QueueView(call, queueName)
 			last = fmt.Sprintf("%+v, %v", v, err)
 			if err != nil || open(v) >= left {
 				return false
@@ -139,7 +139,7 @@ func (r *Rig) Submit(ctx context.Context, w Work, key string) (string, error) {
 func (r *Rig) Status(ctx context.Context, id string) (job.Status, error) {
 	call, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return r.Store.Job(call, queueName, id)
+	return r.Store.Inspect().Job(call, queueName, id)
 }
 
 // Completed waits for a job's completion.

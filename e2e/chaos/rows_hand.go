@@ -67,7 +67,7 @@ func evicts(ctx context.Context, r *Rig) error {
 		return err
 	}
 	since := time.Now()
-	told := slices.ContainsFunc(r.Store.Warnings(ctx), func(w string) bool { return strings.Contains(w, "allkeys-lru") })
+	told := slices.ContainsFunc(r.Store.Inspect().Warnings(ctx), func(w string) bool { return strings.Contains(w, "allkeys-lru") })
 	err := r.Until(ctx, "a dispatcher warns", 70*time.Second, func() bool {
 		return slices.ContainsFunc(r.Live(dispatcher), func(p *Proc) bool { return p.logged("allkeys-lru") })
 	})
@@ -182,7 +182,8 @@ func deletedMidway(ctx context.Context, r *Rig, pattern string) error {
 		return fmt.Errorf("list keys: %w", err)
 	}
 	if pattern == "acks:*" {
-		keys = []string{prefixed(fmt.Sprint("acks:", r.View(ctx).Epoch))}
+		epoch := r.View(ctx).Epoch
+		keys = []string{prefixed(fmt.Sprint("acks:", epoch)), prefixed(fmt.Sprint("replied:", epoch))}
 	}
 	n, err := raw.Del(ctx, keys...).Result()
 	if err != nil {

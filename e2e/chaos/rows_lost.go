@@ -94,7 +94,7 @@ func (r *Rig) toldAsLost(ctx context.Context, id job.ID) error {
 	if !errors.Is(err, job.ErrUnknownJob) || st.State != job.Unknown {
 		return fmt.Errorf("job %s is lost, and told as %q (%v)", id, st.State, err) //nolint:errorlint // told, not wrapped: it may be nil
 	}
-	if st, err := r.Store.WaitJob(ctx, queueName, id.String(), time.Second); !errors.Is(err, job.ErrUnknownJob) {
+	if st, err := r.Store.Inspect().WaitJob(ctx, queueName, id.String(), time.Second); !errors.Is(err, job.ErrUnknownJob) {
 		return fmt.Errorf("job %s is lost, and whoever waits for it is told %q (%v)", id, st.State, err) //nolint:errorlint // as above
 	}
 	return nil

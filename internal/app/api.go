@@ -105,6 +105,7 @@ func (p *Producers) of(ctx context.Context, queue string) (*streams.Producer, er
 // api is the store as the HTTP handler asks for it.
 type api struct {
 	*streams.Store
+	*streams.Inspector
 	producers *Producers
 }
 

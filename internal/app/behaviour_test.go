@@ -163,7 +163,7 @@ func TestVerdictsOfHandlers(t *testing.T) {
 		if d := times[1].Sub(times[0]); d < wait {
 			t.Errorf("attempt 2 came %v after attempt 1, asked for were %v", d, wait)
 		}
-		st, err := r.store.Job(r.ctx, "q", ids[1])
+		st, err := r.store.Inspect().Job(r.ctx, "q", ids[1])
 		if err != nil || st.State != job.Completed || st.Attempts != 2 || string(st.Result) != `{"ok":true}` {
 			t.Errorf("status %+v, %v", st, err)
 		}

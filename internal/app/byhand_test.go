@@ -31,8 +31,9 @@ func TestWhatIsWrittenByHandStopsNothing(t *testing.T) {
 	key := r.keysOf(0, 1)[0]
 
 	r.must(r.raw.HSet(r.ctx, r.key("acks:1"), "nobody", "{", owner, "[[").Err()) // replies that are none
-	r.must(r.raw.Persist(r.ctx, r.key("alive:"+owner)).Err())                    // a lease without an end
-	r.must(r.raw.HSet(r.ctx, r.key("idem:taken"), "a", "b").Err())               // a memory of another type
+	r.must(r.raw.HSet(r.ctx, r.key("replied:1"), "nobody 1", "x", owner+" 9", "").Err())
+	r.must(r.raw.Persist(r.ctx, r.key("alive:"+owner)).Err())      // a lease without an end
+	r.must(r.raw.HSet(r.ctx, r.key("idem:taken"), "a", "b").Err()) // a memory of another type
 	if _, errs := r.out.Enqueue(r.ctx, job.Job{Type: "t", Key: key, Payload: json.RawMessage(`1`), IdempotencyKey: "taken"}); errs == nil {
 		t.Error("an idempotency key whose memory is a hash was taken")
 	}

@@ -97,7 +97,7 @@ func Await(ctx context.Context, s *streams.Store, queue, id string, tell func(id
 	why := ""
 	word := time.Now().Add(job.FirstWord)
 	for {
-		st, err := s.WaitJob(ctx, queue, id, max(min(time.Until(word), 10*time.Second), 0))
+		st, err := s.Inspect().WaitJob(ctx, queue, id, max(min(time.Until(word), 10*time.Second), 0))
 		if st.ID != "" {
 			last = st
 		}
@@ -127,7 +127,7 @@ func standsStill(ctx context.Context, s *streams.Store, queue, id string, err er
 		call, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		var st job.Status
-		if st, err = s.Job(call, queue, id); err == nil {
+		if st, err = s.Inspect().Job(call, queue, id); err == nil {
 			return st.Why
 		}
 	}

@@ -48,7 +48,7 @@ func distance(ahead time.Duration) string {
 
 // clocks tells of workers whose clocks were away from the server's when they joined.
 func clocks(ctx context.Context, s *streams.Store) ([]Finding, error) {
-	workers, err := s.Workers(ctx, "")
+	workers, err := s.Inspect().Workers(ctx, "")
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,6 @@ import (
 	"ringmaster/consumergroup"
 	"ringmaster/internal/redisproc"
 	"ringmaster/job"
-	"ringmaster/recovery"
 	"ringmaster/streams"
 )
 
@@ -72,10 +71,10 @@ func TestNoTimeIsOfAWorkersClock(t *testing.T) {
 			ids := r.send("k", 3)
 			record := func() string { return r.raw.HGet(r.ctx, r.key("retry:0"), strings.TrimPrefix(ids[0], "0-")).Val() }
 			r.until("the attempt is on record", func() bool { return record() != "" })
-			if rec, err := recovery.Parse(record()); err != nil || !near(rec.NotBefore, r.raw.Time(r.ctx).Val(), wait) {
+			if rec, err := job.ParseRetry(record()); err != nil || !near(rec.NotBefore, r.raw.Time(r.ctx).Val(), wait) {
 				t.Errorf("record %q, %v, at %d by the server's clock", record(), err, r.raw.Time(r.ctx).Val().UnixMilli())
 			}
-			if v, err := r.store.Key(r.ctx, "q", "k"); err != nil || v.Head == nil || !strings.Contains(v.Why, "busy; the next one is due at") {
+			if v, err := r.store.Inspect().Key(r.ctx, "q", "k"); err != nil || v.Head == nil || !strings.Contains(v.Why, "busy; the next one is due at") {
 				t.Errorf("the key: %+v, %v", v, err)
 			}
 			two := r.start(spec{name: "w2", t: handler("w2")})
@@ -91,7 +90,7 @@ func TestNoTimeIsOfAWorkersClock(t *testing.T) {
 			r.until("the other is dead", func() bool { return len(r.dead()) == 1 })
 			r.completed(ids[2])
 			for _, id := range ids[:2] {
-				st, err := r.store.Job(r.ctx, "q", id)
+				st, err := r.store.Inspect().Job(r.ctx, "q", id)
 				if err != nil {
 					t.Fatal(err)
 				}

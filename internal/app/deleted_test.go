@@ -19,7 +19,7 @@ func TestACallIsNotToldThatADeletedJobCompleted(t *testing.T) {
 	gone := job.Job{Type: "t", Key: "k", Payload: payload("0"), IdempotencyKey: "once"}
 	id := r.sendJobs(gone)[0]
 	r.must(r.raw.XDel(r.ctx, r.key("jobs:0"), strings.TrimPrefix(id, "0-")).Err())
-	if _, err := r.store.Job(r.ctx, "q", id); !errors.Is(err, job.ErrNotFound) {
+	if _, err := r.store.Inspect().Job(r.ctx, "q", id); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("before anybody owns its partition: %v", err)
 	}
 	r.lead()

@@ -49,7 +49,7 @@ func RunDispatcher(ctx context.Context, cfg configs.Dispatcher, o Options) error
 	if err != nil {
 		return err
 	}
-	api := &api{Store: s, producers: NewProducers(s, cfg.QueueSpec)}
+	api := &api{Store: s, Inspector: s.Inspect(), producers: NewProducers(s, cfg.QueueSpec)}
 	defer api.producers.Close()
 	server := dispatch.NewServer(dispatch.NewHandler(api, dispatch.HTTPOptions{Token: string(cfg.Token), Listen: listener.Addr().String(), Log: log}))
 	var all sync.WaitGroup
@@ -129,7 +129,7 @@ func admit(ctx context.Context, s *streams.Store, c configs.Common) error {
 	if !c.Strict {
 		return nil
 	}
-	if risks := s.Warnings(ctx); len(risks) > 0 {
+	if risks := s.Inspect().Warnings(ctx); len(risks) > 0 {
 		return job.Invalid("strict: the server puts jobs at risk:\n%s", strings.Join(risks, "\n"))
 	}
 	return nil
@@ -138,7 +138,7 @@ func admit(ctx context.Context, s *streams.Store, c configs.Common) error {
 // watchRisks logs which settings of the server put jobs at risk, and says so again when
 // one changes under way: an eviction policy can be set at a running server.
 func watchRisks(ctx context.Context, s *streams.Store, every time.Duration, log *slog.Logger) {
-	watch := s.NewRiskWatch()
+	watch := s.Inspect().NewRiskWatch()
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {

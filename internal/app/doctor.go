@@ -194,7 +194,7 @@ func tell(f Finding, done []deed) string {
 const mostDeeds = 3 // that are told of one finding
 
 func server(ctx context.Context, s *streams.Store) ([]Finding, error) {
-	risks, err := s.Risks(ctx)
+	risks, err := s.Inspect().Risks(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ func (r *rig) flows(within time.Duration) {
 			return errs == nil
 		})
 		r.until(fmt.Sprintf("a job of partition %d ends after the failover", p), func() bool {
-			st, err := r.store.Job(r.ctx, r.queue.Name, id)
+			st, err := r.store.Inspect().Job(r.ctx, r.queue.Name, id)
 			return err == nil && st.State == job.Completed
 		})
 	}
@@ -216,7 +216,7 @@ func (r *rig) generation() uint64 {
 
 // open0 reports whether no job waits or is pending.
 func (r *rig) open0() bool {
-	v, err := r.store.QueueView(r.ctx, r.queue.Name)
+	v, err := r.store.Inspect().QueueView(r.ctx, r.queue.Name)
 	return err == nil && v.Waiting+v.Pending+v.Parked == 0
 }
 

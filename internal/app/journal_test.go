@@ -13,7 +13,7 @@ func (r *rig) journal() []streams.JournalEntry {
 	var all []streams.JournalEntry
 	for p := range r.queue.Partitions {
 		for after := ""; ; {
-			page, err := r.store.Journal(r.ctx, r.queue.Name, p, after, 500)
+			page, err := r.store.Inspect().Journal(r.ctx, r.queue.Name, p, after, 500)
 			if err != nil {
 				r.t.Fatal(err)
 			}

@@ -32,7 +32,7 @@ func (r *rig) again(key string) string {
 func (r *rig) completed(id string) {
 	r.t.Helper()
 	r.until("job "+id+" completes", func() bool {
-		st, err := r.store.Job(r.ctx, r.queue.Name, id)
+		st, err := r.store.Inspect().Job(r.ctx, r.queue.Name, id)
 		return err == nil && st.State == job.Completed
 	})
 }
@@ -40,10 +40,10 @@ func (r *rig) completed(id string) {
 // unknown wants a job to be told as lost, by all who ask.
 func (r *rig) unknown(what, id string) {
 	r.t.Helper()
-	if st, err := r.store.Job(r.ctx, r.queue.Name, id); !errors.Is(err, job.ErrUnknownJob) || st.State != job.Unknown || !errors.Is(err, job.ErrNotFound) {
+	if st, err := r.store.Inspect().Job(r.ctx, r.queue.Name, id); !errors.Is(err, job.ErrUnknownJob) || st.State != job.Unknown || !errors.Is(err, job.ErrNotFound) {
 		r.t.Errorf("%s: job %s is %q, %v; want unknown", what, id, st.State, err)
 	}
-	if st, err := r.store.WaitJob(r.ctx, r.queue.Name, id, time.Second); !errors.Is(err, job.ErrUnknownJob) {
+	if st, err := r.store.Inspect().WaitJob(r.ctx, r.queue.Name, id, time.Second); !errors.Is(err, job.ErrUnknownJob) {
 		r.t.Errorf("%s: whoever waits for %s is told %q, %v", what, id, st.State, err)
 	}
 }

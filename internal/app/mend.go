@@ -47,7 +47,7 @@ func mend(ctx context.Context, s *streams.Store, queue string, found []recovery.
 func planAnew(ctx context.Context, s *streams.Store, queue string, patience time.Duration) []deed {
 	ctx, cancel := context.WithTimeout(ctx, patience/2)
 	defer cancel()
-	ring, err := s.RingView(ctx, queue)
+	ring, err := s.Inspect().RingView(ctx, queue)
 	if err != nil || ring.Leader == "" {
 		return nil
 	}
@@ -65,7 +65,7 @@ func mendable(f recovery.Inconsistency) bool {
 
 // reclaim gives the owners what is pending under consumers that can end nothing.
 func reclaim(ctx context.Context, s *streams.Store, queue string) ([]deed, error) {
-	seen, err := s.Sightings(ctx, queue)
+	seen, err := s.Inspect().Sightings(ctx, queue)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func TestQueuesAtRestCostLittle(t *testing.T) {
 	}
 	r.until("all of them at rest", func() bool {
 		for i := range queues {
-			st, err := r.store.RingView(r.ctx, fmt.Sprintf("q%d", i))
+			st, err := r.store.Inspect().RingView(r.ctx, fmt.Sprintf("q%d", i))
 			if err != nil || st.Phase != 0 || len(st.Members) != 2 {
 				return false
 			}

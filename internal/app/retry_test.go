@@ -12,7 +12,6 @@ import (
 	"ringmaster/consumergroup"
 	"ringmaster/internal/redistest"
 	"ringmaster/job"
-	"ringmaster/recovery"
 	"ringmaster/streams"
 )
 
@@ -49,7 +48,7 @@ func TestAttemptsAndBackoffMoveWithTheJob(t *testing.T) {
 				id := strings.TrimPrefix(ids[0], "0-")
 				record := func() string { return r.raw.HGet(r.ctx, r.key("retry:0"), id).Val() }
 				r.until("two attempts are on record", func() bool { return strings.HasPrefix(record(), "2|") })
-				rec, err := recovery.Parse(record())
+				rec, err := job.ParseRetry(record())
 				if err != nil || rec.Error != "busy" || rec.NotBefore.Before(time.Now()) {
 					t.Errorf("record %q, %v", record(), err)
 				}

@@ -99,7 +99,7 @@ func (r *rig) lead() (stop func()) {
 func (r *rig) led() {
 	r.t.Helper()
 	r.until("a leader", func() bool {
-		v, err := r.store.RingView(r.ctx, r.queue.Name)
+		v, err := r.store.Inspect().RingView(r.ctx, r.queue.Name)
 		return err == nil && v.Leader != ""
 	})
 }
@@ -283,7 +283,7 @@ func (r *rig) settled(names ...string) {
 
 func (r *rig) dead() []job.DeadLetter {
 	r.t.Helper()
-	letters, err := r.store.DeadLetters(r.ctx, r.queue.Name, 0)
+	letters, err := r.store.Inspect().DeadLetters(r.ctx, r.queue.Name, 0)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -267,7 +267,7 @@ func TestALateEndOfAnEvictedIncarnationIsRefused(t *testing.T) {
 		if e := r.journal()[0]; e.Worker != second {
 			t.Errorf("completed by %s, want %s", e.Worker, second)
 		}
-		if st, err := r.store.Job(r.ctx, "q", ids[0]); err != nil || string(st.Result) != "2" {
+		if st, err := r.store.Inspect().Job(r.ctx, "q", ids[0]); err != nil || string(st.Result) != "2" {
 			t.Errorf("status %+v, %v: want the second run's result", st, err)
 		}
 	})

@@ -45,7 +45,7 @@ func lastKilled(t *testing.T) (*rig, string) {
 	r.settled("w")
 	id := r.send("k", 1)[0]
 	r.until("the job runs", func() bool {
-		st, err := r.store.Job(r.ctx, "q", id)
+		st, err := r.store.Inspect().Job(r.ctx, "q", id)
 		return err == nil && st.State == job.Running
 	})
 	w.kill()
@@ -103,19 +103,19 @@ func TestNobodyLivesAndNobodyLeads(t *testing.T) {
 func TestADeadWorkerOwnsAndRunsNothingInAnyView(t *testing.T) {
 	r, id := lastKilled(t)
 	const why = "queue q has no live worker: start one"
-	st, err := r.store.Job(r.ctx, "q", id)
+	st, err := r.store.Inspect().Job(r.ctx, "q", id)
 	if err != nil || st.State != job.Waiting || !strings.Contains(st.Why, why) {
 		t.Errorf("job: %+v, %v", st, err)
 	}
-	k, err := r.store.Key(r.ctx, "q", "k")
+	k, err := r.store.Inspect().Key(r.ctx, "q", "k")
 	if err != nil || k.Owner != "-" || k.Head == nil || k.Head.State != job.Waiting || !strings.Contains(k.Why, why) {
 		t.Errorf("key: %+v, %v", k, err)
 	}
-	q, err := r.store.QueueView(r.ctx, "q")
+	q, err := r.store.Inspect().QueueView(r.ctx, "q")
 	if err != nil || q.Owned != 0 || q.Members != 0 {
 		t.Errorf("queue: %+v, %v", q, err)
 	}
-	ring, err := r.store.RingView(r.ctx, "q")
+	ring, err := r.store.Inspect().RingView(r.ctx, "q")
 	if err != nil || len(ring.Partitions) != 64 || ring.Partitions[7].Owner != "-" {
 		t.Errorf("ring: %+v, %v", ring, err)
 	}
@@ -195,7 +195,7 @@ func TestAWaitWithAShortDeadlineAnswersTheLastStateAndTheID(t *testing.T) {
 	r.settled("w")
 	id := r.send("k", 1)[0]
 	r.until("the job runs", func() bool {
-		st, err := r.store.Job(r.ctx, "q", id)
+		st, err := r.store.Inspect().Job(r.ctx, "q", id)
 		return err == nil && st.State == job.Running
 	})
 	ctx, cancel := context.WithTimeout(r.ctx, 300*time.Millisecond)

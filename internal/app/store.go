@@ -83,7 +83,7 @@ type Policy struct {
 
 // Before implements consumergroup.Policy.
 func (p Policy) Before(record string, now time.Time) lanes.Prior {
-	r, err := recovery.Parse(record)
+	r, err := job.ParseRetry(record)
 	if err != nil {
 		// Written by hand: as if there were none.
 		return lanes.Prior{}
@@ -101,7 +101,7 @@ func (p Policy) Before(record string, now time.Time) lanes.Prior {
 
 // Guilty implements consumergroup.Policy.
 func (p Policy) Guilty(record string, deaths []time.Time) (bool, string) {
-	r, err := recovery.Parse(record)
+	r, err := job.ParseRetry(record)
 	if err != nil {
 		return false, ""
 	}
@@ -110,14 +110,14 @@ func (p Policy) Guilty(record string, deaths []time.Time) (bool, string) {
 
 // After implements consumergroup.Policy.
 func (p Policy) After(f consumergroup.Failure) consumergroup.Decision {
-	r, err := recovery.Parse(f.Record)
+	r, err := job.ParseRetry(f.Record)
 	if err != nil {
-		r = recovery.RetryRecord{Attempts: f.Attempt - 1}
+		r = job.RetryRecord{Attempts: f.Attempt - 1}
 	}
 	own := p.Types[f.Type]
 	d := recovery.Judge(recovery.Failure{Attempt: f.Attempt, MaxAttempts: cmp.Or(own.MaxAttempts, p.MaxAttempts), Err: f.Err,
 		Cause: recovery.CauseOf(f.Ended, f.Panicked)}, cmp.Or(own.Backoff, p.Backoff), rand.Float64)
-	next := r.After(d, f.Err.Error())
+	next := recovery.After(r, d, f.Err.Error())
 	out := consumergroup.Decision{Record: next.String(), Delay: next.Delay, Attempts: next.Attempts, Error: next.Error}
 	switch d.Action {
 	case recovery.Retry:

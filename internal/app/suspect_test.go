@@ -35,8 +35,8 @@ func TestASuspectThatListensToNothingHoldsUpNobodyForLong(t *testing.T) {
 		receive(r, deaf, "a run")
 	}
 	_, entry, _ := strings.Cut(ids[1], "-")
-	now := time.Now().UnixMilli()
-	record := fmt.Sprintf("0|0|3/h@%d,s@%d,s@%d||", now-90_000, now-60_000, now-30_000)
+	ago := func(seconds int) time.Time { return time.Now().Add(-time.Duration(seconds) * time.Second) }
+	record := job.RetryRecord{Crashes: 3, Deaths: []job.Death{{At: ago(90), Runs: job.UnknownRuns}, {At: ago(60)}, {At: ago(30)}}}.String()
 	if err := r.raw.HSet(r.ctx, r.key("retry:0"), entry, record).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -13,11 +13,11 @@ import (
 // queue keeps no journal. It reads every open job's id and the whole journal.
 func Verify(ctx context.Context, s *streams.Store, queue string) (recovery.AuditResult, error) {
 	var sum recovery.AuditResult
-	if _, err := s.Journal(ctx, queue, 0, "", 1); err != nil {
+	if _, err := s.Inspect().Journal(ctx, queue, 0, "", 1); err != nil {
 		return sum, err
 	}
 	// The order matters: what ends after it was seen here is in the journal by then.
-	seen, err := s.Sightings(ctx, queue)
+	seen, err := s.Inspect().Sightings(ctx, queue)
 	if err != nil {
 		return sum, err
 	}
@@ -28,7 +28,7 @@ func Verify(ctx context.Context, s *streams.Store, queue string) (recovery.Audit
 				a.Open(o.ID, o.Key)
 			}
 		}
-		if err := s.OpenJobs(ctx, queue, v.Partition, v.Top, add); err != nil {
+		if err := s.Inspect().OpenJobs(ctx, queue, v.Partition, v.Top, add); err != nil {
 			return sum, err
 		}
 		if err := feedJournal(ctx, s, queue, v.Partition, a); err != nil {
@@ -42,7 +42,7 @@ func Verify(ctx context.Context, s *streams.Store, queue string) (recovery.Audit
 func feedJournal(ctx context.Context, s *streams.Store, queue string, partition int, a *recovery.Audit) error {
 	const page = 1000
 	for after := ""; ; {
-		entries, err := s.Journal(ctx, queue, partition, after, page)
+		entries, err := s.Inspect().Journal(ctx, queue, partition, after, page)
 		if err != nil {
 			return err
 		}
@@ -86,11 +86,11 @@ func Inconsistencies(ctx context.Context, s *streams.Store, queue string, patien
 
 // look compares the records and streams of a queue once, and tells whether somebody leads.
 func look(ctx context.Context, s *streams.Store, queue string) ([]recovery.Inconsistency, bool, error) {
-	r, err := s.Ring(ctx, queue)
+	r, err := s.Inspect().Ring(ctx, queue)
 	if err != nil {
 		return nil, false, err
 	}
-	seen, err := s.Sightings(ctx, queue)
+	seen, err := s.Inspect().Sightings(ctx, queue)
 	if err != nil {
 		return nil, false, err
 	}
@@ -125,13 +125,13 @@ type Blocked struct {
 // BlockedKeys are keys whose head cannot run at once, at most limit of them: those with a
 // failed attempt behind them, with jobs set aside, or held by a former owner.
 func BlockedKeys(ctx context.Context, s *streams.Store, queue string, limit int) ([]Blocked, error) {
-	keys, err := s.HeldKeys(ctx, queue, limit)
+	keys, err := s.Inspect().HeldKeys(ctx, queue, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []Blocked
 	for _, key := range keys {
-		v, err := s.Key(ctx, queue, key)
+		v, err := s.Inspect().Key(ctx, queue, key)
 		if err != nil {
 			return nil, err
 		}

@@ -159,17 +159,17 @@ func refusedNothing(ctx context.Context, t *testing.T, admin *redis.Client) {
 // lookAround does what people do with ringctl.
 func lookAround(ctx context.Context, t *testing.T, s *streams.Store) {
 	t.Helper()
-	_, err := s.QueueViews(ctx)
+	_, err := s.Inspect().QueueViews(ctx)
 	must(t, err)
-	_, err = s.RingView(ctx, "mails")
+	_, err = s.Inspect().RingView(ctx, "mails")
 	must(t, err)
-	_, err = s.RingHistory(ctx, "mails", 10)
+	_, err = s.Inspect().RingHistory(ctx, "mails", 10)
 	must(t, err)
-	_, err = s.Key(ctx, "mails", "a")
+	_, err = s.Inspect().Key(ctx, "mails", "a")
 	must(t, err)
 	_, err = s.RequestResize(ctx, "mails", "ring")
 	must(t, err)
-	dead, err := s.DeadLetters(ctx, "mails", 10)
+	dead, err := s.Inspect().DeadLetters(ctx, "mails", 10)
 	must(t, err)
 	if len(dead) != 1 {
 		t.Fatalf("%d dead letters, want 1", len(dead))

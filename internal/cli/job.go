@@ -18,7 +18,7 @@ func (s *session) jobGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get QUEUE ID", Short: "Show a job", Args: exactArgs(2),
 		RunE: s.connected(func(ctx context.Context, c *connection, args []string) error {
-			status, err := c.Job(ctx, args[0], args[1])
+			status, err := c.Inspect().Job(ctx, args[0], args[1])
 			if err != nil && !errors.Is(err, job.ErrUnknownJob) {
 				return err
 			}
@@ -66,7 +66,7 @@ func (s *session) waitJob(ctx context.Context, store *streams.Store, queue, id s
 		if timeout > 0 {
 			slice = min(slice, max(0, time.Until(deadline)))
 		}
-		status, err := store.WaitJob(ctx, queue, id, slice)
+		status, err := store.Inspect().WaitJob(ctx, queue, id, slice)
 		silent := err != nil && streams.IsUnreachable(err) && time.Since(heard) < patience
 		over := timeout > 0 && !time.Now().Before(deadline)
 		switch {
@@ -77,7 +77,7 @@ func (s *session) waitJob(ctx context.Context, store *streams.Store, queue, id s
 		case err == nil && ended(status.State):
 			return status, nil
 		case err == nil && over:
-			if now, err := store.Job(ctx, queue, id); err == nil {
+			if now, err := store.Inspect().Job(ctx, queue, id); err == nil {
 				status = now // it says why, too
 			}
 			return status, nil
@@ -97,7 +97,7 @@ func standsStill(ctx context.Context, store *streams.Store, last job.Status, err
 	}
 	call, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	status, err := store.Job(call, last.Queue, last.ID)
+	status, err := store.Inspect().Job(call, last.Queue, last.ID)
 	if err != nil {
 		return "" // the next look tells
 	}
@@ -128,7 +128,7 @@ func (s *session) keyGet() *cobra.Command {
 			if err := job.CheckKey(args[1]); err != nil {
 				return err
 			}
-			view, err := c.Key(ctx, args[0], args[1])
+			view, err := c.Inspect().Key(ctx, args[0], args[1])
 			if err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ func (s *session) queueLs() *cobra.Command {
 	return &cobra.Command{
 		Use: "ls", Short: "List queues", Args: exactArgs(0),
 		RunE: s.connected(func(ctx context.Context, c *connection, _ []string) error {
-			views, err := c.QueueViews(ctx)
+			views, err := c.Inspect().QueueViews(ctx)
 			if err != nil {
 				return err
 			}
@@ -35,7 +35,7 @@ func (s *session) queueGet() *cobra.Command {
 }
 
 func (c *connection) showQueue(ctx context.Context, name string) error {
-	q, err := c.QueueView(ctx, name)
+	q, err := c.Inspect().QueueView(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -114,10 +114,10 @@ func (s *session) deadLs() *cobra.Command {
 
 // dead lists dead letters, and tells how many there are where that is more than limit.
 func (c *connection) dead(ctx context.Context, queue string, limit int) (letters []job.DeadLetter, all int, err error) {
-	if letters, err = c.DeadLetters(ctx, queue, limit+1); err != nil || len(letters) <= limit {
+	if letters, err = c.Inspect().DeadLetters(ctx, queue, limit+1); err != nil || len(letters) <= limit {
 		return letters, 0, err
 	}
-	view, err := c.QueueView(ctx, queue)
+	view, err := c.Inspect().QueueView(ctx, queue)
 	return letters[:limit], max(view.Dead, limit+1), err
 }
 

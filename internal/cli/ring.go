@@ -21,7 +21,7 @@ func (s *session) ringGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get QUEUE", Short: "Show a queue's workers and who owns which partition", Args: exactArgs(1),
 		RunE: s.connected(func(ctx context.Context, c *connection, args []string) error {
-			ring, err := c.RingView(ctx, args[0])
+			ring, err := c.Inspect().RingView(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -54,7 +54,7 @@ func (s *session) ringHistory() *cobra.Command {
 			return usage("--limit %d: want 1 or more", limit)
 		}
 		return s.connected(func(ctx context.Context, c *connection, args []string) error {
-			entries, err := c.RingHistory(ctx, args[0], limit)
+			entries, err := c.Inspect().RingHistory(ctx, args[0], limit)
 			if err != nil {
 				return err
 			}
@@ -108,7 +108,7 @@ func (s *session) workersLs() *cobra.Command {
 			if len(args) > 0 {
 				queue = args[0]
 			}
-			workers, err := c.Workers(ctx, queue)
+			workers, err := c.Inspect().Workers(ctx, queue)
 			if err != nil {
 				return err
 			}

@@ -152,7 +152,7 @@ func checkWorker(ctx context.Context, cfg configs.Worker, env Env) error {
 		return err
 	}
 	defer func() { _ = store.Close() }()
-	workers, err := store.Workers(ctx, "")
+	workers, err := store.Inspect().Workers(ctx, "")
 	if err != nil {
 		text := fmt.Sprintf("ask %s: %v", configs.RedactURL(cfg.Redis), err)
 		if hint := embeddedHint(context.WithoutCancel(ctx), cfg.Common, env); hint != "" && !streams.Answered(err) {

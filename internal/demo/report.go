@@ -118,7 +118,7 @@ func (d *run) results(ctx context.Context, e Evidence) error {
 					return nil
 				}
 				id := e.Submitted[order[i]].ID
-				status, err := d.store.Job(ctx, d.queue.Name, id)
+				status, err := d.store.Inspect().Job(ctx, d.queue.Name, id)
 				if err != nil {
 					return fmt.Errorf("ask for the result of %s: %w", id, err)
 				}

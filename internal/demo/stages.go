@@ -181,7 +181,7 @@ func (d *run) killDuringJoin(ctx context.Context, leader *child) (joiner *child,
 	if _, err := d.recorder.await(ctx, mark, holdLimit, planned); err != nil {
 		return nil, false, fmt.Errorf("wait for the plan after %s has joined: %w", joiner.name, err)
 	}
-	ring, err := d.store.RingView(ctx, d.queue.Name)
+	ring, err := d.store.Inspect().RingView(ctx, d.queue.Name)
 	if err != nil {
 		return nil, false, fmt.Errorf("look at the ring: %w", err)
 	}
@@ -208,7 +208,7 @@ func (d *run) shrink(ctx context.Context) (string, error) {
 func (d *run) leader(ctx context.Context) (*child, error) {
 	stranger := ""
 	for {
-		ring, err := d.store.RingView(ctx, d.queue.Name)
+		ring, err := d.store.Inspect().RingView(ctx, d.queue.Name)
 		if err != nil {
 			return nil, fmt.Errorf("ask who leads: %w", err)
 		}
@@ -239,7 +239,7 @@ func leads(ch *child, leader string) bool {
 // partitions, and nothing is on its way.
 func (d *run) settled(ctx context.Context) error {
 	for {
-		ring, err := d.store.RingView(ctx, d.queue.Name)
+		ring, err := d.store.Inspect().RingView(ctx, d.queue.Name)
 		if err != nil {
 			return fmt.Errorf("look at the ring: %w", err)
 		}

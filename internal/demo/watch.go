@@ -37,7 +37,7 @@ func (f *follower) catchUp(ctx context.Context) (int, error) {
 	defer f.mu.Unlock()
 	for p := range f.after {
 		for {
-			page, err := f.store.Journal(ctx, f.queue.Name, p, f.after[p], journalPage)
+			page, err := f.store.Inspect().Journal(ctx, f.queue.Name, p, f.after[p], journalPage)
 			if err != nil {
 				return len(f.ended), fmt.Errorf("read the journal of partition %d: %w", p, err)
 			}

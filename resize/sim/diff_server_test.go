@@ -346,7 +346,7 @@ func (x *serverSide) ack(o op) string {
 		x.parked[o.p] = true
 	case "failed":
 		attempts, crashes := retryOf(record)
-		c.Outcome, c.Data = job.Failed, fmt.Sprintf("%d|7|%d||e", attempts+1, crashes)
+		c.Outcome, c.Data = job.Failed, job.RetryRecord{Attempts: attempts + 1, NotBefore: time.UnixMilli(7), Crashes: crashes, Error: "e"}.String()
 	}
 	answers, err := x.member(o.inc).Ack(x.ctx, 0, []job.PartitionAcks{{Partition: o.p, Epoch: o.epoch, Completions: []job.Completion{c}}})
 	x.must(err)
@@ -354,12 +354,6 @@ func (x *serverSide) ack(o op) string {
 }
 
 func retryOf(record string) (attempts, crashes int) {
-	f := strings.Split(record, "|")
-	if len(f) < 4 {
-		return 0, 0
-	}
-	attempts, _ = strconv.Atoi(f[0])
-	count, _, _ := strings.Cut(f[2], "/")
-	crashes, _ = strconv.Atoi(count)
-	return attempts, crashes
+	r, _ := job.ParseRetry(record)
+	return r.Attempts, r.Crashes
 }

@@ -66,13 +66,13 @@ func (x *serverSide) state() string {
 	}
 	slices.Sort(moves)
 	fmt.Fprintf(&b, "ring epoch %s phase %s mode %s term %s moves %v\n", ring["epoch"], ring["phase"], cmpMode(ring["mode"]), ring["term"], moves)
-	members, change, acks := x.hash("members"), x.hash("change"), x.hash("acks:"+ring["epoch"])
+	members, change, to := x.hash("members"), x.hash("change"), x.hash("replied:"+ring["epoch"])
 	for _, inc := range slices.Sorted(maps.Keys(members)) {
 		alive, err := x.raw.Exists(x.ctx, "rm:{q}:alive:"+inc).Result()
 		x.must(err)
 		replied := 0
 		for phase := 1; phase <= 3; phase++ {
-			if strings.Contains(acks[inc], fmt.Sprintf(`"phase":%d,`, phase)) {
+			if to[inc+" "+strconv.Itoa(phase)] != "" {
 				replied = phase
 			}
 		}

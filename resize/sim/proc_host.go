@@ -7,7 +7,6 @@ import (
 	"ringmaster/consumergroup/driver"
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
-	"ringmaster/recovery"
 	"ringmaster/resize"
 )
 
@@ -53,7 +52,7 @@ func (k *limb) Before(record string, _ time.Time) lanes.Prior { return before(re
 // before judges a job with a past as a worker does. A suspect is held apart from its first
 // crash on: the store has no marks.
 func before(record string) lanes.Prior {
-	r, err := recovery.Parse(record)
+	r, err := job.ParseRetry(record)
 	if err != nil {
 		panic(err) // nobody but the store writes them
 	}
@@ -69,7 +68,7 @@ func (e *entry) record() string {
 	if e.attempts == 0 && e.crashes == 0 {
 		return ""
 	}
-	r := recovery.RetryRecord{Attempts: e.attempts, Crashes: e.crashes}
+	r := job.RetryRecord{Attempts: e.attempts, Crashes: e.crashes}
 	if e.notBefore > 0 {
 		r.NotBefore = time.UnixMilli(e.notBefore)
 	}

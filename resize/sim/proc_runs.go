@@ -5,7 +5,6 @@ import (
 
 	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
-	"ringmaster/recovery"
 )
 
 // attempt is a handler at work.
@@ -55,7 +54,7 @@ func (a *attempt) hand(how job.Outcome) {
 	a.handed = true
 	c := job.Completion{Outcome: how}
 	if how == job.Failed {
-		r := recovery.RetryRecord{Attempts: it.Prior.Attempts + 1, Crashes: it.Prior.Crashes, NotBefore: k.e.time().Add(k.e.backoff())}
+		r := job.RetryRecord{Attempts: it.Prior.Attempts + 1, Crashes: it.Prior.Crashes, NotBefore: k.e.time().Add(k.e.backoff())}
 		c.Data = r.String()
 		prior := before(c.Data)
 		it.Prior = &prior

@@ -1,5 +1,5 @@
 -- Ends runs: the only way a job completes, fails, dies or is parked.
--- uses: protocol park
+-- uses: protocol park retry
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] lifetime of results in ms, ARGV[3] '1' if the queue keeps a journal,
 -- ARGV[4] number of the call, rising, or '' if it does no harm to be executed late
@@ -42,14 +42,6 @@ end
 local function inform(p, owner, oe, kind, id)
   if owner == '-' then return end
   tell(owner, kind, '0', '{"part":' .. p .. ',"id":"' .. id .. '","part_epoch":"' .. oe .. '","change":"' .. changed(owner) .. '"}')
-end
-
--- The record of a failed attempt says how long the job waits, '+<ms>': from now on, by this server's clock.
--- Workers' clocks differ, and the next owner goes by what stands here.
-local function from_now(record)
-  local attempts, delay, rest = string.match(record, '^(%d+)|%+(%d+)(|.*)$')
-  if not attempts then return record end
-  return attempts .. '|' .. string.format('%.0f', clock() + tonumber(delay)) .. rest
 end
 
 -- One end by whoever holds the entry; holder is the consumer name of the run.

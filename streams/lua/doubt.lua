@@ -1,5 +1,5 @@
 -- The leader looks at members whose liveness channel nobody holds, and may ask them for a beat.
--- uses: protocol death
+-- uses: protocol retry death
 -- KEYS[1] prefix of the shard
 -- ARGV[1] how many of them, from the first on, are asked; ARGV[2..] incarnations
 -- Returns {subscribers of its channel, its last beat '<number> <reach in ms> <end of its lease>' ('': none), ...} in that order

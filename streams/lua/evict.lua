@@ -1,5 +1,5 @@
 -- The leader removes a worker from the members, after looking once more.
--- uses: protocol death plan
+-- uses: protocol retry death plan
 -- KEYS[1] prefix of the shard
 -- ARGV[1] term, ARGV[2] incarnation, ARGV[3] evidence: ttl | connection | deaf | silent | decided | dead
 -- ARGV[4], ARGV[5] deaf: a partition and epoch it should have given up; ARGV[5], ARGV[6] silent: the ring
@@ -19,10 +19,7 @@ if evidence == 'deaf' then
   local o, e = owner_of(ARGV[4])
   if o ~= inc or e ~= ARGV[5] then return 'ALIVE' end
 end
-if evidence == 'silent' then
-  local list = redis.call('HGET', K .. 'acks:' .. ARGV[5], inc) or ''
-  if ring('epoch') ~= ARGV[5] or string.find(list, '"phase":' .. ARGV[6] .. ',', 1, true) then return 'ALIVE' end
-end
+if evidence == 'silent' and (ring('epoch') ~= ARGV[5] or has_replied(inc, ARGV[5], ARGV[6])) then return 'ALIVE' end
 if up(inc) and (evidence == 'ttl' or evidence == 'connection' or evidence == 'dead') then died(inc) end
 redis.call('HDEL', K .. 'members', inc)
 redis.call('HDEL', K .. 'change', inc)

@@ -18,14 +18,14 @@ end
 local page, left, replied = {'0', {}}, {}, {}
 if ARGV[1] ~= '' then
   page = redis.call('HSCAN', K .. 'members', ARGV[1], 'COUNT', ARGV[2])
-  local replies = K .. 'acks:' .. epoch
-  local any = redis.call('EXISTS', replies) == 1
+  local phases = K .. 'replied:' .. epoch
+  local any = redis.call('EXISTS', phases) == 1
   for i = 1, #page[2], 2 do
     local inc = page[2][i]
     left[#left + 1] = redis.call('PTTL', K .. 'alive:' .. inc)
-    local list = any and redis.call('HGET', replies, inc)
-    for phase = list and 3 or 0, 1, -1 do
-      if string.find(list, '"phase":' .. phase .. ',', 1, true) then
+    local to = any and redis.pcall('HMGET', phases, inc .. ' 1', inc .. ' 2', inc .. ' 3') or {}
+    for phase = 3, 1, -1 do
+      if to[phase] then
         replied[#replied + 1] = inc
         replied[#replied + 1] = phase
         break

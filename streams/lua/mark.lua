@@ -1,5 +1,5 @@
 -- Notes that a suspect is about to start, by the owner of the partition.
--- uses: protocol death
+-- uses: protocol retry
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] entry id, ARGV[5] how many run in the
 -- worker with it while it is held apart, 0 among any number, ARGV[6] for how many ms it is held apart
@@ -7,10 +7,10 @@
 local p, id = ARGV[2], ARGV[4]
 local inc, epoch = owner_of(p)
 if inc ~= ARGV[1] or epoch ~= ARGV[3] then return 'FENCED' end
-local a, nb, c, ran, _, err = retry_record(p, id)
-local mark = 's.' .. epoch
+local r = retry_record(p, id)
+r.mark = 's.' .. epoch
 if ARGV[5] ~= '0' then
-  mark = 'a' .. ARGV[5] .. '.' .. epoch .. '.' .. string.format('%.0f', clock() + tonumber(ARGV[6]))
+  r.mark = 'a' .. ARGV[5] .. '.' .. epoch .. '.' .. string.format('%.0f', clock() + tonumber(ARGV[6]))
 end
-redis.call('HSET', K .. 'retry:' .. p, id, table.concat({a, nb, c .. ran, mark, err}, '|'))
+redis.call('HSET', K .. 'retry:' .. p, id, retry_text(r))
 return 'OK'

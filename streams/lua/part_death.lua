@@ -1,4 +1,4 @@
--- Who has died, and what that counts against the jobs it ran; put after part_protocol.lua.
+-- Who has died, and what that counts against the jobs it ran; put after part_protocol.lua and part_retry.lua.
 
 -- Names a worker's last heartbeat: '<number> <reach in ms>', and when its lease ends, which every
 -- renewal moves on. A user without the right to ask for that has the number alone, and so has the in-memory
@@ -26,37 +26,25 @@ local function died(inc)
   redis.call('HSET', key, inc, string.format('%.0f', now))
 end
 
--- The parts of a retry record: attempts, not before, crashes, "/" and the deaths it ran in, mark, error.
-local function retry_record(p, id)
-  local rec = redis.pcall('HGET', K .. 'retry:' .. p, id)
-  local a, nb, c, ran, mark, err
-  if type(rec) == 'string' then a, nb, c, ran, mark, err = string.match(rec, '^(%d+)|(%d+)|(%d+)([^|]*)|([^|]*)|(.*)$') end
-  if not a then return '0', '0', '0', '', '', '' end
-  return a, nb, c, ran, mark, err
-end
-
-local function set_retry_record(p, id, ...)
-  redis.pcall('HSET', K .. 'retry:' .. p, id, table.concat({...}, '|'))
-end
-
 -- A crash of the worker that held the job under an epoch: a new suspect, or one more count for a
 -- suspect that was marked in that tenure, with what is known of the death. Nothing, unless that
 -- worker has died. It comes after a change of owner, and never undoes one.
 local function count_crash(p, id, inc, epoch)
   local at = redis.pcall('HGET', K .. 'deaths', inc)
   if type(at) ~= 'string' then return end
-  local a, nb, c, ran, mark, err = retry_record(p, id)
-  local kind, marked, till = string.match(mark, '^([as]%d*)%.(%d+)%.?(%d*)$')
+  local r = retry_record(p, id)
+  local ran = r.ran
+  local kind, marked, till = string.match(r.mark, '^([as]%d*)%.(%d+)%.?(%d*)$')
   if kind and marked == epoch then
     if till == '' or tonumber(at) > tonumber(till) then kind = 's' end
     local _, kept = string.gsub(ran, '@', '@')
     if kept >= 64 then ran = '/' .. string.match(ran, ',(.*)$') end
-    ran = (ran == '' and '/' or ran .. ',') .. kind .. '@' .. at
-    c, mark = string.format('%.0f', tonumber(c) + 1), ''
-  elseif c == '0' then
-    c, ran = '1', '/h@' .. at
+    r.ran = (ran == '' and '/' or ran .. ',') .. kind .. '@' .. at
+    r.crashes, r.mark = string.format('%.0f', tonumber(r.crashes) + 1), ''
+  elseif r.crashes == '0' then
+    r.crashes, r.ran = '1', '/h@' .. at
   else
     return
   end
-  set_retry_record(p, id, a, nb, c .. ran, mark, err)
+  redis.pcall('HSET', K .. 'retry:' .. p, id, retry_text(r))
 end

@@ -15,22 +15,27 @@ local function quoted(list)
   return '["' .. table.concat(list, '","') .. '"]'
 end
 
--- Adds one reply, in the wire's shape, to the worker's list in acks:<ring epoch>.
+-- A worker's reply to a phase of a plan: the phase is a field of replied:<ring epoch>, by which everybody goes. The
+-- list of replies in the wire's shape, in acks:<ring epoch>, is for those who watch.
 local function reply(inc, epoch, phase, data)
-  local key = K .. 'acks:' .. epoch
+  local replied, key = K .. 'replied:' .. epoch, K .. 'acks:' .. epoch
+  redis.pcall('HSET', replied, inc .. ' ' .. phase, '1')
+  redis.pcall('PEXPIRE', replied, 3600000)
   local r = '{"type":"sync","name":"' .. inc .. '","phase":' .. phase .. ',"data":' .. data .. '}'
   local list = redis.pcall('HGET', key, inc)
-  if type(list) == 'table' then return end -- somebody's key of another type: who waits for the reply goes by the records
+  if type(list) == 'table' then return end -- somebody's key of another type
   if list then r = string.sub(list, 1, -2) .. ',' .. r .. ']' else r = '[' .. r .. ']' end
   redis.call('HSET', key, inc, r)
   redis.call('PEXPIRE', key, 3600000)
 end
 
+local function has_replied(inc, epoch, phase)
+  return redis.pcall('HEXISTS', K .. 'replied:' .. epoch, inc .. ' ' .. phase) == 1
+end
+
 local function all_replied(epoch, phase)
-  local key = K .. 'acks:' .. epoch
   for _, inc in ipairs(redis.call('HKEYS', K .. 'members')) do
-    local list = redis.call('HGET', key, inc)
-    if not list or not string.find(list, '"phase":' .. phase .. ',', 1, true) then return false end
+    if not has_replied(inc, epoch, phase) then return false end
   end
   return true
 end

@@ -30,7 +30,7 @@ local function group_of(stream, inc)
   local newest
   local info = try('XINFO', 'STREAM', stream) or {}
   for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then top = info[i + 1] end
+    if info[i] == 'last-generated-id' and info[i + 1] ~= '' then top = info[i + 1] end -- the in-memory store tells none
     if info[i] == 'entries-added' then added = info[i + 1] end
     if info[i] == 'last-entry' then newest = info[i + 1] and info[i + 1][1] or '0-0' end
   end

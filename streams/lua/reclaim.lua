@@ -1,5 +1,5 @@
 -- Marks what is pending under a consumer that can end nothing: the owner takes it over.
--- uses: protocol death
+-- uses: protocol retry death
 -- KEYS[1] prefix of the shard, ARGV[1] partition, ARGV[2] consumer
 -- Returns how many entries were marked, at most 256; 0 if the consumer is the owner, a member with a permit, or '!'
 local p, consumer = ARGV[1], ARGV[2]

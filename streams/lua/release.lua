@@ -1,5 +1,5 @@
 -- A loser gives up one partition: its reply to phase 1 is the hand-over.
--- uses: protocol death plan flip
+-- uses: protocol retry death plan flip
 -- KEYS[1] prefix of the shard
 -- ARGV[1] incarnation, ARGV[2] partition, ARGV[3] epoch, ARGV[4] '1' if the worker is leaving
 -- ARGV[5..] ids it still runs; each that is pending under it becomes its permit

@@ -1,5 +1,5 @@
 -- The leader takes a drainer's permit back: the entry is marked for reclaim.
--- uses: protocol death plan
+-- uses: protocol retry death plan
 -- KEYS[1] prefix of the shard
 -- ARGV[1] term, ARGV[2] partition, ARGV[3] entry id, ARGV[4] consumer that holds it
 -- Returns 'REVOKED' | 'GONE' (it holds it no longer) | 'STALE'

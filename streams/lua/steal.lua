@@ -1,5 +1,5 @@
 -- The leader flips a partition on behalf of an owner that is no longer a member.
--- uses: protocol death plan flip
+-- uses: protocol retry death plan flip
 -- KEYS[1] prefix of the shard
 -- ARGV[1] term, ARGV[2] partition, ARGV[3] owner as last seen, ARGV[4] its epoch, ARGV[5] target
 -- Returns {'FLIPPED', new epoch, how many jobs somebody had deleted} | {'STALE'} | {'CONFLICT', why} | {'MISMATCH'}
