@@ -141,8 +141,9 @@ func kindInJSON(typ reflect.Type) string {
 			return "string"
 		}
 		return "object"
+	default:
+		return "integer"
 	}
-	return "integer"
 }
 
 func (s shape) fields(schema map[string]any, typ reflect.Type) {
