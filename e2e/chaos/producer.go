@@ -13,6 +13,7 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/internal/app"
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 )
 
@@ -200,10 +201,5 @@ func (f *feed) send(ctx context.Context, p *app.Producers, b *book, jobs []job.J
 
 // breathe waits before a repeat, as the server is likely to be down.
 func (f *feed) breathe(ctx context.Context) {
-	t := time.NewTimer(time.Duration(10+f.rnd.IntN(20)) * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	pause.For(ctx, time.Duration(10+f.rnd.IntN(20))*time.Millisecond)
 }

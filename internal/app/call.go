@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
 
 	"ringmaster/configs"
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -62,13 +62,13 @@ func recorded(st job.Status) bool {
 }
 
 func submit(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.Receipt, error) {
-	var b backoff
+	again := pauses()
 	for {
 		r, err := once(ctx, s, queue, j)
 		if err == nil || !passing(err) {
 			return r, err
 		}
-		if !b.wait(ctx) {
+		if !again.Wait(ctx) {
 			return job.Receipt{}, fmt.Errorf("submit to %s: %w: %w", queue, err, context.Cause(ctx))
 		}
 	}
@@ -93,7 +93,7 @@ func once(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.R
 // job's partition, it calls tell, if that is not nil, after 2 s and then every 30 s.
 func Await(ctx context.Context, s *streams.Store, queue, id string, tell func(id, why string)) (job.Status, error) {
 	last := job.Status{ID: id, Queue: queue}
-	var b backoff
+	again := pauses()
 	why := ""
 	word := time.Now().Add(job.FirstWord)
 	for {
@@ -105,7 +105,7 @@ func Await(ctx context.Context, s *streams.Store, queue, id string, tell func(id
 		case err == nil && st.State.Terminal():
 			return st, nil
 		case err == nil:
-			b = backoff{}
+			again.Reset()
 		case ctx.Err() == nil && !passing(err):
 			return last, err
 		}
@@ -115,7 +115,7 @@ func Await(ctx context.Context, s *streams.Store, queue, id string, tell func(id
 				tell(id, why)
 			}
 		}
-		if ctx.Err() != nil || (err != nil && !b.wait(ctx)) {
+		if ctx.Err() != nil || (err != nil && !again.Wait(ctx)) {
 			return last, stopped(ctx, id, why)
 		}
 	}
@@ -149,17 +149,7 @@ func passing(err error) bool {
 	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull)
 }
 
-// backoff doubles from 20 ms to 2 s, with jitter.
-type backoff struct{ next time.Duration }
-
-func (b *backoff) wait(ctx context.Context) bool {
-	b.next = min(max(2*b.next, 20*time.Millisecond), 2*time.Second)
-	t := time.NewTimer(b.next/2 + rand.N(b.next/2))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+// pauses are those between calls that are repeated.
+func pauses() pause.Doubling {
+	return pause.Doubling{First: 20 * time.Millisecond, Most: 2 * time.Second}
 }

@@ -17,6 +17,7 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/dispatch"
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 	"ringmaster/resize"
 	"ringmaster/resize/runner"
@@ -190,7 +191,7 @@ func runnerConfig(cfg configs.Dispatcher) runner.Config {
 // waitFor waits until the server answers, and says so. It reports false if ctx ended.
 func waitFor(ctx context.Context, s *streams.Store, log *slog.Logger) bool {
 	told, word := false, time.Time{}
-	pause := 50 * time.Millisecond
+	again := pause.Doubling{First: 50 * time.Millisecond, Most: time.Second}
 	for {
 		call, cancel := context.WithTimeout(ctx, 2*time.Second)
 		err := s.Ping(call)
@@ -205,14 +206,9 @@ func waitFor(ctx context.Context, s *streams.Store, log *slog.Logger) bool {
 			log.Warn("waiting for the server", "redis", s.Address(), "error", err)
 			told, word = true, now.Add(job.NextWord)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !again.Wait(ctx) {
 			return false
 		}
-		pause = min(2*pause, time.Second)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 	"ringmaster/resize"
 	"ringmaster/resize/runner"
@@ -255,7 +256,7 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 		entries, err := sub.Next(call)
 		cancel()
 		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
-			pause(ctx, 200*time.Millisecond)
+			pause.For(ctx, 200*time.Millisecond)
 		}
 		for _, e := range entries {
 			if e.Fields["type"] == alarm {
@@ -269,7 +270,7 @@ func (r *ringStore) Hints(ctx context.Context, news chan<- struct{}) {
 			}
 		}
 		if slices.ContainsFunc(entries, handOver) {
-			pause(ctx, handOverPause)
+			pause.For(ctx, handOverPause)
 		}
 	}
 }
@@ -286,14 +287,4 @@ func callsForLook(e job.ControlEntry) bool {
 // handOver reports whether a message is phase 2: a partition has changed hands, or all have.
 func handOver(e job.ControlEntry) bool {
 	return e.Fields["type"] == string(resize.TypeSync) && e.Fields["phase"] == resize.Syncing.String()
-}
-
-// pause waits, at most until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

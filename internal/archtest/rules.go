@@ -25,7 +25,7 @@ var imports = map[string][]string{
 	"resize/sim":          {"job", "resize", "ring", "recovery", "consumergroup/lanes"},
 	"resize/sim/sweep":    {"resize/sim"},
 	"ring":                {},
-	"ringtest":            {".", "embedded", "internal/memconn", "job", "streams"},
+	"ringtest":            {".", "embedded", "internal/memconn", "internal/pause", "job", "streams"},
 	"streams":             {"job", "internal/failpoint"},
 }
 
