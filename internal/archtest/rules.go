@@ -18,6 +18,10 @@ var imports = map[string][]string{
 	"examples/ledger":     {".", "embedded"}, // what a reader's program has, and no more
 	"examples/reports":    {".", "embedded"},
 	"examples/webhooks":   {".", "embedded"},
+	"internal/doctor":     {"configs", "internal/leading", "job", "resize", "resize/runner", "streams"},
+	"internal/leading":    {"configs", "internal/pause", "job", "recovery", "resize", "resize/runner", "streams"},
+	"internal/pause":      {},
+	"internal/producing":  {"configs", "internal/pause", "job", "streams"},
 	"job":                 {},
 	"recovery":            {"job"},
 	"resize":              {"ring"},
@@ -39,7 +43,7 @@ var pure = []string{"resize", "ring"}
 
 // clockless packages are pure too, but are given times: they use the types of package
 // time and none of its functions that ask a clock or wait for it.
-var clockless = []string{"consumergroup/lanes"}
+var clockless = []string{"consumergroup/lanes", "recovery"}
 
 // clock is what asks a clock, or waits for it.
 var clock = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
