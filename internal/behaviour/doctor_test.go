@@ -176,6 +176,11 @@ func TestDoctorSetsSettings(t *testing.T) {
 	if p := r.raw.ConfigGet(r.ctx, "maxmemory-policy").Val()["maxmemory-policy"]; p != "noeviction" {
 		t.Errorf("policy %s", p)
 	}
+	// What appendonly began would outlive its server, and write where the test has cleaned up.
+	r.until("the file is written", func() bool {
+		info := r.raw.Info(r.ctx, "persistence").Val()
+		return strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0")
+	})
 }
 
 func TestDoctorLeavesWhatItCannotMend(t *testing.T) {
