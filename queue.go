@@ -111,7 +111,7 @@ func (q *Queue) Job(ctx context.Context, id string) (Status, error) {
 // it saw, which always has the id, and the context's error. See Config.Logger for what it says
 // meanwhile.
 func (q *Queue) Wait(ctx context.Context, id string) (Status, error) {
-	return producing.Await(ctx, q.c.store, q.name, id, q.waits)
+	return producing.Await(ctx, q.c.store, q.name, id, producing.Waiting{Tell: q.waits})
 }
 
 func (q *Queue) waits(id, why string) {

@@ -146,12 +146,12 @@ func TestJobWrittenByHand(t *testing.T) {
 		add("payload", "\xff\xfe", "type", "echo"), add("", ""), add("type", "no spaces please"),
 	}
 	good := add("payload", "plain text", "key", "k", "type", "echo", "extra", "ignored")
-	st, err := producing.Await(r.ctx, r.store, queue, good, nil)
+	st, err := producing.Await(r.ctx, r.store, queue, good, producing.Waiting{})
 	if err != nil || st.State != job.Completed || string(st.Result) != `"plain text"` {
 		t.Fatalf("job by hand: %+v, %v", st, err)
 	}
 	for _, id := range bad {
-		st, err := producing.Await(r.ctx, r.store, queue, id, nil)
+		st, err := producing.Await(r.ctx, r.store, queue, id, producing.Waiting{})
 		if err != nil || st.State != job.Dead {
 			t.Errorf("%s: %+v, %v", id, st, err)
 		}
@@ -163,7 +163,7 @@ func TestJobWrittenByHand(t *testing.T) {
 	})
 	w.kill()
 	r.worker()
-	if st, err := producing.Await(r.ctx, r.store, queue, id, nil); err != nil || st.State != job.Completed {
+	if st, err := producing.Await(r.ctx, r.store, queue, id, producing.Waiting{}); err != nil || st.State != job.Completed {
 		t.Fatalf("after the crash: %+v, %v", st, err)
 	}
 	stats, err := raw.Info(r.ctx, "commandstats").Result()

@@ -169,27 +169,6 @@ func TestAWorkerSaysWhatItWaitsForAndIsReadyWhenItOwnsItsShare(t *testing.T) {
 	<-w.ended
 }
 
-func TestWhoeverWaitsForAJobIsToldThatNobodyLeads(t *testing.T) {
-	r := newRig(t, redistest.Mini(t).URL(), streams.Queue{Partitions: 8})
-	id := r.send("k", 1)[0]
-	told := make(chan string, 10)
-	ctx, cancel := context.WithCancel(r.ctx)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { // the test waits for its end
-		_, err := producing.Await(ctx, r.store, "q", id, func(_, why string) { told <- why })
-		ended <- err
-	}()
-	const want = "queue q has no live worker, and no dispatcher leads its ring: start both"
-	if why := receive(r, told, "a word of what is waited for"); !strings.Contains(why, want) {
-		t.Errorf("told %q", why)
-	}
-	cancel()
-	if err := receive(r, ended, "the end of the wait"); !strings.Contains(err.Error(), want) || !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestAWaitWithAShortDeadlineAnswersTheLastStateAndTheID(t *testing.T) {
 	r := newRig(t, redistest.Mini(t).URL(), streams.Queue{Partitions: 2})
 	r.lead()
@@ -202,11 +181,11 @@ func TestAWaitWithAShortDeadlineAnswersTheLastStateAndTheID(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(r.ctx, 300*time.Millisecond)
 	defer cancel()
-	st, err := producing.Await(ctx, r.store, "q", id, nil)
+	st, err := producing.Await(ctx, r.store, "q", id, producing.Waiting{})
 	if !errors.Is(err, context.DeadlineExceeded) || st.ID != id || st.State != job.Running {
 		t.Errorf("%+v, %v", st, err)
 	}
-	if st, err = producing.Await(ctx, r.store, "q", id, nil); !errors.Is(err, context.DeadlineExceeded) || st.ID != id {
+	if st, err = producing.Await(ctx, r.store, "q", id, producing.Waiting{}); !errors.Is(err, context.DeadlineExceeded) || st.ID != id {
 		t.Errorf("that was over before it began: %+v, %v", st, err)
 	}
 	ctx, cancel = context.WithTimeout(r.ctx, 300*time.Millisecond)

@@ -21,7 +21,7 @@ const callLimit = time.Hour
 // answer: it submits under an idempotency key (its own if the job has none), repeats
 // while the server does not answer or the outcome is unknown, and polls. Where a server lost
 // the job with its last writes, it submits it again under the same key. It blocks until the job
-// is completed or dead, or ctx ends. tell is that of Await.
+// is completed or dead, or ctx ends. tell is Waiting.Tell.
 func Call(ctx context.Context, s *streams.Store, queue string, j job.Job, tell func(id, why string)) (job.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -36,7 +36,7 @@ func Call(ctx context.Context, s *streams.Store, queue string, j job.Job, tell f
 		return job.Status{}, err
 	}
 	for {
-		st, err := Await(ctx, s, queue, receipt.ID, tell)
+		st, err := Await(ctx, s, queue, receipt.ID, Waiting{Tell: tell})
 		lost := errors.Is(err, job.ErrUnknownJob)
 		if err != nil && !lost || st.Deleted || err == nil && (recorded(st) || receipt.Duplicate) {
 			return st, err
@@ -85,60 +85,6 @@ func once(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.R
 		return job.Receipt{}, errs[0]
 	}
 	return receipts[0], nil
-}
-
-// Await polls until a job is completed or dead, or ctx ends. While the server does not
-// answer it goes on. On the end of ctx it returns the last state seen, which has the id even
-// where none was, and the cause with what the job waits for. While nobody who lives owns the
-// job's partition, it calls tell, if that is not nil, after 2 s and then every 30 s.
-func Await(ctx context.Context, s *streams.Store, queue, id string, tell func(id, why string)) (job.Status, error) {
-	last := job.Status{ID: id, Queue: queue}
-	again := pauses()
-	why := ""
-	word := time.Now().Add(job.FirstWord)
-	for {
-		st, err := s.WaitJob(ctx, queue, id, max(min(time.Until(word), 10*time.Second), 0))
-		if st.ID != "" {
-			last = st
-		}
-		switch {
-		case err == nil && st.State.Terminal():
-			return st, nil
-		case err == nil:
-			again.Reset()
-		case ctx.Err() == nil && !Passing(err):
-			return last, err
-		}
-		if ctx.Err() == nil && !time.Now().Before(word) {
-			word = time.Now().Add(job.NextWord)
-			if why = standsStill(ctx, s, queue, id, err); why != "" && tell != nil {
-				tell(id, why)
-			}
-		}
-		if ctx.Err() != nil || (err != nil && !again.Wait(ctx)) {
-			return last, stopped(ctx, id, why)
-		}
-	}
-}
-
-// standsStill is why a job stands still, by what the last look at it came to.
-func standsStill(ctx context.Context, s *streams.Store, queue, id string, err error) string {
-	if err == nil {
-		call, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		var st job.Status
-		if st, err = s.Job(call, queue, id); err == nil {
-			return st.Why
-		}
-	}
-	return err.Error()
-}
-
-func stopped(ctx context.Context, id, why string) error {
-	if why != "" {
-		return fmt.Errorf("wait for job %s, which stands still (%s): %w", id, why, context.Cause(ctx))
-	}
-	return fmt.Errorf("wait for job %s: %w", id, context.Cause(ctx))
 }
 
 // Passing reports whether it may help to wait and to repeat a call that has ended so.
