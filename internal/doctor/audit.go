@@ -7,9 +7,9 @@ import (
 	"ringmaster/job"
 )
 
-// Ended is one record of a partition's journal. The journal is written in the step that
+// ended is one record of a partition's journal. The journal is written in the step that
 // ends the job, so the order of its records is the order in which jobs ended.
-type Ended struct {
+type ended struct {
 	JobID   string
 	Key     string
 	Outcome job.Outcome
@@ -36,11 +36,11 @@ func (v AuditResult) Good() bool {
 	return v.Lost == 0 && v.CompletedTwice == 0 && v.OutOfOrder == 0 && v.Uncounted == 0
 }
 
-// Audit judges one partition. Feed it the open jobs first and then the whole journal, both
+// audit judges one partition. Feed it the open jobs first and then the whole journal, both
 // read after the moment at which the stream had got `added` entries, the last of them top:
 // then a job that ends meanwhile is in one or the other. It holds 16 bytes for each ended
 // job of the partition, 24 for each open one, and each key once. Not safe for concurrent use.
-type Audit struct {
+type audit struct {
 	partition int
 	top       job.EntryID
 	added     int64
@@ -62,17 +62,17 @@ type highest struct {
 	worker string
 }
 
-// NewAudit begins the audit of a partition. added is how many jobs its stream ever got,
+// newAudit begins the audit of a partition. added is how many jobs its stream ever got,
 // up to top; -1 if nobody has counted: then lost jobs cannot be found.
-func NewAudit(partition int, top job.EntryID, added int64) *Audit {
-	return &Audit{partition: partition, top: top, added: added, keys: map[string]int{}, highest: []highest{{}}}
+func newAudit(partition int, top job.EntryID, added int64) *audit {
+	return &audit{partition: partition, top: top, added: added, keys: map[string]int{}, highest: []highest{{}}}
 }
 
 // Open adds a job that had not ended when it was looked at.
-func (a *Audit) Open(id job.EntryID, key string) { a.open = append(a.open, openJob{id, a.key(key)}) }
+func (a *audit) Open(id job.EntryID, key string) { a.open = append(a.open, openJob{id, a.key(key)}) }
 
 // key is a small number for a key, so that each is kept once.
-func (a *Audit) key(name string) int {
+func (a *audit) key(name string) int {
 	if name == "" {
 		return 0
 	}
@@ -87,7 +87,7 @@ func (a *Audit) key(name string) int {
 
 // Ended adds the next record of the journal. A record that is not of this partition is
 // an example of what is wrong, and counts as an end beyond the first.
-func (a *Audit) Ended(e Ended) {
+func (a *audit) Ended(e ended) {
 	if e.Outcome != job.Done && e.Outcome != job.Buried {
 		return
 	}
@@ -111,7 +111,7 @@ func (a *Audit) Ended(e Ended) {
 	}
 }
 
-func (a *Audit) wrong(counter *int, format string, args ...any) {
+func (a *audit) wrong(counter *int, format string, args ...any) {
 	*counter++
 	if len(a.v.Examples) < maxExamples {
 		a.v.Examples = append(a.v.Examples, fmt.Sprintf(format, args...))
@@ -121,7 +121,7 @@ func (a *Audit) wrong(counter *int, format string, args ...any) {
 const maxExamples = 10
 
 // Result ends the audit.
-func (a *Audit) Result() AuditResult {
+func (a *audit) Result() AuditResult {
 	slices.SortFunc(a.ended, job.EntryID.Compare)
 	distinct := int64(0)
 	for i, id := range a.ended {
@@ -150,7 +150,7 @@ func (a *Audit) Result() AuditResult {
 
 // judgeOpen counts what is still open, and finds keys that went on without their first job:
 // the journal was read after the look, so a later job's end in it came before this one's.
-func (a *Audit) judgeOpen() {
+func (a *audit) judgeOpen() {
 	slices.SortFunc(a.open, func(x, y openJob) int { return x.id.Compare(y.id) })
 	a.open = slices.CompactFunc(a.open, func(x, y openJob) bool { return x.id == y.id })
 	for _, o := range a.open {
@@ -165,7 +165,7 @@ func (a *Audit) judgeOpen() {
 	}
 }
 
-func (a *Audit) example(format string, args ...any) {
+func (a *audit) example(format string, args ...any) {
 	ignored := 0
 	a.wrong(&ignored, format, args...)
 }

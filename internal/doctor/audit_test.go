@@ -15,8 +15,8 @@ func entryID(n int) job.EntryID {
 const openKey = "open" // of every open job here
 
 // audited runs an audit of partition 3 over jobs 1..added.
-func audited(added int64, top int, open []int, journal ...Ended) AuditResult {
-	a := NewAudit(3, entryID(top), added)
+func audited(added int64, top int, open []int, journal ...ended) AuditResult {
+	a := newAudit(3, entryID(top), added)
 	for _, n := range open {
 		a.Open(entryID(n), openKey)
 	}
@@ -26,8 +26,8 @@ func audited(added int64, top int, open []int, journal ...Ended) AuditResult {
 	return a.Result()
 }
 
-func end(n int, key string) Ended {
-	return Ended{JobID: fmt.Sprintf("3-%d-0", n), Key: key, Outcome: job.Done, Worker: "w.1", Epoch: 1}
+func end(n int, key string) ended {
+	return ended{JobID: fmt.Sprintf("3-%d-0", n), Key: key, Outcome: job.Done, Worker: "w.1", Epoch: 1}
 }
 
 func TestAudit(t *testing.T) {

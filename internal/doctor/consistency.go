@@ -6,36 +6,36 @@ import (
 	"time"
 )
 
-// RingState is what an audit sees of a queue's ring.
-type RingState struct {
+// ringState is what an audit sees of a queue's ring.
+type ringState struct {
 	Queue      string
 	Leader     string // dispatcher, "" if none leads
 	Epoch      uint64
 	Phase      int // 0: at rest
-	Members    []MemberState
-	Partitions []PartitionState
+	Members    []memberState
+	Partitions []partitionState
 }
 
-// MemberState is one member and how long its lease still runs.
-type MemberState struct {
+// memberState is one member and how long its lease still runs.
+type memberState struct {
 	Incarnation string
 	Up          bool
 	LeaseLeft   time.Duration // negative: its liveness key is gone
 }
 
-// PartitionState is one partition: its records and its stream.
-type PartitionState struct {
+// partitionState is one partition: its records and its stream.
+type partitionState struct {
 	Partition int
 	Owner     string // "-": nobody; "": there is no record
 	Planned   string // "-": nobody
 	Groups    []string
-	Holders   []HolderState
+	Holders   []holderState
 	Open      bool   // it has jobs that wait or are pending
 	Type      string // of the stream's key, as the server names it; "" and none: there is none
 }
 
-// HolderState is a consumer with pending jobs.
-type HolderState struct {
+// holderState is a consumer with pending jobs.
+type holderState struct {
 	Consumer string
 	Drainer  string // incarnation that has a permit; "" if it is none
 	Reclaim  bool
@@ -43,7 +43,7 @@ type HolderState struct {
 }
 
 // Inconsistency is one thing that does not fit. While a ring changes some are normal, so
-// only what stays is a fault: see Lasting.
+// only what stays is a fault: see lasting.
 type Inconsistency struct {
 	Check     string // short name of the kind: "owner without group"
 	Queue     string
@@ -81,11 +81,11 @@ const (
 	UnfinishedPlan    = "unfinished plan"
 )
 
-// Consistency compares owner records, groups, pending lists and liveness. Where no member
+// consistency compares owner records, groups, pending lists and liveness. Where no member
 // lives, partitions wait for the next one whoever their records name: that is told once, as
 // NoWorker, if there are jobs, and not for each partition.
-func Consistency(r RingState) []Inconsistency {
-	c := checker{r: r, members: map[string]MemberState{}}
+func consistency(r ringState) []Inconsistency {
+	c := checker{r: r, members: map[string]memberState{}}
 	for _, m := range r.Members {
 		c.members[m.Incarnation] = m
 		if m.LeaseLeft < 0 {
@@ -112,8 +112,8 @@ func Consistency(r RingState) []Inconsistency {
 }
 
 type checker struct {
-	r       RingState
-	members map[string]MemberState
+	r       ringState
+	members map[string]memberState
 	alive   bool // a member lives
 	moving  int
 	idle    int // partitions with jobs, where no member lives
@@ -131,7 +131,7 @@ func (c *checker) add(check string, partition int, format string, args ...any) {
 }
 
 // groups: every job stream has one group, and it is its owner's.
-func (c *checker) groups(p PartitionState) {
+func (c *checker) groups(p partitionState) {
 	if p.Owner == "" {
 		c.add(NoRecord, p.Partition, "partition %d has no owner record", p.Partition)
 		return
@@ -150,7 +150,7 @@ func (c *checker) groups(p PartitionState) {
 	}
 }
 
-func (c *checker) owner(p PartitionState) {
+func (c *checker) owner(p partitionState) {
 	switch {
 	case !c.alive:
 		if p.Open {
@@ -171,7 +171,7 @@ func (c *checker) owner(p PartitionState) {
 }
 
 // pending: every holder is the owner, a member with a permit, or nobody for a moment.
-func (c *checker) pending(p PartitionState) {
+func (c *checker) pending(p partitionState) {
 	for _, h := range p.Holders {
 		switch {
 		case h.Count == 0 || h.Consumer == p.Owner:
@@ -189,9 +189,9 @@ func (c *checker) pending(p PartitionState) {
 	}
 }
 
-// Lasting keeps what both looks saw, in the same words: a ring that changes shows states
+// lasting keeps what both looks saw, in the same words: a ring that changes shows states
 // that pass, and an unfinished plan says how much of it is left.
-func Lasting(before, after []Inconsistency) []Inconsistency {
+func lasting(before, after []Inconsistency) []Inconsistency {
 	return slices.DeleteFunc(slices.Clone(after), func(x Inconsistency) bool {
 		return !slices.ContainsFunc(before, func(y Inconsistency) bool {
 			return x.Check == y.Check && x.Queue == y.Queue && x.Partition == y.Partition && x.What == y.What

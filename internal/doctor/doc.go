@@ -2,10 +2,10 @@
 // 'ringctl doctor' and 'ringctl verify' do, beside whatever runs.
 //
 //   - Examine finds what is wrong, and changes nothing. What does not fit in a ring is the verdict of
-//     Consistency over its records and streams; facts.go says what each finding means and what to do.
+//     consistency over its records and streams; facts.go says what each finding means and what to do.
 //   - Treat mends what was found: mend.go leads the ring for a while where no dispatcher does.
-//   - Verify audits the journal of a queue: Audit judges one partition, lost jobs and ends out of order.
+//   - Verify audits the journal of a queue: audit judges one partition, lost jobs and ends out of order.
 //
-// Read first Examine, then Consistency. That one, Causes, Lasting and Audit are pure: what they judge
+// Read first Examine, then consistency. That one, Causes, lasting and audit are pure: what they judge
 // comes in as values, nothing blocks, and each rule is tested by a table.
 package doctor

@@ -230,7 +230,7 @@ func examine(ctx context.Context, s *streams.Store, queue string, cfg Config) ([
 		}
 		out = append(out, f)
 	}
-	blocked, err := BlockedKeys(ctx, s, queue, cfg.Blocked)
+	blocked, err := blockedKeys(ctx, s, queue, cfg.Blocked)
 	for _, b := range blocked {
 		id, _ := job.ParseID(b.Head)
 		out = append(out, Finding{Severity: SeverityInfo, Check: blockedKey, Queue: queue, Count: 1, Partition: &id.Partition,

@@ -21,7 +21,7 @@ func Verify(ctx context.Context, s *streams.Store, queue string) (AuditResult, e
 		return sum, err
 	}
 	for _, v := range seen {
-		a := NewAudit(v.Partition, v.Top, v.Added)
+		a := newAudit(v.Partition, v.Top, v.Added)
 		add := func(page []streams.OpenJob) {
 			for _, o := range page {
 				a.Open(o.ID, o.Key)
@@ -38,7 +38,7 @@ func Verify(ctx context.Context, s *streams.Store, queue string) (AuditResult, e
 	return sum, nil
 }
 
-func feedJournal(ctx context.Context, s *streams.Store, queue string, partition int, a *Audit) error {
+func feedJournal(ctx context.Context, s *streams.Store, queue string, partition int, a *audit) error {
 	const page = 1000
 	for after := ""; ; {
 		entries, err := s.Journal(ctx, queue, partition, after, page)
@@ -46,7 +46,7 @@ func feedJournal(ctx context.Context, s *streams.Store, queue string, partition 
 			return err
 		}
 		for _, e := range entries {
-			a.Ended(Ended{JobID: e.JobID, Key: e.Key, Outcome: e.Outcome, Worker: e.Worker, Epoch: e.Epoch})
+			a.Ended(ended{JobID: e.JobID, Key: e.Key, Outcome: e.Outcome, Worker: e.Worker, Epoch: e.Epoch})
 			after = e.ID
 		}
 		if len(entries) < page {
@@ -78,7 +78,7 @@ func Inconsistencies(ctx context.Context, s *streams.Store, queue string, patien
 		if again, led, err = look(ctx, s, queue); err != nil {
 			return nil, led, err
 		}
-		found = Lasting(found, again)
+		found = lasting(found, again)
 	}
 	return found, led, nil
 }
@@ -93,42 +93,42 @@ func look(ctx context.Context, s *streams.Store, queue string) ([]Inconsistency,
 	if err != nil {
 		return nil, false, err
 	}
-	state := RingState{Queue: queue, Leader: r.Leader, Epoch: r.Epoch, Phase: r.Phase}
+	state := ringState{Queue: queue, Leader: r.Leader, Epoch: r.Epoch, Phase: r.Phase}
 	for _, m := range r.Members {
-		state.Members = append(state.Members, MemberState{Incarnation: m.Incarnation, Up: m.State == "up", LeaseLeft: m.LeaseLeft})
+		state.Members = append(state.Members, memberState{Incarnation: m.Incarnation, Up: m.State == "up", LeaseLeft: m.LeaseLeft})
 	}
 	for _, v := range seen {
-		state.Partitions = append(state.Partitions, partitionState(v))
+		state.Partitions = append(state.Partitions, stateOf(v))
 	}
-	return Consistency(state), r.Leader != "", nil
+	return consistency(state), r.Leader != "", nil
 }
 
-func partitionState(v streams.Sighting) PartitionState {
-	p := PartitionState{Partition: v.Partition, Owner: v.Owner.Incarnation, Planned: v.Planned, Groups: v.Groups,
+func stateOf(v streams.Sighting) partitionState {
+	p := partitionState{Partition: v.Partition, Owner: v.Owner.Incarnation, Planned: v.Planned, Groups: v.Groups,
 		Open: v.Last.Less(v.Newest), Type: v.Type}
 	for _, h := range v.Pending {
-		p.Holders = append(p.Holders, HolderState{Consumer: h.Consumer, Drainer: h.Incarnation, Reclaim: h.Reclaim, Count: h.Count})
+		p.Holders = append(p.Holders, holderState{Consumer: h.Consumer, Drainer: h.Incarnation, Reclaim: h.Reclaim, Count: h.Count})
 		p.Open = p.Open || h.Count > 0
 	}
 	return p
 }
 
-// Blocked is a key that stands still, and why.
-type Blocked struct {
-	Queue string `json:"queue"`
-	Key   string `json:"key"`
-	Head  string `json:"head"` // job id
-	Why   string `json:"why"`
+// blocked is a key that stands still, and why.
+type blocked struct {
+	Queue string
+	Key   string
+	Head  string // job id
+	Why   string
 }
 
-// BlockedKeys are keys whose head cannot run at once, at most limit of them: those with a
+// blockedKeys are keys whose head cannot run at once, at most limit of them: those with a
 // failed attempt behind them, with jobs set aside, or held by a former owner.
-func BlockedKeys(ctx context.Context, s *streams.Store, queue string, limit int) ([]Blocked, error) {
+func blockedKeys(ctx context.Context, s *streams.Store, queue string, limit int) ([]blocked, error) {
 	keys, err := s.HeldKeys(ctx, queue, limit)
 	if err != nil {
 		return nil, err
 	}
-	var out []Blocked
+	var out []blocked
 	for _, key := range keys {
 		v, err := s.Key(ctx, queue, key)
 		if err != nil {
@@ -137,7 +137,7 @@ func BlockedKeys(ctx context.Context, s *streams.Store, queue string, limit int)
 		if v.Head == nil || v.Head.State == job.Running && v.Waiting == 0 {
 			continue
 		}
-		out = append(out, Blocked{Queue: queue, Key: key, Head: v.Head.ID, Why: v.Why})
+		out = append(out, blocked{Queue: queue, Key: key, Head: v.Head.ID, Why: v.Why})
 	}
 	return out, nil
 }
