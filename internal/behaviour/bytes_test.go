@@ -37,11 +37,13 @@ func joinsOnce(t *testing.T, p *proc) {
 // Jobs within the limits come at the speed of the link, whatever that is. A read of a fixed
 // number of them did not fit its time-out, and the next asked for as many.
 func TestLargeJobsOverASlowLink(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name        string
 		speed, jobs int
 	}{{"100 Mbit", 100 * mbit, 50}, {"10 Mbit", 10 * mbit, 6}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			server := redistest.Real(t).URL()
 			proxy := proxied(t, server)
 			proxy.Limit(c.speed)
@@ -62,6 +64,7 @@ func TestLargeJobsOverASlowLink(t *testing.T) {
 // What a dead worker had is taken over at the speed of the link too, and within the room that
 // the next one has.
 func TestLargeJobsAreTakenOverOverASlowLink(t *testing.T) {
+	t.Parallel()
 	server := redistest.Real(t).URL()
 	proxy := proxied(t, server)
 	proxy.Limit(100 * mbit)
@@ -88,6 +91,7 @@ func TestLargeJobsAreTakenOverOverASlowLink(t *testing.T) {
 // A batch of large jobs is on its way for longer than a time-out: it goes in once, as the link
 // can carry it.
 func TestLargeSubmissionsOverASlowLink(t *testing.T) {
+	t.Parallel()
 	server := redistest.Real(t).URL()
 	proxy := proxied(t, server)
 	proxy.Limit(20 * mbit)

@@ -15,6 +15,7 @@ import (
 // TestAClusterOfThree: a queue of three shards on three primaries, under load: a worker
 // joins, one is killed, and then a primary, whose replica takes over.
 func TestAClusterOfThree(t *testing.T) {
+	t.Parallel()
 	servers := redistest.Cluster(t)
 	addrs := make([]string, 0, 3)
 	for _, s := range servers[:3] {

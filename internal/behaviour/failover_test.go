@@ -136,8 +136,10 @@ func quickly(ctx context.Context, _ job.Delivery) (json.RawMessage, error) {
 // With replicas:1 nothing that was reported is gone, no end is there twice, fences rise; in
 // memory what is gone is seen. In both, everything flows again.
 func TestSentinelPromotesAReplica(t *testing.T) {
+	t.Parallel()
 	for _, level := range []string{"replicas:1", "memory"} {
 		t.Run(level, func(t *testing.T) {
+			t.Parallel()
 			primary := redistest.Real(t, "--repl-diskless-sync-delay", "0")
 			redistest.Replica(t, primary, "--repl-diskless-sync-delay", "0")
 			sentinels := redistest.Sentinels(t, primary)

@@ -125,6 +125,7 @@ func TestALostClaimIsFoundAgain(t *testing.T) {
 
 // A worker whose reads alone go unanswered must not keep its partitions by its heartbeats.
 func TestADeafWorkerLosesItsLease(t *testing.T) {
+	t.Parallel()
 	server := redistest.Real(t).URL()
 	proxy := proxied(t, server)
 	r, rs := newRig(t, server, streams.Queue{Partitions: 2, Journal: true}), &runs{}
@@ -141,6 +142,7 @@ func TestADeafWorkerLosesItsLease(t *testing.T) {
 }
 
 func TestAHeldReadIsNotExecutedLate(t *testing.T) {
+	t.Parallel()
 	server := redistest.Real(t).URL()
 	proxy := proxied(t, server)
 	r, rs := newRig(t, server, streams.Queue{Partitions: 1, Journal: true}), &runs{}

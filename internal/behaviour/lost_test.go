@@ -53,6 +53,7 @@ func (r *rig) unknown(what, id string) {
 // snapshot. What it had acknowledged meanwhile is told as unknown, whoever asks, also after
 // later jobs of the partition ran, and a second time; what it has is told as before.
 func TestWhatARestoredServerLostIsUnknown(t *testing.T) {
+	t.Parallel()
 	for _, shards := range []int{1, 2} {
 		t.Run(fmt.Sprint(shards, " shards"), func(t *testing.T) {
 			server := redistest.Real(t)
@@ -92,6 +93,7 @@ func TestWhatARestoredServerLostIsUnknown(t *testing.T) {
 // TestARestartThatLostNothingMakesNothingUnknown: with a whole append-only file every id that
 // was given is known, also after many restarts, and what is noted does not grow meanwhile.
 func TestARestartThatLostNothingMakesNothingUnknown(t *testing.T) {
+	t.Parallel()
 	server := redistest.Real(t, "--appendonly", "yes", "--appendfsync", "always")
 	r, rs := newRig(t, server.URL(), streams.Queue{Partitions: 2}), &runs{}
 	r.lead()
@@ -117,6 +119,7 @@ func TestARestartThatLostNothingMakesNothingUnknown(t *testing.T) {
 // TestNoIDIsGivenTwiceWhereTheClockWentBack: the server that comes back has a clock that is
 // behind. The ids it gives are above those that are lost, and those are unknown.
 func TestNoIDIsGivenTwiceWhereTheClockWentBack(t *testing.T) {
+	t.Parallel()
 	clock, err := redisproc.NewClock(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,9 @@ func (rs *runs) beside(x run) []run {
 }
 
 func TestAJobThatKillsItsWorkersIsFoundAndItsNeighboursAreSpared(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, url, _ string) {
+		t.Parallel()
 		r, rs := newRig(t, url, streams.Queue{Partitions: 1, Journal: true}), &runs{}
 		r.lead()
 		procs := map[string]*proc{}

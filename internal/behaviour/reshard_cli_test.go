@@ -13,8 +13,10 @@ import (
 // TestAPrimaryComesAndGoes: a server joins a cluster, takes over all slots of the one that holds the
 // queue, gives them to a third and leaves, all by redis-cli and under load.
 func TestAPrimaryComesAndGoes(t *testing.T) {
+	t.Parallel()
 	for _, shards := range []int{1, 8} {
 		t.Run(itoa(shards), func(t *testing.T) {
+			t.Parallel()
 			keys := []string{"rm:{c}:"}
 			if shards > 1 {
 				keys = nil

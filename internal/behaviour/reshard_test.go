@@ -139,8 +139,10 @@ func (m *reshard) others(but ...string) (out []string) {
 // TestASlotMovesUnderLoad: the slots of a queue go round all servers of a cluster while jobs are handed
 // in and run. In the midst of a move nothing is executed anywhere; after it everything goes on.
 func TestASlotMovesUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, shards := range []int{1, 8} {
 		t.Run(itoa(shards), func(t *testing.T) {
+			t.Parallel()
 			servers := redistest.Cluster(t)
 			m := newReshard(t, servers[:3], streams.Queue{Name: "c", Partitions: 8, Shards: shards, Journal: true})
 			r := m.r
@@ -190,6 +192,7 @@ func TestASlotMovesUnderLoad(t *testing.T) {
 // other, and the replica that takes over knows of no move. Nothing is made anew beside what is elsewhere:
 // redis-cli can end the move, and everything goes on.
 func TestAFailoverInTheMidstOfAMove(t *testing.T) {
+	t.Parallel()
 	servers := redistest.Cluster(t)
 	m := newReshard(t, servers, streams.Queue{Name: "c", Partitions: 8, Shards: 1, Journal: true})
 	r := m.r
@@ -264,6 +267,7 @@ func (m *reshard) alone(key string) {
 // TestABrokenMoveMakesNoSecondQueue: a move that broke off, and whose servers forgot that it was one, as
 // after the promotion of a replica: what is missing at one server is not made anew.
 func TestABrokenMoveMakesNoSecondQueue(t *testing.T) {
+	t.Parallel()
 	servers := redistest.Primaries(t, 2, "rm:{c}:", "rm:{d}:")
 	m := newReshard(t, servers, streams.Queue{Name: "c", Partitions: 4, Shards: 1})
 	r := m.r

@@ -18,6 +18,7 @@ import (
 )
 
 func TestAttemptsAndBackoffMoveWithTheJob(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(*proc){"death": func(p *proc) { p.kill() }, "stop": func(p *proc) { p.stop() }} {
 		t.Run(name, func(t *testing.T) {
 			redistest.Each(t, func(t *testing.T, url, _ string) {
@@ -84,6 +85,7 @@ func TestAttemptsAndBackoffMoveWithTheJob(t *testing.T) {
 }
 
 func TestAttemptsRunOutAndTheKeyGoesOn(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, url, _ string) {
 		r, rs := newRig(t, url, streams.Queue{Partitions: 1, Journal: true}), &runs{}
 		r.lead()
@@ -109,6 +111,7 @@ func TestAttemptsRunOutAndTheKeyGoesOn(t *testing.T) {
 }
 
 func TestAPartitionDrainIsNotHeldUpByAFailedAttempt(t *testing.T) {
+	t.Parallel()
 	r, rs := newRig(t, redistest.Real(t).URL(), streams.Queue{Partitions: 1, Journal: true}), &runs{}
 	r.lead()
 	started, open := make(chan struct{}, 10), make(chan struct{})

@@ -48,7 +48,7 @@ func newRig(t *testing.T, url string, q streams.Queue) *rig {
 
 func newRigOn(t *testing.T, o streams.Options, raw redis.UniversalClient, q streams.Queue) *rig {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	if q.Name == "" {
 		q.Name = "q"

@@ -15,6 +15,7 @@ import (
 )
 
 func TestTheServerGoesAwayAndComesBackWithItsData(t *testing.T) {
+	t.Parallel()
 	server := redistest.Real(t, "--appendonly", "yes", "--appendfsync", "always")
 	r, rs := newRig(t, server.URL(), streams.Queue{Partitions: 4, Journal: true}), &runs{}
 	r.lead()

@@ -72,8 +72,10 @@ func (r *rig) stable() bool {
 // Resizes in all modes come to their end, under load and without, whatever the number of
 // shards; and in mode ring nothing at all runs at one moment.
 func TestResizesOfSeveralShards(t *testing.T) {
+	t.Parallel()
 	for _, shards := range []int{1, 2, 3} {
 		t.Run(fmt.Sprint(shards, " shards"), func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, redistest.Real(t).URL(), streams.Queue{Partitions: 12, Shards: shards, Journal: true})
 			r.lead()
 			c := &crowd{}
@@ -112,9 +114,11 @@ func (r *rig) members() int {
 
 // A plan that waits for what will never be: a doctor ends it, whether somebody leads or not.
 func TestDoctorEndsAnyPlan(t *testing.T) {
+	t.Parallel()
 	for _, shards := range []int{1, 3} {
 		for _, led := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%d shards, led %v", shards, led), func(t *testing.T) {
+				t.Parallel()
 				r := newRig(t, redistest.Real(t, "--appendonly", "yes").URL(), streams.Queue{Partitions: 6, Shards: shards, Journal: true})
 				stop := r.lead()
 				for _, name := range []string{"a", "b"} {

@@ -16,6 +16,7 @@ import (
 // TestStrictRefusesAServerAtRisk: what is a warning else ends a dispatcher and a worker, as
 // a durability that the server cannot confirm always does.
 func TestStrictRefusesAServerAtRisk(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	common := configs.DefaultCommon()

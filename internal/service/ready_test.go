@@ -12,6 +12,7 @@ import (
 
 // A server that answers and refuses writes is not ready, and the doctor names its state.
 func TestAServerThatRefusesWritesIsNotReady(t *testing.T) {
+	t.Parallel()
 	r := newScene(t, redistest.Real(t, "--appendonly", "yes").URL(), 2)
 	ready := &api{Store: r.store}
 	r.must(ready.Ready(r.ctx))

@@ -48,6 +48,7 @@ func written(t *testing.T, path, text string) string {
 }
 
 func TestARotatedPasswordFileNeedsNoRestart(t *testing.T) {
+	t.Parallel()
 	server := redistest.Real(t)
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer func() { _ = admin.Close() }()
@@ -137,6 +138,7 @@ func freePort(t *testing.T) string {
 }
 
 func TestTLSWithOwnAuthorityAndClientCertificate(t *testing.T) {
+	t.Parallel()
 	ours, others := newAuthority(t), newAuthority(t)
 	serverCert, serverKey := ours.issue("redis.internal", false)
 	cert, key := ours.issue("client", false)

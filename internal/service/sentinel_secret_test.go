@@ -15,6 +15,7 @@ import (
 // TestSentinelsWithAPassword: real sentinels want a password, another than their server's or the same.
 // A wrong one at either is told.
 func TestSentinelsWithAPassword(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ sentinels, server, givenToSentinels, given, told string }{
 		"of their own":        {"guard", "secret", "guard", "secret", ""},
 		"the same":            {"secret", "secret", "secret", "secret", ""},
@@ -22,6 +23,7 @@ func TestSentinelsWithAPassword(t *testing.T) {
 		"wrong for server":    {"guard", "secret", "guard", "guard", "redis_password_file"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			primary := redistest.Real(t, "--repl-diskless-sync-delay", "0")
 			var own []string
 			if c.server != "" {

@@ -9,6 +9,7 @@ import (
 
 // A worker that was never told the counts makes the queue again with those it had found.
 func TestAQueueIsMadeAgainAsItWas(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, url, _ string) {
 		r := newScene(t, url, 4)
 		g := GroupStore(r.store, streams.Queue{Name: "q"})
