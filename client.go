@@ -6,7 +6,8 @@ import (
 	"log/slog"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
+	"ringmaster/internal/producing"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -17,17 +18,17 @@ type Client struct {
 	store     *streams.Store
 	log       *slog.Logger
 	url       string
-	producers *app.Producers
+	producers *producing.Set
 }
 
 // NewClient prepares a client; it does not connect yet. Close it.
 func NewClient(cfg Config) (*Client, error) {
-	app.GoRedisTo(cfg.Logger)
+	service.GoRedisTo(cfg.Logger)
 	s, url, err := openClient(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	return &Client{store: s, log: cfg.log(), url: url, producers: app.NewProducers(s, configs.QueueSpec{})}, nil
+	return &Client{store: s, log: cfg.log(), url: url, producers: producing.NewSet(s, configs.QueueSpec{})}, nil
 }
 
 func openClient(cfg Config) (s *streams.Store, url string, err error) {
@@ -41,7 +42,7 @@ func openClient(cfg Config) (s *streams.Store, url string, err error) {
 	if cfg.Redis == nil {
 		url = streams.Redact(c.Redis)
 	}
-	s, err = app.OpenLike(cfg.Redis, c, "ringmaster-client")
+	s, err = service.OpenLike(cfg.Redis, c, "ringmaster-client")
 	return s, url, err
 }
 

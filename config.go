@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -110,13 +110,13 @@ func (c Config) common(base configs.Common) (configs.Common, error) {
 }
 
 // options are what a worker and a dispatcher get beside the configuration.
-func (c Config) options() app.Options { return app.Options{Log: c.Logger, Redis: c.Redis} }
+func (c Config) options() service.Options { return service.Options{Log: c.Logger, Redis: c.Redis} }
 
 func (c Config) log() *slog.Logger {
 	if c.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return app.Guard(c.Logger)
+	return service.Guard(c.Logger)
 }
 
 func set[T comparable](field *T, v T) {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 )
 
@@ -16,7 +16,7 @@ import (
 // its HTTP server. Any number may run; one leads a ring at a time.
 type Dispatcher struct {
 	cfg  configs.Dispatcher
-	opts app.Options // that Config gives
+	opts service.Options // that Config gives
 	ran  atomic.Bool
 }
 
@@ -60,8 +60,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if d.ran.Swap(true) {
 		return job.Invalid("dispatcher: Run was called before: make another with NewDispatcher")
 	}
-	app.GoRedisTo(d.opts.Log)
-	return app.Lead(ctx, d.cfg, d.opts)
+	service.GoRedisTo(d.opts.Log)
+	return service.Lead(ctx, d.cfg, d.opts)
 }
 
 // Dispatch is NewDispatcher and Run for a server that needs no more than its URL.

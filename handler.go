@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 )
 
@@ -32,11 +32,11 @@ func jobOf[T any](d job.Delivery, payload T) Job[T] {
 }
 
 // HandlerOption is for the jobs of one type.
-type HandlerOption func(*app.Type) error
+type HandlerOption func(*service.Type) error
 
 // Timeout is the limit of one attempt, in place of WorkerConfig.HandlerTimeout: 10 ms to a day.
 func Timeout(d time.Duration) HandlerOption {
-	return func(t *app.Type) error {
+	return func(t *service.Type) error {
 		if d < 10*time.Millisecond || d > 24*time.Hour {
 			return job.Invalid("Timeout(%v): want 10ms to 24h", d)
 		}
@@ -48,7 +48,7 @@ func Timeout(d time.Duration) HandlerOption {
 // Attempts is how many there are before a job is dead, in place of WorkerConfig.MaxAttempts: 1 to
 // 1,000.
 func Attempts(n int) HandlerOption {
-	return func(t *app.Type) error {
+	return func(t *service.Type) error {
 		if n < 1 || n > 1000 {
 			return job.Invalid("Attempts(%d): want 1 to 1000", n)
 		}
@@ -60,7 +60,7 @@ func Attempts(n int) HandlerOption {
 // Backoff is the first pause between attempts at most, which doubles with each, and the longest,
 // in place of WorkerConfig.BackoffBase and BackoffMax.
 func Backoff(base, most time.Duration) HandlerOption {
-	return func(t *app.Type) error {
+	return func(t *service.Type) error {
 		if base < time.Millisecond || most < base || most > 7*24*time.Hour {
 			return job.Invalid("Backoff(%v, %v): want at least 1ms, and a longest of at least that and at most 168h", base, most)
 		}
@@ -75,7 +75,7 @@ func Backoff(base, most time.Duration) HandlerOption {
 // other types and keys do not. A handler counts until it has returned, also where its time is over,
 // or its job is another worker's by then. For a limit over all workers divide it by their number.
 func Concurrency(n int) HandlerOption {
-	return func(t *app.Type) error {
+	return func(t *service.Type) error {
 		if n < 1 {
 			return job.Invalid("Concurrency(%d): want at least 1", n)
 		}
@@ -123,7 +123,7 @@ func HandleResult[T, R any](w *Worker, jobType string, fn func(ctx context.Conte
 func (w *Worker) add(jobType string, fn handlers.Func, opts []HandlerOption) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t := app.Type{Handler: fn}
+	t := service.Type{Handler: fn}
 	var err error
 	switch {
 	case w.running:

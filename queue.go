@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"ringmaster/internal/app"
+	"ringmaster/internal/producing"
 	"ringmaster/job"
 )
 
@@ -111,7 +111,7 @@ func (q *Queue) Job(ctx context.Context, id string) (Status, error) {
 // it saw, which always has the id, and the context's error. See Config.Logger for what it says
 // meanwhile.
 func (q *Queue) Wait(ctx context.Context, id string) (Status, error) {
-	return app.Await(ctx, q.c.store, q.name, id, q.waits)
+	return producing.Await(ctx, q.c.store, q.name, id, producing.Waiting{Tell: q.waits})
 }
 
 func (q *Queue) waits(id, why string) {
@@ -129,7 +129,7 @@ func (q *Queue) Call(ctx context.Context, jobType string, payload, result any, o
 	if err != nil {
 		return Status{}, err
 	}
-	st, err := app.Call(ctx, q.c.store, q.name, j, q.waits)
+	st, err := producing.Call(ctx, q.c.store, q.name, j, q.waits)
 	if err != nil {
 		return st, err
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 )
 
@@ -53,10 +53,10 @@ const (
 // Worker runs the jobs of some queues. Set it up with Handle and Use, then Run it once.
 type Worker struct {
 	cfg   configs.Worker
-	opts  app.Options // that Config gives
+	opts  service.Options // that Config gives
 	onEnd func(Ended)
 
-	types  map[string]app.Type
+	types  map[string]service.Type
 	around []Middleware
 	wrong  []error
 
@@ -99,7 +99,7 @@ func NewWorker(cfg Config, own WorkerConfig) (*Worker, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	return &Worker{cfg: c, opts: cfg.options(), onEnd: own.OnEnd, types: map[string]app.Type{}, now: make(chan struct{}),
+	return &Worker{cfg: c, opts: cfg.options(), onEnd: own.OnEnd, types: map[string]service.Type{}, now: make(chan struct{}),
 		ended: make(chan struct{}), joined: map[string]bool{}, ready: make(chan struct{})}, nil
 }
 
@@ -116,7 +116,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.stopped {
 		return nil
 	}
-	types := make(map[string]app.Type, len(w.types))
+	types := make(map[string]service.Type, len(w.types))
 	for name, t := range w.types {
 		if t.Handler, err = wrapped(w.around, t.Handler); err != nil {
 			return fmt.Errorf("worker: %w", err)
@@ -128,8 +128,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.onEnd != nil {
 		o.Ended = w.tell
 	}
-	app.GoRedisTo(o.Log)
-	return app.RunWorker(ctx, w.cfg, o)
+	service.GoRedisTo(o.Log)
+	return service.RunWorker(ctx, w.cfg, o)
 }
 
 func (w *Worker) begin(ctx context.Context) (context.Context, error) {
@@ -195,7 +195,7 @@ func (w *Worker) Stop(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func (w *Worker) tell(e app.Ended) {
+func (w *Worker) tell(e service.Ended) {
 	how := map[job.Outcome]Outcome{job.Done: OutcomeCompleted, job.Failed: OutcomeFailed, job.Buried: OutcomeDead, job.HandBack: OutcomeHandedBack}
 	w.onEnd(Ended{Job: jobOf[[]byte](e.Job, e.Job.Payload), Outcome: how[e.Outcome], Err: e.Err, Took: e.Took})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"ringmaster/consumergroup"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 )
 
@@ -76,7 +76,7 @@ func (c *crowd) newMember(name string, wanted int) *member {
 func (m *member) run() {
 	cfg := consumergroup.Default()
 	cfg.Queue, cfg.Name, cfg.Concurrency = queueName, m.name, 1
-	w, err := consumergroup.New(cfg, consumergroup.Deps{Store: members{m.c.r}, Policy: app.Policy{MaxAttempts: 1}, Log: slog.New(m), NewID: uuid.NewString,
+	w, err := consumergroup.New(cfg, consumergroup.Deps{Store: members{m.c.r}, Policy: service.Policy{MaxAttempts: 1}, Log: slog.New(m), NewID: uuid.NewString,
 		Ready: func(string) { m.count(0) }})
 	if err != nil {
 		m.c.r.stop(fmt.Errorf("bench: %w", err))

@@ -9,8 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"ringmaster/internal/app"
 	"ringmaster/internal/redistest"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -82,7 +82,7 @@ func bareAdder(b *testing.B) func(n int) {
 
 func ourAdder(b *testing.B) func(n int) {
 	spec := ringSpec{url: redistest.Real(b).URL(), partitions: job.DefaultParts}
-	s, err := app.Open(spec.common(), "ringmaster-bench")
+	s, err := service.Open(spec.common(), "ringmaster-bench")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -6,13 +6,13 @@ import (
 	"os"
 	"testing"
 
-	"ringmaster/internal/app"
 	"ringmaster/internal/redistest"
+	"ringmaster/internal/service"
 )
 
 // TestMain lets the test's own binary be the workers, too.
 func TestMain(m *testing.M) {
-	app.Quiet()
+	service.Quiet()
 	if len(os.Args) > 1 && os.Args[1] == WorkerCommand {
 		err := RunWorkerProcess(context.Background(), os.Stdin, os.Stdout, os.Stderr)
 		_, _ = fmt.Fprintln(os.Stderr, err)

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -62,7 +62,7 @@ func (s ringSpec) common() configs.Common {
 
 // openRing makes the queue, with nobody at it.
 func openRing(ctx context.Context, spec ringSpec) (*ringOf, error) {
-	s, err := app.Open(spec.common(), "ringmaster-bench")
+	s, err := service.Open(spec.common(), "ringmaster-bench")
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
@@ -100,7 +100,7 @@ func (r *ringOf) lead() {
 	if r.spec.mode != "" {
 		d.Mode = r.spec.mode
 	}
-	r.all.Go(func() { r.stop(app.Lead(r.ended, d, app.Options{})) })
+	r.all.Go(func() { r.stop(service.Lead(r.ended, d, service.Options{})) })
 }
 
 // join starts a worker; leave takes it out and returns when it has left.
@@ -113,8 +113,8 @@ func (r *ringOf) join(name string) (leave func()) {
 	r.all.Go(func() {
 		defer close(gone)
 		defer cancel()
-		o := app.Options{Handlers: map[string]handlers.Func{jobType: r.spec.handler}, Log: r.spec.log, Second: r.now}
-		if err := app.RunWorker(ctx, w, o); err != nil {
+		o := service.Options{Handlers: map[string]handlers.Func{jobType: r.spec.handler}, Log: r.spec.log, Second: r.now}
+		if err := service.RunWorker(ctx, w, o); err != nil {
 			r.stop(err)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"ringmaster/internal/pause"
 	"ringmaster/internal/redisproc"
 )
 
@@ -42,14 +43,10 @@ func (w Where) on(ctx context.Context, work func(url string) error) error {
 
 // wait ends after d, or with ctx.
 func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, d) {
 		return fmt.Errorf("bench: %w", context.Cause(ctx))
 	}
+	return nil
 }
 
 // paced calls send n times, evenly, so many times a second. What is late comes at once.

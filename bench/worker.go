@@ -9,9 +9,9 @@ import (
 	"sync"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
 	"ringmaster/internal/reexec"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 )
 
@@ -52,7 +52,7 @@ func RunWorkerProcess(ctx context.Context, in io.Reader, out, log io.Writer) err
 	if spec.Leads {
 		cfg := configs.DefaultDispatcher()
 		cfg.Redis = spec.Redis
-		return app.Lead(ctx, cfg, app.Options{Log: slog.New(slog.NewTextHandler(log, nil)), Ready: func(id string) { tell("ready", id) }})
+		return service.Lead(ctx, cfg, service.Options{Log: slog.New(slog.NewTextHandler(log, nil)), Ready: func(id string) { tell("ready", id) }})
 	}
 	cfg := configs.DefaultWorker()
 	cfg.Redis, cfg.Queues, cfg.Name, cfg.Concurrency = spec.Redis, []string{queueName}, spec.Name, spec.Concurrency
@@ -71,7 +71,7 @@ func RunWorkerProcess(ctx context.Context, in io.Reader, out, log io.Writer) err
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	}
-	return app.RunWorker(ctx, cfg, app.Options{
+	return service.RunWorker(ctx, cfg, service.Options{
 		Log:      slog.New(slog.NewTextHandler(log, nil)),
 		Handlers: map[string]handlers.Func{jobType: handler},
 		Ready:    func(incarnation string) { tell("ready", incarnation) },

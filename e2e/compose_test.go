@@ -20,8 +20,8 @@ import (
 	"ringmaster/internal/redistest"
 )
 
-// service is what the test needs of a service in docker-compose.yml.
-type service struct {
+// container is what the test needs of a service in docker-compose.yml.
+type container struct {
 	Image       string            `yaml:"image"`
 	Command     []string          `yaml:"command"`
 	Environment map[string]string `yaml:"environment"`
@@ -44,7 +44,7 @@ func TestComposeServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	var file struct {
-		Services map[string]service `yaml:"services"`
+		Services map[string]container `yaml:"services"`
 	}
 	if err := yaml.Unmarshal(raw, &file); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"ringmaster/internal/app"
+	"ringmaster/internal/producing"
 	"ringmaster/job"
 )
 
@@ -96,7 +96,7 @@ func TestServerComesLater(t *testing.T) {
 	}
 	r.server.Restart()
 	r.settled(1)
-	st, err := app.Call(r.ctx, r.store, queue, job.Job{Type: "echo", Payload: []byte(`"hello"`)}, nil)
+	st, err := producing.Call(r.ctx, r.store, queue, job.Job{Type: "echo", Payload: []byte(`"hello"`)}, nil)
 	if err != nil || string(st.Result) != `"hello"` {
 		t.Fatalf("call: %+v, %v", st, err)
 	}
@@ -108,7 +108,7 @@ func TestEverythingIsDeleted(t *testing.T) {
 	r := newRing(t, 16)
 	d, w := r.dispatcher(), r.worker()
 	r.settled(1)
-	if _, err := app.Call(r.ctx, r.store, queue, job.Job{Type: "echo", Payload: []byte("1")}, nil); err != nil {
+	if _, err := producing.Call(r.ctx, r.store, queue, job.Job{Type: "echo", Payload: []byte("1")}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.raw().FlushAll(r.ctx).Err(); err != nil {
@@ -116,7 +116,7 @@ func TestEverythingIsDeleted(t *testing.T) {
 	}
 	call, cancel := context.WithTimeout(r.ctx, 30*time.Second)
 	defer cancel()
-	st, err := app.Call(call, r.store, queue, job.Job{Type: "echo", Key: "k", Payload: []byte("2")}, nil)
+	st, err := producing.Call(call, r.store, queue, job.Job{Type: "echo", Key: "k", Payload: []byte("2")}, nil)
 	if err != nil || string(st.Result) != "2" {
 		t.Fatalf("call after FLUSHALL: %+v, %v\n%s\n%s", st, err, readLog(d), readLog(w))
 	}
@@ -146,12 +146,12 @@ func TestJobWrittenByHand(t *testing.T) {
 		add("payload", "\xff\xfe", "type", "echo"), add("", ""), add("type", "no spaces please"),
 	}
 	good := add("payload", "plain text", "key", "k", "type", "echo", "extra", "ignored")
-	st, err := app.Await(r.ctx, r.store, queue, good, nil)
+	st, err := producing.Await(r.ctx, r.store, queue, good, producing.Waiting{})
 	if err != nil || st.State != job.Completed || string(st.Result) != `"plain text"` {
 		t.Fatalf("job by hand: %+v, %v", st, err)
 	}
 	for _, id := range bad {
-		st, err := app.Await(r.ctx, r.store, queue, id, nil)
+		st, err := producing.Await(r.ctx, r.store, queue, id, producing.Waiting{})
 		if err != nil || st.State != job.Dead {
 			t.Errorf("%s: %+v, %v", id, st, err)
 		}
@@ -163,7 +163,7 @@ func TestJobWrittenByHand(t *testing.T) {
 	})
 	w.kill()
 	r.worker()
-	if st, err := app.Await(r.ctx, r.store, queue, id, nil); err != nil || st.State != job.Completed {
+	if st, err := producing.Await(r.ctx, r.store, queue, id, producing.Waiting{}); err != nil || st.State != job.Completed {
 		t.Fatalf("after the crash: %+v, %v", st, err)
 	}
 	stats, err := raw.Info(r.ctx, "commandstats").Result()
@@ -206,7 +206,7 @@ func TestControlRubbishIsIgnored(t *testing.T) {
 	}
 	before := r.member(w)
 	for n := range 8 {
-		if st, err := app.Call(r.ctx, r.store, queue, job.Job{Type: "echo", Key: fmt.Sprint(n), Payload: []byte("1")}, nil); err != nil || st.State != job.Completed {
+		if st, err := producing.Call(r.ctx, r.store, queue, job.Job{Type: "echo", Key: fmt.Sprint(n), Payload: []byte("1")}, nil); err != nil || st.State != job.Completed {
 			t.Fatalf("%+v, %v", st, err)
 		}
 	}
@@ -232,7 +232,7 @@ func TestCallSurvives(t *testing.T) {
 		t.Run(victim.name, func(t *testing.T) {
 			done := make(chan error, 1)
 			go func() {
-				st, err := app.Call(r.ctx, r.store, queue, job.Job{Type: "sleep", Key: "k", Payload: []byte(`"500ms"`), IdempotencyKey: victim.name}, nil)
+				st, err := producing.Call(r.ctx, r.store, queue, job.Job{Type: "sleep", Key: "k", Payload: []byte(`"500ms"`), IdempotencyKey: victim.name}, nil)
 				if err == nil && st.State != job.Completed {
 					err = fmt.Errorf("state %s: %s", st.State, st.Error)
 				}

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 )
 
@@ -36,7 +36,7 @@ type role struct {
 }
 
 func TestMain(m *testing.M) {
-	app.Quiet()
+	service.Quiet()
 	if raw := os.Getenv(roleVariable); raw != "" {
 		os.Exit(play(raw))
 	}
@@ -51,7 +51,7 @@ func play(raw string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	o := app.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	o := service.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	var err error
 	switch r.Kind {
 	case "worker":
@@ -59,7 +59,7 @@ func play(raw string) int {
 	case "dispatcher":
 		cfg := configs.DefaultDispatcher()
 		cfg.Redis, cfg.Listen, cfg.Mode = r.URL, "127.0.0.1:0", r.Mode
-		err = app.RunDispatcher(ctx, cfg, o)
+		err = service.RunDispatcher(ctx, cfg, o)
 	default:
 		err = fmt.Errorf("no role %q", r.Kind)
 	}
@@ -76,7 +76,7 @@ type work struct {
 	Ms int `json:"ms"`
 }
 
-func playWorker(ctx context.Context, r role, o app.Options) error {
+func playWorker(ctx context.Context, r role, o service.Options) error {
 	ledger, err := os.OpenFile(r.Ledger, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -107,5 +107,5 @@ func playWorker(ctx context.Context, r role, o app.Options) error {
 		}
 		return nil, note("end", d)
 	}}
-	return app.RunWorker(ctx, cfg, o)
+	return service.RunWorker(ctx, cfg, o)
 }

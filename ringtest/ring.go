@@ -12,6 +12,7 @@ import (
 
 	"ringmaster"
 	"ringmaster/embedded"
+	"ringmaster/internal/pause"
 )
 
 // Options change what a ring is made of. The zero value of a field is its default.
@@ -213,7 +214,7 @@ func (r *Ring) Resize(queue, mode string) {
 		if ring, err = r.client.Queue(queue).Ring(ctx); err == nil && ring.Epoch >= epoch && ring.Phase == 0 {
 			return
 		}
-		pause(ctx, 10*time.Millisecond)
+		pause.For(ctx, 10*time.Millisecond)
 	}
 	r.t.Fatalf("resize %s: %v", queue, err)
 }
@@ -238,15 +239,6 @@ const goRedisRests = 2 * time.Second
 // patient is a context for whoever waits.
 func (r *Ring) patient() (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(context.Background(), r.o.Patience, fmt.Errorf("%v of virtual time have passed", r.o.Patience))
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // await waits for an attempt.
@@ -304,7 +296,7 @@ func (r *Ring) stop() {
 		_ = p.redis.Close()
 	}
 	r.store.Close()
-	pause(context.Background(), goRedisRests) // no time passes in a bubble once its test has returned
+	pause.For(context.Background(), goRedisRests) // no time passes in a bubble once its test has returned
 	if r.t.Failed() {
 		r.t.Logf("the ring's last log lines:\n%s", last)
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"ringmaster/internal/app"
+	"ringmaster/internal/doctor"
 	"ringmaster/internal/ledger"
 	"ringmaster/job"
 	"ringmaster/streams"
@@ -81,7 +81,7 @@ func (a *auditor) verify(ctx context.Context, idle bool) error {
 	if a.forgot {
 		return nil
 	}
-	v, err := app.Verify(ctx, a.r.Store, queueName)
+	v, err := doctor.Verify(ctx, a.r.Store, queueName)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}

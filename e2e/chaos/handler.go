@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ringmaster/internal/failpoint"
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 )
 
@@ -117,14 +118,10 @@ func (h *handler) do(ctx context.Context, w Work, attempt, starts int) error {
 	case doFail:
 		return errAsked
 	}
-	timer := time.NewTimer(time.Duration(w.Ms) * time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, time.Duration(w.Ms)*time.Millisecond) {
 		return context.Cause(ctx)
 	}
+	return nil
 }
 
 // spite is an error whose nil pointer, which is not nil as an error, panics when it is asked.

@@ -21,13 +21,13 @@ import (
 	"syscall"
 	"time"
 
-	"ringmaster/internal/app"
 	"ringmaster/internal/failpoint"
 	"ringmaster/internal/ledger"
+	"ringmaster/internal/service"
 )
 
 func main() {
-	app.Quiet()
+	service.Quiet()
 	if raw := os.Getenv(roleVariable); raw != "" {
 		os.Exit(play(raw))
 	}

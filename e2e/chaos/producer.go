@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
+	"ringmaster/internal/pause"
+	"ringmaster/internal/producing"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 )
 
@@ -35,12 +37,12 @@ func playProducer(ctx context.Context, r Role, n *counters) error {
 	if err := r.durability(&common); err != nil {
 		return err
 	}
-	s, err := app.Open(common, "ringmaster-chaos")
+	s, err := service.Open(common, "ringmaster-chaos")
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	p := app.NewProducers(s, configs.QueueSpec{})
+	p := producing.NewSet(s, configs.QueueSpec{})
 	defer p.Close()
 	var rate atomic.Int64
 	var paused atomic.Bool
@@ -158,7 +160,7 @@ func jobOf(w Work, key string) job.Job {
 }
 
 // send hands jobs in, writes down what became of them and returns how many are in.
-func (f *feed) send(ctx context.Context, p *app.Producers, b *book, jobs []job.Job, tokens []string) int {
+func (f *feed) send(ctx context.Context, p *producing.Set, b *book, jobs []job.Job, tokens []string) int {
 	for i := range jobs {
 		b.invoked(tokens[i], jobs[i].Key)
 	}
@@ -200,10 +202,5 @@ func (f *feed) send(ctx context.Context, p *app.Producers, b *book, jobs []job.J
 
 // breathe waits before a repeat, as the server is likely to be down.
 func (f *feed) breathe(ctx context.Context) {
-	t := time.NewTimer(time.Duration(10+f.rnd.IntN(20)) * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	pause.For(ctx, time.Duration(10+f.rnd.IntN(20))*time.Millisecond)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ringmaster/internal/ledger"
+	"ringmaster/internal/pause"
 	"ringmaster/internal/redisproc"
 	"ringmaster/job"
 	"ringmaster/streams"
@@ -313,14 +314,7 @@ func (r *Rig) Pause(ctx context.Context, most time.Duration) {
 }
 
 // Wait lets time pass.
-func (r *Rig) Wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
+func (r *Rig) Wait(ctx context.Context, d time.Duration) { pause.For(ctx, d) }
 
 // Metric records a time of recovery for the report.
 func (r *Rig) Metric(name string, d time.Duration) { r.run.metric(name, d) }

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 )
 
@@ -116,7 +116,7 @@ func perform(ctx context.Context, r Role, n *counters) error {
 		if err := r.durability(&cfg.Common); err != nil {
 			return err
 		}
-		return app.RunDispatcher(ctx, cfg, app.Options{Log: log})
+		return service.RunDispatcher(ctx, cfg, service.Options{Log: log})
 	case worker:
 		return playWorker(ctx, r, log)
 	case producer:
@@ -178,7 +178,7 @@ func playWorker(ctx context.Context, r Role, log *slog.Logger) error {
 	}
 	debug.SetMaxStack(64 << 20) // an overflow soon ends the process
 	h := &handler{book: b, role: r}
-	return app.RunWorker(ctx, cfg, app.Options{Log: log, Ready: b.joined, Handlers: map[string]handlers.Func{"work": h.work}})
+	return service.RunWorker(ctx, cfg, service.Options{Log: log, Ready: b.joined, Handlers: map[string]handlers.Func{"work": h.work}})
 }
 
 // orders reads what the runner tells this process.

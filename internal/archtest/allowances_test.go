@@ -41,8 +41,8 @@ func TestAnAllowanceWithoutUseIsFound(t *testing.T) {
 	}
 	found["resize"] = slices.DeleteFunc(found["resize"], func(i string) bool { return i == "ring" })
 	found["configs/load"] = []string{"job", "configs"} // and no viper
-	delete(found, "recovery")
-	for _, want := range []string{"resize may import ring, and does not", "configs/load may import github.com/spf13/viper, and does not", "has recovery, which is no package"} {
+	delete(found, "dispatch")
+	for _, want := range []string{"resize may import ring, and does not", "configs/load may import github.com/spf13/viper, and does not", "has dispatch, which is no package"} {
 		if problems := unused(found); len(problems) != 3 || !strings.Contains(strings.Join(problems, "\n"), want) {
 			t.Errorf("found %q, want %q among three", problems, want)
 		}

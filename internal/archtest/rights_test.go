@@ -16,8 +16,8 @@ import (
 
 	"ringmaster"
 	"ringmaster/configs"
-	"ringmaster/internal/app"
 	"ringmaster/internal/redistest"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -109,7 +109,7 @@ func enough(t *testing.T, mode string, more []string, servers ...*redistest.Serv
 	serve(func(ctx context.Context) error {
 		cfg := configs.DefaultDispatcher()
 		cfg.Redis, cfg.RedisMode = as("ringmaster"), mode
-		return app.Lead(ctx, cfg, app.Options{Log: slog.New(slog.DiscardHandler)})
+		return service.Lead(ctx, cfg, service.Options{Log: slog.New(slog.DiscardHandler)})
 	})
 	for range 2 {
 		w, err := ringmaster.NewWorker(ringmaster.Config{URL: as("ringmaster"), Mode: mode}, ringmaster.WorkerConfig{Queues: []string{"mails"}})

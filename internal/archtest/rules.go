@@ -18,6 +18,10 @@ var imports = map[string][]string{
 	"examples/ledger":      {".", "embedded"}, // what a reader's program has, and no more
 	"examples/reports":     {".", "embedded"},
 	"examples/webhooks":    {".", "embedded"},
+	"internal/doctor":      {"configs", "internal/leading", "job", "resize", "resize/runner", "streams"},
+	"internal/leading":     {"configs", "internal/pause", "job", "recovery", "resize", "resize/runner", "streams"},
+	"internal/pause":       {},
+	"internal/producing":   {"configs", "internal/pause", "job", "streams"},
 	"job":                  {},
 	"recovery":             {"job"},
 	"resize":               {"ring"},
@@ -25,7 +29,7 @@ var imports = map[string][]string{
 	"resize/sim":           {"job", "resize", "resize/runner", "recovery", "consumergroup/driver", "consumergroup/lanes"},
 	"resize/sim/sweep":     {"resize/sim"},
 	"ring":                 {},
-	"ringtest":             {".", "embedded", "internal/memconn", "job", "streams"},
+	"ringtest":             {".", "embedded", "internal/memconn", "internal/pause", "job", "streams"},
 	"streams":              {"job", "internal/failpoint"},
 }
 
@@ -39,7 +43,7 @@ var pure = []string{"resize", "ring"}
 
 // clockless packages are pure too, but are given times: they use the types of package
 // time and none of its functions that ask a clock or wait for it.
-var clockless = []string{"consumergroup/lanes"}
+var clockless = []string{"consumergroup/lanes", "recovery"}
 
 // driven packages are sequences of calls, in an order that their tests and the simulator decide: they
 // pass contexts on, and use the types of package time. Clock, locks and goroutines are their caller's.

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"ringmaster/bench"
-	"ringmaster/internal/app"
 	"ringmaster/internal/demo"
 	"ringmaster/internal/redistest"
+	"ringmaster/internal/service"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == demo.DispatcherCommand || os.Args[1] == demo.WorkerCommand) {
 		os.Exit(Main(Ringctl, ""))
 	}
-	app.Quiet()
+	service.Quiet()
 	os.Exit(m.Run())
 }
 

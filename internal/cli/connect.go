@@ -11,7 +11,7 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/configs/load"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -63,7 +63,7 @@ func (s *session) connected(f func(ctx context.Context, c *connection, args []st
 
 // openStore connects, or says which address does not answer and which one would.
 func openStore(ctx context.Context, c configs.Common, env Env) (*streams.Store, error) {
-	store, err := app.Open(c, "ringctl")
+	store, err := service.Open(c, "ringctl")
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func reason(err error) string {
 func embeddedAnswers(ctx context.Context, url string) bool {
 	c := configs.DefaultCommon()
 	c.Redis = url
-	store, err := app.Open(c, "ringctl")
+	store, err := service.Open(c, "ringctl")
 	if err != nil {
 		return false
 	}

@@ -16,7 +16,7 @@ import (
 	"ringmaster/configs"
 	"ringmaster/configs/load"
 	"ringmaster/embedded"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 	"ringmaster/streams"
 )
 
@@ -71,7 +71,7 @@ server instead of the store in memory. It stays up until Ctrl-C.`,
 }
 
 // embeddedStore starts the store of a dispatcher with --embedded.
-func embeddedStore() (app.MemoryStore, error) { return embedded.Start(embedded.DefaultAddr) }
+func embeddedStore() (service.MemoryStore, error) { return embedded.Start(embedded.DefaultAddr) }
 
 func startEmbedded(url string) (*embedded.Store, error) {
 	addr := strings.TrimPrefix(url, "redis://")
@@ -99,7 +99,7 @@ func (d *development) use(url string) {
 // run goes on until ctx ends or the dispatcher fails. The workers stop first, so that a
 // dispatcher is there to give away what they leave.
 func (d *development) run(ctx context.Context) error {
-	store, err := app.Open(d.dispatcher.Common, "dev")
+	store, err := service.Open(d.dispatcher.Common, "dev")
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (d *development) run(ctx context.Context) error {
 	listening := make(chan string, 1)
 	served := make(chan error, 1)
 	go func() { // ends with serving; run waits for it
-		served <- app.RunDispatcher(serving, d.dispatcher, app.Options{
+		served <- service.RunDispatcher(serving, d.dispatcher, service.Options{
 			Log: d.log, Second: d.env.Second, Embedded: embeddedStore,
 			Listening: func(addr string) { listening <- addr },
 		})
@@ -179,7 +179,7 @@ func (d *development) work(ctx context.Context, queue string, n int) {
 	cfg.Queues = []string{queue}
 	cfg.Name = fmt.Sprintf("dev-%d", n)
 	for {
-		err := app.RunWorker(ctx, cfg, app.Options{Log: d.log, Second: d.env.Second})
+		err := service.RunWorker(ctx, cfg, service.Options{Log: d.log, Second: d.env.Second})
 		if ctx.Err() != nil {
 			return
 		}

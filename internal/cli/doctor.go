@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ringmaster/internal/app"
+	"ringmaster/internal/doctor"
 )
 
 func (s *session) doctor() *cobra.Command {
@@ -51,17 +51,17 @@ Exit codes: 0 nothing is wrong, or all was mended; 1 something is wrong.`,
 	return cmd
 }
 
-func (s *session) examine(ctx context.Context, c *connection, apply bool) ([]app.Finding, error) {
+func (s *session) examine(ctx context.Context, c *connection, apply bool) ([]doctor.Finding, error) {
 	if c.Embedded() {
 		s.note("the store in memory has no settings to look at, and keeps nothing when it ends")
 	}
 	if !apply {
-		return app.Examine(ctx, c.Store, app.DefaultDoctor())
+		return doctor.Examine(ctx, c.Store, doctor.Default())
 	}
-	return app.Treat(ctx, c.Store, app.DefaultDoctor(), slog.New(slog.DiscardHandler))
+	return doctor.Treat(ctx, c.Store, doctor.Default(), slog.New(slog.DiscardHandler))
 }
 
-func findingRow(f app.Finding) []string {
+func findingRow(f doctor.Finding) []string {
 	partition, state, todo := "-", "open", f.Remedy
 	if f.Partition != nil {
 		partition = strconv.Itoa(*f.Partition)
@@ -69,7 +69,7 @@ func findingRow(f app.Finding) []string {
 	switch {
 	case f.Mended:
 		state, todo = "mended", f.Done
-	case f.Severity == app.SeverityInfo:
+	case f.Severity == doctor.SeverityInfo:
 		state = "-"
 	case f.Done != "":
 		todo += " (" + f.Done + ")"

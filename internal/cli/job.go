@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ringmaster/internal/producing"
 	"ringmaster/job"
-	"ringmaster/streams"
 )
 
 // patience is how long the server may be silent while a job is waited for.
@@ -38,7 +38,7 @@ func (s *session) jobWait() *cobra.Command {
 			return usage("--timeout %s is negative", timeout)
 		}
 		return s.connected(func(ctx context.Context, c *connection, args []string) error {
-			status, err := s.waitJob(ctx, c.Store, args[0], args[1], timeout)
+			status, err := producing.Await(ctx, c.Store, args[0], args[1], s.waiting(timeout))
 			if stoppedBy(ctx) != nil {
 				s.note("job %s goes on; 'ringctl job wait %s %s' waits for it again", args[1], args[0], args[1])
 			}
@@ -57,55 +57,11 @@ func (s *session) jobWait() *cobra.Command {
 	return cmd
 }
 
-// waitJob waits for a job's end, for at most timeout if that is not 0. It says on stderr what
+// waiting is how ringctl waits for a job: for at most limit if that is not 0. It says on stderr what
 // a job waits for that stands still.
-func (s *session) waitJob(ctx context.Context, store *streams.Store, queue, id string, timeout time.Duration) (job.Status, error) {
-	deadline, heard := time.Now().Add(timeout), time.Now()
-	last := job.Status{ID: id, Queue: queue}
-	for slice := job.FirstWord; ; slice = job.NextWord {
-		if timeout > 0 {
-			slice = min(slice, max(0, time.Until(deadline)))
-		}
-		status, err := store.Inspect().WaitJob(ctx, queue, id, slice)
-		silent := err != nil && streams.IsUnreachable(err) && time.Since(heard) < patience
-		over := timeout > 0 && !time.Now().Before(deadline)
-		switch {
-		case ctx.Err() != nil:
-			return status, context.Cause(ctx)
-		case err != nil && (!silent || over):
-			return status, err
-		case err == nil && ended(status.State):
-			return status, nil
-		case err == nil && over:
-			if now, err := store.Inspect().Job(ctx, queue, id); err == nil {
-				status = now // it says why, too
-			}
-			return status, nil
-		case err == nil:
-			last, heard = status, time.Now()
-		}
-		if why := standsStill(ctx, store, last, err); why != "" {
-			s.note("job %s waits: %s", id, why)
-		}
-	}
+func (s *session) waiting(limit time.Duration) producing.Waiting {
+	return producing.Waiting{Limit: limit, Patience: patience, Tell: func(id, why string) { s.note("job %s waits: %s", id, why) }}
 }
-
-// standsStill is what a job waits for that cannot go on by itself; "" if nothing is known of.
-func standsStill(ctx context.Context, store *streams.Store, last job.Status, err error) string {
-	if err != nil {
-		return err.Error()
-	}
-	call, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	status, err := store.Inspect().Job(call, last.Queue, last.ID)
-	if err != nil {
-		return "" // the next look tells
-	}
-	return status.Why
-}
-
-// ended reports whether a job's state is final.
-func ended(s job.State) bool { return s.Terminal() }
 
 func (p printer) status(s job.Status) error {
 	return p.object(s, func() [][]string {

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"ringmaster/embedded"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 )
 
 // Env is all that a program takes from its surroundings.
@@ -52,7 +52,7 @@ const secondGrace = 300 * time.Millisecond
 // Main runs a program with the process's arguments, files and signals; version may be empty. The first
 // SIGINT or SIGTERM ends its context; a second one ends the process at once.
 func Main(run Program, version string) int {
-	app.Quiet()
+	service.Quiet()
 	if os.Getenv("GOGC") == "" {
 		// What lives is small beside what passes through: collected at Go's default of 100 a
 		// busy worker spends a tenth of its time on it, to save some 10 MB.

@@ -18,7 +18,7 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/configs/load"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -47,7 +47,7 @@ SIGTERM or Ctrl-C stops it in good order; a second one at once.`
 		}
 		log := newLogger(env.Stderr, cfg.Common)
 		logWarnings(log, report)
-		err = app.RunDispatcher(ctx, cfg, app.Options{Log: log, Second: env.Second, Embedded: embeddedStore})
+		err = service.RunDispatcher(ctx, cfg, service.Options{Log: log, Second: env.Second, Embedded: embeddedStore})
 		return portError(err, "--listen", cfg.Listen)
 	}
 	return serve(ctx, env, root)
@@ -81,7 +81,7 @@ leaves; a second one: at once.`
 		log := newLogger(env.Stderr, cfg.Common)
 		logWarnings(log, report)
 		warnOfEmbedded(ctx, cfg.Common, env, log)
-		return app.RunWorker(ctx, cfg, app.Options{Log: log, Second: env.Second})
+		return service.RunWorker(ctx, cfg, service.Options{Log: log, Second: env.Second})
 	}
 	return serve(ctx, env, root)
 }
@@ -147,7 +147,7 @@ func checkDispatcher(ctx context.Context, listen string) error {
 func checkWorker(ctx context.Context, cfg configs.Worker, env Env) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	store, err := app.Open(cfg.Common, "worker-check")
+	store, err := service.Open(cfg.Common, "worker-check")
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func checkWorker(ctx context.Context, cfg configs.Worker, env Env) error {
 
 // warnOfEmbedded says where a store answers, if none does where the worker will wait for one.
 func warnOfEmbedded(ctx context.Context, c configs.Common, env Env, log *slog.Logger) {
-	store, err := app.Open(c, "worker")
+	store, err := service.Open(c, "worker")
 	if err != nil {
 		return // whoever runs the worker says it
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"ringmaster/internal/producing"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -197,7 +198,7 @@ func (s *submission) goesOn(receipts []job.Receipt) {
 }
 
 func (s *submission) await(ctx context.Context, r job.Receipt) error {
-	status, err := s.session.waitJob(ctx, s.Store, s.queue, r.ID, 0)
+	status, err := producing.Await(ctx, s.Store, s.queue, r.ID, s.session.waiting(0))
 	if err != nil && !errors.Is(err, job.ErrUnknownJob) {
 		return err
 	}

@@ -6,8 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ringmaster/internal/app"
-	"ringmaster/recovery"
+	"ringmaster/internal/doctor"
 )
 
 func (s *session) verify() *cobra.Command {
@@ -21,7 +20,7 @@ code 1 unless it is only that nobody is there to mend it. The queue may be at wo
 meanwhile. Exit code 4: the queue keeps no journal.`,
 	}
 	cmd.RunE = s.connected(func(ctx context.Context, c *connection, args []string) error {
-		result, err := app.Verify(ctx, c.Store, args[0])
+		result, err := doctor.Verify(ctx, c.Store, args[0])
 		if err != nil {
 			return err
 		}
@@ -31,12 +30,12 @@ meanwhile. Exit code 4: the queue keeps no journal.`,
 		if c.Embedded() {
 			s.note("the store in memory does not count the jobs it was given: lost jobs cannot be found there")
 		}
-		found, led, err := app.Inconsistencies(ctx, c.Store, args[0], app.DefaultDoctor().Patience)
+		found, led, err := doctor.Inconsistencies(ctx, c.Store, args[0], doctor.Default().Patience)
 		if err != nil {
 			return err
 		}
 		damaged := 0
-		for _, f := range recovery.Causes(found) {
+		for _, f := range doctor.Causes(found) {
 			s.note("%s: %s: %s", f.Check, f.What, f.Meaning)
 			if f.Damage(led) {
 				damaged++

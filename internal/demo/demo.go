@@ -18,7 +18,7 @@ import (
 
 	"ringmaster/configs"
 	"ringmaster/embedded"
-	"ringmaster/internal/app"
+	"ringmaster/internal/service"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
@@ -121,7 +121,7 @@ func (d *run) open(ctx context.Context) (closeAll func(), err error) {
 		closeMemory = mem.Close
 		server.Redis, server.RedisMode = mem.URL(), "standalone"
 	}
-	if d.store, err = app.Open(server, "demo"); err != nil {
+	if d.store, err = service.Open(server, "demo"); err != nil {
 		closeMemory()
 		return nil, err
 	}

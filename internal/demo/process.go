@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"ringmaster/configs"
-	"ringmaster/internal/app"
 	"ringmaster/internal/handlers"
 	"ringmaster/internal/reexec"
+	"ringmaster/internal/service"
 )
 
 // Names of the commands by which the demo's program starts itself again.
@@ -71,7 +71,7 @@ func RunDispatcherProcess(ctx context.Context, in io.Reader, out, log io.Writer)
 		cfg.Common = p.common()
 		cfg.Listen = "127.0.0.1:0"
 		cfg.LeaderLease = leaderLease
-		return app.RunDispatcher(ctx, cfg, app.Options{
+		return service.RunDispatcher(ctx, cfg, service.Options{
 			Log:       p.log,
 			Ready:     func(name string) { p.tell("ready", name) },
 			Listening: func(addr string) { p.tell("listening", addr) },
@@ -91,7 +91,7 @@ func RunWorkerProcess(ctx context.Context, in io.Reader, out, log io.Writer) err
 		if err != nil {
 			return err
 		}
-		err = app.RunWorker(ctx, cfg, app.Options{
+		err = service.RunWorker(ctx, cfg, service.Options{
 			Log:      p.log,
 			Handlers: map[string]handlers.Func{jobType: ledger.hashFile(p.Pace, p.Unpaced)},
 			Ready:    func(incarnation string) { p.tell("ready", incarnation) },

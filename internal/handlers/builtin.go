@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 )
 
@@ -29,14 +30,10 @@ func sleep(ctx context.Context, d job.Delivery) (json.RawMessage, error) {
 	if err != nil || wait < 0 {
 		return nil, job.Skip(fmt.Errorf("sleep: payload %.40q: want a duration such as \"250ms\"", text))
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if !pause.For(ctx, wait) {
 		return nil, context.Cause(ctx)
-	case <-timer.C:
-		return nil, nil
 	}
+	return nil, nil
 }
 
 func fail(_ context.Context, d job.Delivery) (json.RawMessage, error) {
