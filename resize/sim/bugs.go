@@ -17,7 +17,7 @@ const (
 	BugEnqueueTwice          // a repeated batch is added again
 	BugRefusedFrees          // a refused end frees its key
 	BugUnansweredFrees       // an end without an answer frees its key
-	BugStalePermits          // a gate is closed in one step, what runs is listed in another
+	BugStalePermits          // a release names what ran when the reader was last answered, not what runs as the gate closes
 	BugMergeInFlight         // the own pending list is merged while an ack is under way
 	BugNoMerge               // after a lost answer new jobs are read before the own pending list
 	BugDrainersKey           // a key starts at the gainer while a former owner runs it
