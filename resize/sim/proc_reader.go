@@ -19,7 +19,7 @@ func (k *limb) ask(ctx context.Context, what string, exec func()) error {
 }
 
 func (k *limb) tell(ctx context.Context, c *call) error {
-	answered := ctx.(*fiber).call(c)
+	answered := k.e.ask(ctx.(*fiber), &k.node, c)
 	k.lists()
 	if !answered {
 		return fmt.Errorf("%s: %w", c.what, job.ErrOutcomeUnknown)
