@@ -212,18 +212,6 @@ func (s *store) records() resize.Records {
 	return r
 }
 
-// snapshot is what a worker reads.
-func (s *store) snapshot(inc string) resize.SnapshotRead {
-	r := resize.SnapshotRead{Owned: map[int]uint64{}, Plan: map[int]string{}, RingState: s.ringState(inc)}
-	for p, part := range s.parts {
-		if part.owner.Incarnation == inc {
-			r.Owned[p] = part.owner.Epoch
-			r.Plan[p] = part.plan
-		}
-	}
-	return r
-}
-
 // drainers are the entries that former owners still hold.
 func (s *store) drainers(p int) []int {
 	var out []int
