@@ -23,7 +23,7 @@ var imports = map[string][]string{
 	"recovery":             {"job"},
 	"resize":               {"ring"},
 	"resize/runner":        {"resize", "ring", "internal/failpoint"},
-	"resize/sim":           {"job", "resize", "ring", "recovery", "consumergroup/driver", "consumergroup/lanes"},
+	"resize/sim":           {"job", "resize", "resize/runner", "ring", "recovery", "consumergroup/driver", "consumergroup/lanes"},
 	"resize/sim/sweep":     {"resize/sim"},
 	"ring":                 {},
 	"ringtest":             {".", "embedded", "internal/memconn", "job", "streams"},

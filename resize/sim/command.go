@@ -29,7 +29,7 @@ type Env struct{ w *World }
 //	deliver INC [N]             its read is answered with messages (default all)
 //	drop INC | repeat INC       its messages are lost | the next one arrives, and will again
 //	late INC TYPE PART EPOCH N  a message drained or undrained of that tenure arrives
-//	start INC                   jobs that may start do
+//	start INC [N]               jobs that may start do (default all)
 //	read INC PART               its read is answered with new jobs
 //	beat INC                    a heartbeat is sent and answered
 //	expire INC | renew INC      its own lease ends | is good again
@@ -177,7 +177,7 @@ func (w *World) workerCommand(k *worker, f []string) error {
 			PartEpoch: uint64(number(f, 4)), ID: id(number(f, 5)),
 		})
 	case "start":
-		times(f, 3, k.start)
+		times(f, 2, k.start)
 	case "read":
 		k.answerRead([]int{part}, 0)
 	case "beat":
