@@ -104,7 +104,9 @@ func (d *chief) ring() {
 func (d *chief) Now() time.Time { return d.e.time() }
 
 // Sleep implements runner.Host.
-func (d *chief) Sleep(ctx context.Context, t time.Duration) bool { return ctx.(*fiber).sleep(t) }
+func (d *chief) Sleep(ctx context.Context, t time.Duration) bool {
+	return d.e.sleep(ctx.(*fiber), &d.node, t)
+}
 
 // Within implements runner.Host. Calls have an end of their own here.
 func (d *chief) Within(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
@@ -173,7 +175,7 @@ func (x detector) Observe(now time.Time, serverID string, serverTime time.Time, 
 // The calls of the leader, answered by the model of the store: runner.Store.
 
 func (d *chief) ask(ctx context.Context, what string, exec func()) error {
-	if !ctx.(*fiber).call(&call{conn: d.conn, what: what, exec: exec}) {
+	if !d.e.ask(ctx.(*fiber), &d.node, &call{conn: d.conn, what: what, exec: exec}) {
 		return fmt.Errorf("%s: %w", what, job.ErrOutcomeUnknown)
 	}
 	return nil

@@ -2,11 +2,10 @@ package sim
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
+	"ringmaster/job"
 	"ringmaster/resize"
 )
 
@@ -18,26 +17,27 @@ type Env struct{ w *World }
 //	world PARTITIONS            start over, with dispatchers d1 and d2
 //	lead D                      D wins the lease under a new term; nobody tells the other
 //	lose D                      D learns that it lost the lease
-//	join INC [WEIGHT]           a worker joins
+//	join INC [WEIGHT]           a worker joins, and looks at the records
 //	stop INC | crash INC        it shuts down | its process dies
 //	silence INC                 its signs of life stop, and it runs on
 //	enqueue PART KEY...         jobs are added
-//	finish INC PART N           a handler ends and its job is acked
-//	lost INC ACTION before|after  the answer of its next claim, release or ack gets lost
-//	perform NAME [N]            N actions of a worker or a dispatcher (default all)
-//	answer NAME                 answers on their way arrive
-//	deliver INC [N]             messages arrive (default all)
+//	finish INC PART N           a handler ends, and its end is sent
+//	lost INC REQUEST before|after  the next claim, release, ack, read, ... is lost, or its answer is
+//	perform NAME [N]            N requests are executed (default all); a read that need not wait is
+//	                            one. Each is answered at once, but for those for the records
+//	answer NAME [N]             answers on their way arrive: of requests for the records
+//	deliver INC [N]             its read is answered with messages (default all)
 //	drop INC | repeat INC       its messages are lost | the next one arrives, and will again
 //	late INC TYPE PART EPOCH N  a message drained or undrained of that tenure arrives
-//	start INC PART              jobs that may start do
-//	read INC PART               new jobs are read
+//	start INC [N]               jobs that may start do (default all)
+//	read INC PART               its read is answered with new jobs
 //	beat INC                    a heartbeat is sent and answered
 //	expire INC | renew INC      its own lease ends | is good again
-//	timeout INC PART            its drain timed out
-//	died D INC EVIDENCE         the failure detector tells D
+//	timeout INC                 by its clock, drains that are under way have timed out
+//	died D INC EVIDENCE         D's failure detector finds that
 //	request ID MODE             somebody asks for a resize
 //	tick MS                     time passes
-//	settle                      everything that is under way is performed
+//	settle [NAME...]            everything that is under way is performed, or what is of these
 //	show | state NAME           the records | a machine
 func (e *Env) Run(line string) (out string, err error) {
 	f := strings.Fields(line)
@@ -45,6 +45,7 @@ func (e *Env) Run(line string) (out string, err error) {
 		return "", fmt.Errorf("empty command")
 	}
 	if f[0] == "world" {
+		e.End()
 		if e.w, err = NewWorld(number(f, 1), resize.Default()); err != nil {
 			return "", err
 		}
@@ -63,6 +64,13 @@ func (e *Env) Run(line string) (out string, err error) {
 	return strings.Join(e.w.trace, "\n"), nil
 }
 
+// End ends what runs.
+func (e *Env) End() {
+	if e.w != nil {
+		e.w.end()
+	}
+}
+
 func number(f []string, i int) int {
 	if i >= len(f) {
 		return 0
@@ -75,7 +83,7 @@ func (e *Env) command(f []string) error {
 	w := e.w
 	switch f[0] {
 	case "settle":
-		w.settle()
+		w.settle(f[1:]...)
 		return nil
 	case "show":
 		w.show()
@@ -92,12 +100,15 @@ func (e *Env) command(f []string) error {
 	case "request":
 		mode, err := resize.ParseMode(f[2])
 		w.store.request = resize.Request{ID: f[1], Mode: mode}
-		for _, name := range []string{"d1", "d2"} {
-			w.dispatchers[name].step(resize.RecordsChanged{Now: w.now})
-		}
+		w.hint()
 		return err
 	case "join":
-		w.Join(f[1], max(number(f, 2), 1))
+		if w.Join(f[1], max(number(f, 2), 1)) {
+			k := w.workers[f[1]]
+			for k.perform() || k.answer() {
+				continue
+			}
+		}
 		return nil
 	}
 	if len(f) < 2 {
@@ -117,16 +128,15 @@ func (w *World) dispatcherCommand(d *dispatcher, f []string) error {
 	case "lead":
 		w.lead(d)
 	case "lose":
-		d.todo, d.mail = nil, nil
-		d.step(resize.LeaseLost{})
+		d.lead(0)
 	case "perform":
 		times(f, 2, d.perform)
 	case "answer":
 		times(f, 2, d.answer)
 	case "died":
-		d.step(resize.WorkerDied{Now: w.now, Incarnation: f[2], Evidence: resize.Evidence(f[3]), Beat: w.store.lastBeat(f[2])})
+		w.died(d, f[2], resize.Evidence(f[3]))
 	case "state":
-		w.log("%s", d.c)
+		w.log("%s", d.l)
 	default:
 		return fmt.Errorf("no such command")
 	}
@@ -137,25 +147,25 @@ func (w *World) workerCommand(k *worker, f []string) error {
 	part := number(f, 2)
 	switch f[0] {
 	case "stop":
-		w.store.leave(k.inc)
-		k.step(resize.StopAsked{})
-		for _, name := range []string{"d1", "d2"} {
-			w.dispatchers[name].step(resize.RecordsChanged{Now: w.now})
-		}
+		w.stop(k)
 	case "crash":
 		w.crash(k)
 	case "silence":
 		w.store.silence(k.inc)
 	case "finish":
-		return w.finish(k, part, number(f, 3))
+		w.finish(k, part, number(f, 3))
 	case "lost":
 		k.faults[f[2]] = f[3]
 	case "perform":
 		times(f, 2, k.perform)
 	case "answer":
-		times(f, 2, func() bool { return w.answer(k) })
+		times(f, 2, k.answer)
 	case "deliver":
-		times(f, 2, func() bool { return w.deliver(k) })
+		most := all
+		if len(f) > 2 {
+			most = part
+		}
+		k.answerRead(nil, most)
 	case "drop":
 		w.log("%s: %d messages are lost", k.inc, len(w.store.inbox[k.inc]))
 		w.store.inbox[k.inc] = nil
@@ -167,22 +177,18 @@ func (w *World) workerCommand(k *worker, f []string) error {
 			PartEpoch: uint64(number(f, 4)), ID: id(number(f, 5)),
 		})
 	case "start":
-		for k.start(part) {
-			continue
-		}
+		times(f, 2, k.start)
 	case "read":
-		k.read(part)
+		k.answerRead([]int{part}, 0)
 	case "beat":
 		w.beat(k)
-		times(f, 2, func() bool { return w.answer(k) })
+		times(f, 2, k.answer)
 	case "expire":
-		k.step(resize.LeaseExpired{})
+		w.expire(k)
 	case "renew":
-		k.step(resize.LeaseRenewed{})
+		w.renew(k)
 	case "timeout":
-		if t := k.parts[part]; t != nil {
-			k.step(resize.DrainTimedOut{Part: part, Epoch: t.epoch})
-		}
+		k.ahead += drainTime
 	case "state":
 		w.log("%s", k.p)
 	default:
@@ -191,24 +197,14 @@ func (w *World) workerCommand(k *worker, f []string) error {
 	return nil
 }
 
-func (w *World) finish(k *worker, part, n int) error {
-	for _, r := range k.sortedRuns() {
-		if r.part == part && r.n == n {
-			w.log("%s: ends %d/%d@%d -> %s", k.inc, part, n, r.epoch, k.finish(r))
-			return nil
+func (w *World) finish(k *worker, part, n int) {
+	for _, h := range k.handlers() {
+		if h.part() == part && numberOf(h.it) == n {
+			k.finish(h, job.Done)
+			return
 		}
 	}
 	w.log("%s: does not run %d/%d", k.inc, part, n)
-	return nil
-}
-
-func (k *worker) sortedRuns() []run {
-	return slices.SortedFunc(maps.Keys(k.runs), func(a, b run) int {
-		if a.part != b.part {
-			return a.part - b.part
-		}
-		return a.n - b.n
-	})
 }
 
 // times repeats an act as often as the field says, or until it does nothing.

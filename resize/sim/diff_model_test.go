@@ -58,11 +58,15 @@ func (m *modelSide) do(o op) string {
 		s.report(o.inc, o.epoch, resize.Phase(o.phase))
 		return "-" // the call tells nothing
 	case "snapshot":
-		if s.members[o.inc] == nil {
+		r := s.snapshot(o.inc)
+		if r.Fenced {
 			return "fenced"
 		}
-		r := s.snapshot(o.inc)
-		return told(r.Epoch, int(r.Phase), r.Mode, r.Change) + fmt.Sprint(r.Owned, r.Plan)
+		owned, plan := map[int]uint64{}, map[int]string{}
+		for _, p := range r.Owned {
+			owned[p.Partition], plan[p.Partition] = p.Epoch, p.Planned
+		}
+		return told(r.RingEpoch, r.Phase, r.Mode, r.Change) + fmt.Sprint(owned, plan)
 	case "plan":
 		mode, err := resize.ParseMode(o.mode)
 		if err != nil {

@@ -82,9 +82,8 @@ type engine struct {
 	alive       map[string]*proc // by incarnation
 	handlers    int              // runs started
 	news        int
-	told        int      // messages that were read
-	graves      []*fiber // whose process is over
-	all         []*fiber
+	told        int // messages that were read
+	fibers
 
 	hash  uint64
 	trace *strings.Builder // nil: not wanted

@@ -6,28 +6,51 @@ import (
 	"time"
 )
 
-// fiber is code of the product under the scheduler: a coroutine that runs until it waits, for an
+// fiber is code of the product under a scheduler: a coroutine that runs until it waits, for an
 // answer or for time to pass, and goes on when the scheduler lets that happen. It is the context
 // that the code is given, which ends with the process.
 type fiber struct {
-	e     *engine
-	node  *node
+	of    *fibers
+	soon  func(run func()) // has something happen at its process right after the present step
 	yield func(struct{}) bool
 	next  func() (struct{}, bool)
 	stop  func()
 	dead  bool // its process is over: nothing that it still does counts
 }
 
+// fibers are those of one scheduler.
+type fibers struct {
+	graves []*fiber // whose process is over
+	all    []*fiber
+}
+
 // spawn starts code of a process at once, up to where it first waits.
-func (e *engine) spawn(n *node, run func(f *fiber)) *fiber {
-	f := &fiber{e: e, node: n}
+func (s *fibers) spawn(soon func(run func()), run func(f *fiber)) *fiber {
+	f := &fiber{of: s, soon: soon}
 	f.next, f.stop = iter.Pull(func(yield func(struct{}) bool) {
 		f.yield = yield
 		run(f)
 	})
-	e.all = append(e.all, f)
+	s.all = append(s.all, f)
 	f.goOn()
 	return f
+}
+
+// bury ends the coroutines of those whose process is over.
+func (s *fibers) bury() {
+	for len(s.graves) > 0 {
+		f := s.graves[0]
+		s.graves = s.graves[1:]
+		f.stop()
+	}
+}
+
+// end ends what still runs.
+func (s *fibers) end() {
+	for _, f := range s.all {
+		f.kill()
+	}
+	s.bury()
 }
 
 // goOn lets a fiber run that waits.
@@ -45,36 +68,32 @@ func (f *fiber) wait() bool { return !f.dead && f.yield(struct{}{}) && !f.dead }
 func (f *fiber) kill() {
 	if f != nil && !f.dead {
 		f.dead = true
-		f.e.graves = append(f.e.graves, f)
+		f.of.graves = append(f.of.graves, f)
 	}
 }
 
-// bury ends the coroutines of those whose process is over.
-func (e *engine) bury() {
-	for len(e.graves) > 0 {
-		f := e.graves[0]
-		e.graves = e.graves[1:]
-		f.stop()
-	}
+// spawn starts code of the product at a node.
+func (e *engine) spawn(n *node, run func(f *fiber)) *fiber {
+	return e.fibers.spawn(func(run func()) { e.after(n, 0, run) }, run)
 }
 
-// call sends a request and waits for its answer.
-func (f *fiber) call(c *call) (answered bool) {
+// ask sends a request of a fiber, which waits for the answer.
+func (e *engine) ask(f *fiber, n *node, c *call) (answered bool) {
 	if f.dead {
 		return false
 	}
-	c.from = f.node
+	c.from = n
 	c.done = func(got bool) { answered = got; f.goOn() }
-	f.e.send(c)
+	e.send(c)
 	return f.wait() && answered
 }
 
-// sleep lets time pass.
-func (f *fiber) sleep(d time.Duration) bool {
+// sleep lets time pass for a fiber.
+func (e *engine) sleep(f *fiber, n *node, d time.Duration) bool {
 	if f.dead {
 		return false
 	}
-	f.e.after(f.node, max(1, d.Milliseconds()), f.goOn)
+	e.after(n, max(1, d.Milliseconds()), f.goOn)
 	return f.wait()
 }
 
@@ -108,7 +127,7 @@ func (s *signal) Set() {
 		return
 	}
 	s.waiting = nil
-	f.e.after(f.node, 0, f.goOn)
+	f.soon(f.goOn)
 }
 
 // Wait implements driver.Signal.
@@ -139,7 +158,7 @@ func (g *gate) wait(ctx context.Context) bool {
 
 func (g *gate) wake() {
 	for _, f := range g.waiting {
-		f.e.after(f.node, 0, f.goOn)
+		f.soon(f.goOn)
 	}
 	g.waiting = nil
 }

@@ -129,7 +129,9 @@ func (k *limb) Waits(context.Context, string) driver.Patience { return silent{} 
 func (k *limb) Now() time.Time { return k.e.time() }
 
 // Sleep implements driver.Clock.
-func (k *limb) Sleep(ctx context.Context, d time.Duration) bool { return ctx.(*fiber).sleep(d) }
+func (k *limb) Sleep(ctx context.Context, d time.Duration) bool {
+	return k.e.sleep(ctx.(*fiber), &k.node, d)
+}
 
 // Ready implements lanes.Crew: handlers are started right after the present step.
 func (k *proc) Ready() {

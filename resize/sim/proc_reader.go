@@ -3,12 +3,9 @@ package sim
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
 
 	"ringmaster/job"
-	"ringmaster/resize"
 )
 
 // The calls of the driver's reader, answered by the model of the store: driver.Reader.
@@ -19,7 +16,7 @@ func (k *limb) ask(ctx context.Context, what string, exec func()) error {
 }
 
 func (k *limb) tell(ctx context.Context, c *call) error {
-	answered := ctx.(*fiber).call(c)
+	answered := k.e.ask(ctx.(*fiber), &k.node, c)
 	k.lists()
 	if !answered {
 		return fmt.Errorf("%s: %w", c.what, job.ErrOutcomeUnknown)
@@ -71,19 +68,7 @@ func (k *limb) Reset(ctx context.Context) error {
 func (k *limb) Snapshot(ctx context.Context) (job.Snapshot, error) {
 	var out job.Snapshot
 	inc := k.inc
-	err := k.ask(ctx, "snapshot", func() {
-		s := k.store()
-		if out = (job.Snapshot{}); s.members[inc] == nil {
-			out.Fenced = true
-			return
-		}
-		out.Beat = beatOf(s.ringState(inc))
-		for p, part := range s.parts {
-			if part.owner.Incarnation == inc {
-				out.Owned = append(out.Owned, job.OwnedPartition{Partition: p, Epoch: part.owner.Epoch, Planned: part.plan})
-			}
-		}
-	})
+	err := k.ask(ctx, "snapshot", func() { out = k.store().snapshot(inc) })
 	return out, err
 }
 
@@ -92,9 +77,7 @@ func (k *limb) History(ctx context.Context, part int) ([]job.Entry, error) {
 	var out []job.Entry
 	inc, mine := k.inc, false
 	err := k.ask(ctx, "history", func() {
-		var ids []int
-		ids, mine = k.store().own(inc, part)
-		out = k.store().parts[part].jobs(ids)
+		out, mine = k.store().history(inc, part)
 	})
 	switch {
 	case err != nil:
@@ -123,7 +106,7 @@ func (k *limb) Claim(ctx context.Context, tenures []job.Tenure, cursors []string
 		})
 	}
 	var r batchRead
-	execs = append(execs, func() { r.fill(k.store(), inc, also, min(each, pageSize)) })
+	execs = append(execs, func() { r.fill(k.store(), inc, also, min(each, pageSize), all) })
 	errs := k.pipe(ctx, "claim", execs)
 	out.Errs, out.AlongErr = errs[:len(tenures)], errs[len(tenures)]
 	for i := range out.Pages {
@@ -161,23 +144,10 @@ func (k *limb) Release(ctx context.Context, tenures []job.Tenure, running [][]jo
 			runs = numbers(k.listed[t])
 		}
 		execs = append(execs, func() {
-			a := k.store().release(inc, t.Partition, t.Epoch, runs, alone)
-			out[i] = job.ReleaseAnswer{Outcome: releases[a.Outcome], Change: a.Change}
+			out[i] = k.store().releaseOf(inc, t, runs, alone)
 		})
 	}
 	return out, k.pipe(ctx, "release", execs)
-}
-
-var releases = map[resize.ReleaseOutcome]job.ReleaseOutcome{
-	resize.ReleaseFlipped: job.Released, resize.ReleaseKept: job.ReleaseKept, resize.ReleaseFenced: job.ReleaseFenced,
-}
-
-func numbers(ids []job.EntryID) []int {
-	var out []int
-	for _, id := range ids {
-		out = append(out, int(id.Ms))
-	}
-	return out
 }
 
 // Unpark implements driver.Reader.
@@ -218,7 +188,7 @@ func (k *limb) Read(ctx context.Context, parts []int, count int, block time.Dura
 	var r batchRead
 	inc := k.inc
 	c := &call{conn: k.reader, what: "read", wait: max(0, block.Milliseconds())}
-	c.block = func() bool { return r.fill(k.store(), inc, parts, min(count, pageSize)) }
+	c.block = func() bool { return r.fill(k.store(), inc, parts, min(count, pageSize), all) }
 	k.read = c
 	err := k.tell(ctx, c)
 	k.read = nil
@@ -231,39 +201,10 @@ func (k *limb) Read(ctx context.Context, parts []int, count int, block time.Dura
 // AckControl implements driver.Reader. The messages of an inbox are gone once they are read.
 func (k *limb) AckControl(context.Context, []string) error { return nil }
 
-// batchRead is what one read brings.
-type batchRead struct {
-	messages []resize.Message
-	jobs     []job.PartitionEntries
-	gone     bool
-}
-
-func (r *batchRead) fill(s *store, inc string, parts []int, count int) bool {
-	lost := func(p int) bool { return s.parts[p].owner.Incarnation != inc }
-	if r.gone = s.members[inc] == nil || slices.ContainsFunc(parts, lost); r.gone {
-		return true
-	}
-	if len(s.inbox[inc]) > 0 {
-		r.messages, s.inbox[inc] = s.inbox[inc], nil
-	}
-	for _, p := range parts {
-		if ids, _ := s.read(inc, p, count); len(ids) > 0 {
-			r.jobs = append(r.jobs, job.PartitionEntries{Partition: p, Entries: s.parts[p].jobs(ids)})
-		}
-	}
-	return len(r.messages)+len(r.jobs) > 0
-}
-
 // batch is what a read brought as the driver gets it.
 func (k *limb) batch(r *batchRead) (job.ReadBatch, error) {
-	if r.gone {
-		return job.ReadBatch{}, job.ErrGroupGone
-	}
-	out := job.ReadBatch{Jobs: r.jobs}
 	for _, m := range r.messages {
 		k.e.log(k.inc, string(m.Type), int64(m.Phase), int64(m.Part))
-		k.e.told++
-		out.Control = append(out.Control, job.ControlEntry{ID: strconv.Itoa(k.e.told), Fields: m.Fields()})
 	}
-	return out, nil
+	return r.batch(&k.e.told)
 }

@@ -63,14 +63,6 @@ func Run(o Options) Result {
 	return r
 }
 
-// end ends what still runs.
-func (e *engine) end() {
-	for _, f := range e.all {
-		f.kill()
-	}
-	e.bury()
-}
-
 // shardsOf is how many shards the queue of a schedule has: of eight seeds four have one, two
 // have two and two have three.
 func shardsOf(seed uint64) int {

@@ -44,6 +44,7 @@ func play(t *testing.T, text string) string {
 	t.Helper()
 	var out strings.Builder
 	env := &Env{}
+	defer env.End()
 	var results []string
 	output := false
 	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {

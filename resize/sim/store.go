@@ -1,7 +1,12 @@
 // Package sim is a model of the store's records and scripts, small enough to hold in
-// the head, with dispatchers and workers around it that run the machines of package
-// resize and the lanes of package consumergroup step by step. Scenarios in testdata tell one story each; a seeded random walk
-// looks for the stories nobody thought of.
+// the head, with dispatchers and workers around it that run the product's own code: the
+// machines of package resize, the driver and lanes of package consumergroup, and the
+// leader of package resize/runner.
+//
+// There are two schedulers. World does what it is told, step by step: scenarios in
+// testdata tell one story each, and a seeded random walk looks for the stories nobody
+// thought of. Run plays seeded schedules of a whole system in virtual time, with its
+// network, clocks and faults.
 package sim
 
 import (
@@ -207,18 +212,6 @@ func (s *store) records() resize.Records {
 		for _, n := range s.drainers(p) {
 			h := part.at(n).held
 			r.Permits = append(r.Permits, resize.Permit{Partition: p, ID: id(n), Incarnation: h.inc, Epoch: h.epoch})
-		}
-	}
-	return r
-}
-
-// snapshot is what a worker reads.
-func (s *store) snapshot(inc string) resize.SnapshotRead {
-	r := resize.SnapshotRead{Owned: map[int]uint64{}, Plan: map[int]string{}, RingState: s.ringState(inc)}
-	for p, part := range s.parts {
-		if part.owner.Incarnation == inc {
-			r.Owned[p] = part.owner.Epoch
-			r.Plan[p] = part.plan
 		}
 	}
 	return r

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"ringmaster/job"
 	"ringmaster/resize"
 )
 
@@ -58,6 +59,8 @@ func walk(seed uint64) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer w.end()
+	w.limits = limits // so that windows fill and keys are parked
 	k := &walker{World: w, rng: rng}
 	k.lead(w.dispatchers["d1"])
 	k.join()
@@ -102,8 +105,7 @@ func (k *walker) step() {
 		k.lead(d)
 		return
 	case n == 44:
-		d.todo, d.mail = nil, nil
-		d.step(resize.LeaseLost{})
+		d.lead(0)
 		return
 	case n == 45 && k.rng.IntN(4) == 0:
 		k.store.request = resize.Request{ID: fmt.Sprint("r", k.now), Mode: resize.Mode(k.rng.IntN(3))}
@@ -123,43 +125,67 @@ func (k *walker) enqueue() {
 }
 
 func (k *walker) stepWorker(w *worker) {
-	part := k.rng.IntN(len(k.store.parts))
 	switch n := k.rng.IntN(100); {
 	case n < 35:
 		w.perform()
 	case n < 45:
-		k.deliver(w)
+		w.answerRead(nil, 1+k.rng.IntN(3))
 	case n < 52:
-		k.answer(w)
+		w.answer()
 	case n < 60:
-		w.read(part)
+		k.read(w)
 	case n < 70:
-		w.start(part)
+		w.start()
 	case n < 80:
 		k.end(w)
 	case n < 88:
-		k.store.beat(w.inc)
-		k.store.watched[w.inc] = true
-		k.beat(w)
+		k.sign(w)
 	default:
-		k.disturb(w, part)
+		k.disturb(w)
 	}
 }
 
-// end lets one handler of a worker end.
-func (k *walker) end(w *worker) {
-	if runs := w.sortedRuns(); len(runs) > 0 {
-		r := runs[k.rng.IntN(len(runs))]
-		k.log("%s: ends %d/%d@%d -> %s", w.inc, r.part, r.n, r.epoch, w.finish(r))
+// read answers the read of a worker with new jobs of some partition that it asks for.
+func (k *walker) read(w *worker) {
+	if w.reading != nil && len(w.reading.parts) > 0 {
+		w.answerRead([]int{w.reading.parts[k.rng.IntN(len(w.reading.parts))]}, 0)
 	}
 }
+
+// sign is a heartbeat, whose answer is on the way, and a sign of life. Now and then the machine is
+// asked where the driver keeps from it what it knows.
+func (k *walker) sign(w *worker) {
+	if k.store.members[w.inc] != nil {
+		k.store.watched[w.inc] = true
+		if k.rng.IntN(8) == 0 {
+			w.d.Post(resize.BeatAnswered{RingState: k.store.ringState(w.inc)})
+		}
+	}
+	k.beat(w)
+}
+
+// end lets one handler of a worker return. One that was told to end has done its work, or not.
+func (k *walker) end(w *worker) {
+	hs := w.handlers()
+	if len(hs) == 0 {
+		return
+	}
+	h, how := hs[k.rng.IntN(len(hs))], job.Done
+	if h.told && k.rng.IntN(2) == 0 {
+		how = job.HandBack
+	}
+	w.finish(h, how)
+}
+
+// losable are the kinds of requests that a walk loses.
+var losable = []string{"claim", "claim", "release", "release", "ack", "ack", "read", "read-records", "history", "reset", "report", "skim", "unpark"}
 
 // disturb is what goes wrong at a worker.
-func (k *walker) disturb(w *worker, part int) {
+func (k *walker) disturb(w *worker) {
 	box := k.store.inbox[w.inc]
 	switch k.rng.IntN(13) {
 	case 0, 1:
-		w.faults[[]string{"claim", "release", "ack"}[k.rng.IntN(3)]] = []string{"before", "after"}[k.rng.IntN(2)]
+		w.faults[losable[k.rng.IntN(len(losable))]] = []string{"before", "after"}[k.rng.IntN(2)]
 	case 2:
 		if len(box) > 0 {
 			k.log("%s: loses %s", w.inc, box[0])
@@ -177,26 +203,23 @@ func (k *walker) disturb(w *worker, part int) {
 		if k.rng.IntN(3) == 0 {
 			k.crash(w)
 		}
-		k.dispatcher().step(resize.WorkerDied{Now: k.now, Incarnation: w.inc, Evidence: resize.EvidenceConnection, Beat: k.store.lastBeat(w.inc)})
+		k.died(k.dispatcher(), w.inc, resize.EvidenceConnection)
 	case 6:
 		k.store.silence(w.inc) // it only looks dead
-		k.dispatcher().step(resize.WorkerDied{Now: k.now, Incarnation: w.inc, Evidence: resize.EvidenceTTL})
+		k.died(k.dispatcher(), w.inc, resize.EvidenceTTL)
 	case 7, 8:
-		w.step(resize.LeaseExpired{})
+		k.expire(w)
 	case 9:
-		w.step(resize.LeaseRenewed{})
+		k.renew(w)
 	case 10:
-		if t := w.parts[part]; t != nil {
-			w.step(resize.DrainTimedOut{Part: part, Epoch: t.epoch})
-		}
+		w.ahead += drainTime
 	case 11:
 		if k.rng.IntN(4) == 0 {
 			k.log("%s: stops", w.inc)
-			k.store.leave(w.inc)
-			w.step(resize.StopAsked{})
+			k.stop(w)
 		}
 	case 12:
-		w.mail = append(w.mail, resize.BeatAnswered{RingState: k.store.ringState(w.inc)})
+		k.beat(w)
 	}
 }
 
@@ -204,9 +227,7 @@ func (k *walker) disturb(w *worker, part int) {
 // everything that is due gets done. Then every job must complete.
 func (k *walker) heal() error {
 	k.log("-- heal")
-	d2 := k.dispatchers["d2"]
-	d2.todo, d2.mail = nil, nil
-	d2.step(resize.LeaseLost{})
+	k.dispatchers["d2"].lead(0)
 	k.lead(k.dispatchers["d1"])
 	k.Join("last.a", 1)
 	for range 400 {
@@ -220,24 +241,23 @@ func (k *walker) heal() error {
 	}
 	k.show()
 	for _, inc := range k.names() {
-		k.log("%s runs %v", k.workers[inc].p, k.workers[inc].sortedRuns())
+		k.log("%s runs %v", k.workers[inc].d, k.workers[inc].handlers())
 	}
-	return fmt.Errorf("it never comes to rest: %s", k.dispatchers["d1"].c)
+	return fmt.Errorf("it never comes to rest: %s", k.dispatchers["d1"].l)
 }
 
 func (k *walker) healRound() {
 	for _, m := range k.store.records().Members {
 		if k.workers[m.Incarnation] == nil {
 			k.store.silence(m.Incarnation)
-			k.dispatchers["d1"].step(resize.WorkerDied{Now: k.now, Incarnation: m.Incarnation, Evidence: resize.EvidenceTTL})
+			k.died(k.dispatchers["d1"], m.Incarnation, resize.EvidenceTTL)
 		}
 	}
 	for _, inc := range k.names() {
 		if w := k.workers[inc]; w != nil {
 			clear(w.faults)
-			k.store.beat(inc)
 			k.store.watched[inc] = true
-			w.step(resize.LeaseRenewed{})
+			k.renew(w)
 			k.beat(w)
 		}
 	}
@@ -255,6 +275,11 @@ func (k *walker) settled() bool {
 	for _, p := range k.store.parts {
 		if len(p.pending()) > 0 || p.owner.Incarnation != p.plan || p.delivered < len(p.entries) {
 			return false
+		}
+		for i := range p.entries {
+			if p.entries[i].acked == 0 {
+				return false
+			}
 		}
 	}
 	return k.store.phase == resize.Stable

@@ -4,44 +4,56 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 
+	"ringmaster/consumergroup/lanes"
 	"ringmaster/job"
 	"ringmaster/resize"
+	"ringmaster/resize/runner"
 )
 
-// dispatcher is a coordinator with its driver.
-type dispatcher struct {
-	w    *World
-	name string
-	c    *resize.Coordinator
-	term uint64
-	todo []resize.CoordinatorAction
-	mail []resize.Records // readings on their way
-}
-
-// World is a store with dispatchers and workers. Nothing in it happens by itself.
+// World is a store with dispatchers and workers that run the product's own code. Nothing in it happens
+// by itself: each call that they make waits for the scenario.
 type World struct {
+	fibers
 	store       *store
+	limits      lanes.Limits // of what a worker holds
 	workers     map[string]*worker
 	dispatchers map[string]*dispatcher
 	now         int64
 	lastTerm    uint64
+	told        int      // messages that were read
+	queue       []func() // happens right after the present step
 	trace       []string
 	err         error
 }
 
-// NewWorld has two dispatchers, d1 and d2, which follow, and no worker.
+// roomy are limits within which no job of a scenario is set aside.
+var roomy = lanes.Limits{Window: 32, ReadBudget: 32, HeldBytes: 1 << 20, ParkBeyond: 32, Backoff: 8, IdleLanes: 1}
+
+// NewWorld has two dispatchers, d1 and d2, which follow, and no worker. It is to be ended.
 func NewWorld(partitions int, cfg resize.Config) (*World, error) {
-	w := &World{store: newStore(partitions), workers: map[string]*worker{}, dispatchers: map[string]*dispatcher{}}
+	w := &World{store: newStore(partitions), limits: roomy, workers: map[string]*worker{}, dispatchers: map[string]*dispatcher{}}
 	for _, name := range []string{"d1", "d2"} {
-		c, err := resize.NewCoordinator(cfg)
-		if err != nil {
+		if err := w.stand(name, cfg); err != nil {
 			return nil, err
 		}
-		w.dispatchers[name] = &dispatcher{w: w, name: name, c: c}
 	}
 	return w, nil
+}
+
+func (w *World) time() time.Time { return time.UnixMilli(w.now) }
+
+// soon has something happen right after the present step; goOn is the end of one.
+func (w *World) soon(run func()) { w.queue = append(w.queue, run) }
+
+func (w *World) goOn() {
+	for len(w.queue) > 0 {
+		run := w.queue[0]
+		w.queue = w.queue[1:]
+		run()
+	}
+	w.bury()
 }
 
 func (w *World) log(format string, args ...any) {
@@ -62,30 +74,55 @@ func (w *World) Check() error {
 	return w.err
 }
 
-// Join starts a worker as a new incarnation.
+// Join starts a worker as a new incarnation. Its driver begins with a look at the records.
 func (w *World) Join(inc string, weight int) bool {
 	state, ok := w.store.join(inc, weight)
 	if !ok {
 		w.log("%s: join refused", inc)
 		return false
 	}
-	k := &worker{
-		w: w, inc: inc, p: resize.NewParticipant(), parts: map[int]*tenure{}, runs: map[run]bool{}, faults: map[string]string{},
-	}
-	w.workers[inc] = k
 	w.log("%s: joins", inc)
-	k.step(resize.Joined{Incarnation: inc, RingState: state})
-	for _, name := range []string{"d1", "d2"} {
-		w.dispatchers[name].step(resize.RecordsChanged{Now: w.now})
-	}
+	w.begin(inc, state)
+	w.hint()
 	return true
+}
+
+// hint tells the dispatchers that there is news.
+func (w *World) hint() {
+	for _, name := range []string{"d1", "d2"} {
+		d := w.dispatchers[name]
+		d.news = true
+		d.wake()
+	}
+}
+
+// rejoin has a worker start over as a new incarnation, with nothing of what it had.
+func (w *World) rejoin(k *worker) {
+	if k.dead {
+		return
+	}
+	k.kill()
+	for i := 'a'; i <= 'z'; i++ {
+		if inc := fmt.Sprintf("%s%c", k.inc[:len(k.inc)-1], i); !w.store.used[inc] {
+			w.Join(inc, 1)
+			return
+		}
+	}
+}
+
+// stop has a worker leave.
+func (w *World) stop(k *worker) {
+	w.store.leave(k.inc)
+	k.d.Post(resize.StopAsked{})
+	w.hint()
 }
 
 // started checks a start: a worker that still is the owner never runs a key's job
 // before all earlier ones are complete.
-func (w *World) started(k *worker, part int, epoch uint64, n int) {
+func (w *World) started(k *worker, h *handler) {
+	part, n := h.part(), numberOf(h.it)
 	entries := w.store.parts[part].entries
-	if !w.store.owns(k.inc, part, epoch) {
+	if !w.store.owns(k.inc, part, h.it.Tenure.Epoch) {
 		return // robbed and unaware: it can finish nothing
 	}
 	for i, e := range entries[:n-1] {
@@ -98,70 +135,72 @@ func (w *World) started(k *worker, part int, epoch uint64, n int) {
 	}
 }
 
-// ack completes a job and checks the order of completions.
-func (w *World) ack(k *worker, r run) string {
-	answer := w.store.ack(k.inc, r.part, r.epoch, r.n, job.Done, 0)
-	entries := w.store.parts[r.part].entries
-	if answer == "OWNER" || answer == "DRAINER" {
-		for i, e := range entries[:r.n-1] {
-			if e.key == entries[r.n-1].key && e.acked == 0 {
-				w.fail("%d/%d of key %s completes before %d", r.part, r.n, e.key, i+1)
+// ack ends a run and checks the order of completions.
+func (w *World) ack(inc string, b job.PartitionAcks, c job.Completion) string {
+	n := int(c.ID.Ms)
+	answer := w.store.ack(inc, b.Partition, b.Epoch, n, c.Outcome, notBefore(c))
+	entries := w.store.parts[b.Partition].entries
+	if c.Outcome == job.Done && (answer == "OWNER" || answer == "DRAINER") {
+		for i, e := range entries[:n-1] {
+			if e.key == entries[n-1].key && e.acked == 0 {
+				w.fail("%d/%d of key %s completes before %d", b.Partition, n, e.key, i+1)
 			}
 		}
 	}
 	return answer
 }
 
-// deliver hands a worker the next message of its inbox.
-func (w *World) deliver(k *worker) bool {
-	box := w.store.inbox[k.inc]
-	if len(box) == 0 {
-		return false
-	}
-	w.store.inbox[k.inc] = box[1:]
-	w.receive(k, box[0])
-	return true
-}
-
-func (w *World) receive(k *worker, m resize.Message) {
+// hears tells of a message that a worker reads.
+func (w *World) hears(k *worker, m resize.Message) {
 	decoded, err := resize.Decode(m.Fields())
 	if err != nil {
 		w.fail("message %s does not survive the wire: %v", m, err)
 		return
 	}
 	w.log("%s: hears %s", k.inc, decoded)
-	k.step(resize.MessageReceived{Message: decoded})
 }
 
-// answer hands a worker the next answer on its way.
-func (w *World) answer(k *worker) bool {
-	if len(k.mail) == 0 {
-		return false
+// receive hands a worker a message out of its turn, if its read waits.
+func (w *World) receive(k *worker, m resize.Message) {
+	box := w.store.inbox[k.inc]
+	if k.reading != nil && w.store.members[k.inc] != nil {
+		w.store.inbox[k.inc] = []resize.Message{m}
+		k.answerRead(nil, 1)
+		w.store.inbox[k.inc] = append(slices.Clone(box), w.store.inbox[k.inc]...)
 	}
-	ev := k.mail[0]
-	k.mail = k.mail[1:]
-	k.step(ev)
-	return true
 }
 
-// beat sends a heartbeat; its answer is on the way. The driver also re-checks what
-// blocks its keys, since a message about it may have been lost.
+// beat sends a heartbeat; its answer is on the way.
 func (w *World) beat(k *worker) {
-	if w.store.members[k.inc] == nil {
-		k.mail = append(k.mail, resize.Evicted{})
-		return
-	}
-	k.mail = append(k.mail, resize.BeatAnswered{RingState: w.store.ringState(k.inc)})
-	for part, t := range k.parts {
-		k.recheck(part, t)
-	}
+	state, member := w.store.beat(k.inc)
+	k.mail = append(k.mail, &openCall{kind: "beat", done: func(bool) {
+		switch {
+		case !member:
+			w.log("%s: its heartbeat is fenced", k.inc)
+			w.rejoin(k)
+		default:
+			k.d.Beaten(beatOf(state))
+			if k.lapsed {
+				w.renew(k)
+			}
+		}
+	}})
+}
+
+// expire has a worker find its lease over, and renew good again.
+func (w *World) expire(k *worker) {
+	k.lapsed = true
+	k.d.Post(resize.LeaseExpired{})
+}
+
+func (w *World) renew(k *worker) {
+	k.lapsed = false
+	k.d.Post(resize.LeaseRenewed{})
 }
 
 // crash ends a worker's process.
 func (w *World) crash(k *worker) {
-	delete(w.workers, k.inc)
-	k.dead = true
-	w.store.silence(k.inc)
+	k.kill()
 	w.log("%s: dies", k.inc)
 }
 
@@ -171,105 +210,39 @@ func (w *World) names() []string { return slices.Sorted(maps.Keys(w.workers)) }
 // lead gives a dispatcher the lease under a new term. The other is not told.
 func (w *World) lead(d *dispatcher) {
 	w.lastTerm++
-	d.term, d.todo, d.mail = w.lastTerm, nil, nil
-	d.step(resize.LeaseWon{Now: w.now, Term: d.term})
+	d.lead(w.lastTerm)
 }
 
-func (d *dispatcher) step(ev resize.CoordinatorEvent) {
-	actions, err := d.c.Step(ev)
-	if err == nil {
-		err = d.c.CheckInvariants()
-	}
-	if err != nil {
-		d.w.fail("%s on %T: %v", d.name, ev, err)
-	}
-	seen := map[string]bool{}
-	for _, a := range actions {
-		if seen[a.String()] {
-			d.w.fail("%s wants twice: %s", d.name, a)
-		}
-		seen[a.String()] = true
-	}
-	d.todo = append(d.todo, actions...)
-}
-
-// perform does a dispatcher's next action; a refusal ends the batch.
-func (d *dispatcher) perform() bool {
-	if len(d.todo) == 0 {
-		return false
-	}
-	a := d.todo[0]
-	d.todo = d.todo[1:]
-	s, result := d.w.store, "ok"
-	switch a := a.(type) {
-	case resize.ReadRecords:
-		d.mail = append(d.mail, s.records())
-	case resize.StepDown:
-		d.todo, d.mail = nil, nil
-	case resize.EvictWorker:
-		result = s.evict(d.term, a)
-	case resize.WritePlan:
-		result = s.writePlan(d.term, a)
-	case resize.StealPartition:
-		result = s.steal(d.term, a)
-	case resize.RevokePermit:
-		result = s.revoke(d.term, a)
-	case resize.AdvanceBarrier:
-		if a.Epoch != s.epoch || !s.advance(true) {
-			result = "CONFLICT"
-		}
-	}
-	d.w.log("%s: %s%s", d.name, a, strings.TrimSuffix(" -> "+result, " -> ok"))
-	switch result {
-	case "CONFLICT":
-		d.refused(resize.Conflict)
-	case "STALE":
-		d.refused(resize.Stale)
-	}
-	return true
-}
-
-// refused drops the batch; a reading in it is still owed.
-func (d *dispatcher) refused(kind resize.Refusal) {
-	owed := slices.ContainsFunc(d.todo, func(a resize.CoordinatorAction) bool { return a == resize.CoordinatorAction(resize.ReadRecords{}) })
-	d.todo = nil
-	if owed && kind == resize.Conflict {
-		d.todo = append(d.todo, resize.ReadRecords{})
-	}
-	d.step(resize.Refused{Now: d.w.now, Kind: kind})
-}
-
-// answer hands a dispatcher the next reading.
-func (d *dispatcher) answer() bool {
-	if len(d.mail) == 0 {
-		return false
-	}
-	r := d.mail[0]
-	d.mail = d.mail[1:]
-	d.step(resize.RecordsRead{Now: d.w.now, Records: r})
-	return true
+// died is a verdict of a dispatcher's failure detector. It looks at once, if it waits.
+func (w *World) died(d *dispatcher, inc string, evidence resize.Evidence) {
+	d.dead = append(d.dead, runner.Death{Incarnation: inc, Evidence: evidence, Beat: w.store.lastBeat(inc)})
+	d.ticked = true
+	d.wake()
 }
 
 // tick lets time pass.
 func (w *World) tick(ms int64) {
 	w.now += ms
 	for _, name := range []string{"d1", "d2"} {
-		w.dispatchers[name].step(resize.Ticked{Now: w.now})
+		d := w.dispatchers[name]
+		d.ticked = true
+		d.wake()
 	}
 }
 
-// settle performs everything that is under way, jobs' ends excepted, until nothing is.
-func (w *World) settle() {
+// settle performs everything that is under way, jobs' ends excepted, until nothing is: of all, or of
+// those named.
+func (w *World) settle(who ...string) {
+	is := func(name string) bool { return len(who) == 0 || slices.Contains(who, name) }
 	for range 10000 {
 		busy := false
 		for _, name := range []string{"d1", "d2"} {
-			d := w.dispatchers[name]
-			for d.perform() || d.answer() {
+			for d := w.dispatchers[name]; is(name) && (d.perform() || d.answer()); {
 				busy = true
 			}
 		}
 		for _, inc := range w.names() {
-			if k := w.workers[inc]; k != nil && w.settleWorker(k) {
+			if k := w.workers[inc]; k != nil && is(inc) && w.settleWorker(k) {
 				busy = true
 			}
 		}
@@ -282,16 +255,11 @@ func (w *World) settle() {
 
 func (w *World) settleWorker(k *worker) bool {
 	busy := false
-	for !k.dead && (k.perform() || w.answer(k) || w.deliver(k)) {
+	for !k.dead && (k.perform() || k.answer() || k.readAll()) {
 		busy = true
 	}
-	for p := range w.store.parts {
-		for !k.dead && k.start(p) {
-			busy = true
-		}
-		if !k.dead && k.read(p) {
-			busy = true
-		}
+	for !k.dead && k.start() {
+		busy = true
 	}
 	return busy
 }
