@@ -272,6 +272,7 @@ func exercise(c *crew) {
 var (
 	luaString  = regexp.MustCompile(`'[^']*'`)
 	keyPiece   = regexp.MustCompile(`^'(:|[a-z]+:)'$`)
+	luaHelper  = regexp.MustCompile(`(?ms)^local function (\w+)(\(.*?^end$)`)
 	luaCommand = regexp.MustCompile(`(?:redis\.p?call|try)\('([A-Z]+)', *('[A-Z]+', *)?([^,)]*)`)
 )
 
@@ -312,5 +313,32 @@ func TestScriptsAreClean(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What two scripts need is in a part, once: no function stands in two files, under one name or another.
+func TestNoFunctionIsInTwoScripts(t *testing.T) {
+	files := must1(fs.Glob(luaFiles, "lua/*.lua"))(t)
+	shared, bodies := map[string]string{}, map[string]string{}
+	for _, parts := range []bool{true, false} {
+		for _, f := range files {
+			if strings.HasPrefix(f, "lua/part_") != parts {
+				continue
+			}
+			for _, m := range luaHelper.FindAllStringSubmatch(string(must1(luaFiles.ReadFile(f))(t)), -1) {
+				if of := shared[m[1]]; of != "" {
+					t.Errorf("%s: %s is in %s", f, m[1], of)
+				}
+				if of := bodies[m[2]]; of != "" {
+					t.Errorf("%s: %s is in %s too", f, m[1], of)
+				}
+				if bodies[m[2]] = f; parts {
+					shared[m[1]] = f
+				}
+			}
+		}
+	}
+	if len(shared) < 20 {
+		t.Errorf("only %d shared functions were found", len(shared))
 	}
 }

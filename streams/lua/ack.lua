@@ -39,11 +39,6 @@ local function effects(p, id, o, epoch)
   end
 end
 
-local function inform(p, owner, oe, kind, id)
-  if owner == '-' then return end
-  tell(owner, kind, '0', '{"part":' .. p .. ',"id":"' .. id .. '","part_epoch":"' .. oe .. '","change":"' .. changed(owner) .. '"}')
-end
-
 -- One end by whoever holds the entry; holder is the consumer name of the run.
 local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   local held = pending_entry(stream, owner, o.id)
@@ -52,8 +47,8 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   if o.outcome == 'F' or o.outcome == 'B' then
     if o.outcome == 'F' then redis.call('HSET', K .. 'retry:' .. p, o.id, from_now(o.data)) end
     if drainer then
-      redis.call('XCLAIM', stream, owner, '!', '0', o.id, 'IDLE', MARK_IDLE, 'JUSTID')
-      inform(p, owner, oe, 'undrained', o.id)
+      mark_pending(stream, owner, {o.id})
+      tell_of_job('undrained', owner, p, oe, o.id)
     end
     return drainer and 'D' or 'O'
   end
@@ -61,7 +56,7 @@ local function finish_one(p, stream, owner, oe, holder, drainer, epoch, o)
   -- It is pending, so the ack will count. A record that cannot be written leaves the job as it is.
   effects(p, o.id, o, epoch)
   redis.call('XACK', stream, owner, o.id)
-  if drainer then inform(p, owner, oe, 'drained', o.id) end
+  if drainer then tell_of_job('drained', owner, p, oe, o.id) end
   return drainer and 'D' or 'O'
 end
 
@@ -126,11 +121,10 @@ end
 local function try_to_trim(p, stream)
   local failed = trim(p, stream)
   if not failed then return end
-  local now, told = redis.call('TIME')[1], redis.pcall('HGET', K .. 'ring', 'untrimmed')
+  local now, told = seconds(), redis.pcall('HGET', K .. 'ring', 'untrimmed')
   if type(told) == 'string' and tonumber(now) < (tonumber(told) or 0) + 60 then return end
   redis.pcall('HSET', K .. 'ring', 'untrimmed', now)
-  announce('alarm', me, '0', '{"part":' .. p .. ',"alarm":"stream is not trimmed: '
-    .. string.gsub(failed.err, '[%c"\\]', ' ') .. '"}')
+  alarm(me, p, 'stream is not trimmed: ' .. string.gsub(failed.err, '[%c"\\]', ' '))
 end
 
 -- What a repeated call parked may have come back since: parked once more by the first one, it

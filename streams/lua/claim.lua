@@ -8,8 +8,7 @@
 -- gone, permits {id, consumer, key}..., {key with parked jobs, first of them, ...}, last-delivered id, generation, clock in ms}
 -- A cursor of '0-0' ends the pass.
 local me, p = ARGV[1], ARGV[2]
-local inc, epoch = owner_of(p)
-if inc ~= me or epoch ~= ARGV[3] then return {'FENCED'} end
+if not owns(me, p, ARGV[3]) then return {'FENCED'} end
 local stream = K .. 'jobs:' .. p
 local cursor = ARGV[4]
 if cursor == '*' then
@@ -17,12 +16,9 @@ if cursor == '*' then
   local start = '-'
   while start do
     local mine = redis.call('XPENDING', stream, me, start, '+', 1000, me)
-    local args = {'XCLAIM', stream, me, '!', '0'}
-    for _, e in ipairs(mine) do args[#args + 1] = e[1] end
-    if #mine > 0 then
-      for _, word in ipairs({'IDLE', MARK_IDLE, 'JUSTID'}) do args[#args + 1] = word end
-      redis.call(unpack(args))
-    end
+    local ids = {}
+    for i, e in ipairs(mine) do ids[i] = e[1] end
+    mark_pending(stream, me, ids)
     start = #mine == 1000 and mine[1000][1] or nil
   end
 end
@@ -32,11 +28,10 @@ local size, most = 0, tonumber(ARGV[6])
 for i, e in ipairs(page[2]) do
   for _, field in ipairs(e[2] or {}) do size = size + #field end
   if size > most and i > 1 then
-    local args = {'XCLAIM', stream, me, '!', '0'}
+    local ids = {}
     page[1] = e[1]
-    for k = #page[2], i, -1 do args[#args + 1] = table.remove(page[2])[1] end
-    for _, word in ipairs({'IDLE', MARK_IDLE, 'JUSTID'}) do args[#args + 1] = word end
-    redis.call(unpack(args))
+    for _ = i, #page[2] do ids[#ids + 1] = table.remove(page[2])[1] end
+    mark_pending(stream, me, ids)
     break
   end
 end
@@ -50,11 +45,7 @@ for _, h in ipairs(holders or {}) do
   if string.find(h[1], '@', 1, true) then
     for _, e in ipairs(redis.call('XPENDING', stream, me, '-', '+', 1000, h[1])) do
       local entry = redis.call('XRANGE', stream, e[1], e[1])[1]
-      local key = ''
-      for i = 1, entry and #entry[2] or 0, 2 do
-        if entry[2][i] == 'key' then key = entry[2][i + 1] end
-      end
-      permits[#permits + 1] = {e[1], h[1], key}
+      permits[#permits + 1] = {e[1], h[1], entry and field_of(entry[2], 'key') or ''}
     end
   end
 end
@@ -67,16 +58,12 @@ end
 -- Jobs that were deleted while they waited: all that lay between the newest deleted id and the entry before
 -- it, or what was handed out. Once a later job is handed out nobody can tell them from those that have ended.
 local function look_for_deleted()
-  local newest
-  local info = redis.pcall('XINFO', 'STREAM', stream)
-  for i = 1, info.err and 0 or #info, 2 do
-    if info[i] == 'max-deleted-entry-id' then newest = info[i + 1] end
-  end
+  local newest = field_of(redis.pcall('XINFO', 'STREAM', stream), 'max-deleted-entry-id')
   if not newest or not below(last, newest) then return end
   local before_it = redis.call('XREVRANGE', stream, '(' .. newest, '-', 'COUNT', 1)[1]
   local first = before_it and below(last, before_it[1]) and before_it[1] or last
   if note_deleted(p, first, newest) then
-    announce('alarm', me, '0', '{"part":' .. p .. ',"alarm":"waiting jobs were deleted from the stream"}')
+    alarm(me, p, 'waiting jobs were deleted from the stream')
   end
 end
 

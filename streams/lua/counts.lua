@@ -30,14 +30,10 @@ local function waiting_in(stream, last, newest, known)
 end
 
 local out = {}
-local function put(...)
-  for _, v in ipairs({...}) do out[#out + 1] = v end
-end
-
 for i = 2, #ARGV do
   local p = ARGV[i]
-  local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
-  local group, last, _, there, _, newest = group_of(stream, string.match(record, '^(%S+) %d+$'))
+  local stream, record, inc = K .. 'jobs:' .. p, owner_record(p)
+  local group, last, _, there, _, newest = group_of(stream, inc)
   local pending, draining, waiting, parked, dead = 0, 0, 0, 0, 0
   local sum = there and group and try('XPENDING', stream, group)
   if sum then
@@ -50,6 +46,6 @@ for i = 2, #ARGV do
     parked, dead = parked_in(p), try('HLEN', K .. 'dead:' .. p) or 0
     if there then waiting = waiting_in(stream, last, newest, pending + parked) end
   end
-  put(p, record, pending, draining, waiting, parked, dead)
+  append(out, p, record, pending, draining, waiting, parked, dead)
 end
 return out

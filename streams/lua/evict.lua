@@ -16,15 +16,10 @@ if evidence == 'ttl' and redis.call('PTTL', alive) > 0 then return 'ALIVE' end
 if evidence == 'connection' and redis.call('PUBSUB', 'NUMSUB', alive)[2] ~= 0 then return 'ALIVE' end
 if evidence == 'connection' and last_beat(inc) ~= ARGV[7] then return 'ALIVE' end
 if evidence == 'deaf' then
-  local o, e = owner_of(ARGV[4])
-  if o ~= inc or e ~= ARGV[5] then return 'ALIVE' end
+  if not owns(inc, ARGV[4], ARGV[5]) then return 'ALIVE' end
 end
 if evidence == 'silent' and (ring('epoch') ~= ARGV[5] or has_replied(inc, ARGV[5], ARGV[6])) then return 'ALIVE' end
 if up(inc) and (evidence == 'ttl' or evidence == 'connection' or evidence == 'dead') then died(inc) end
-redis.call('HDEL', K .. 'members', inc)
-redis.call('HDEL', K .. 'change', inc)
-redis.call('HDEL', K .. 'calls', inc)
-redis.call('HDEL', K .. 'beats', inc)
-redis.call('DEL', alive, K .. 'control:' .. inc)
+remove_member(inc)
 announce('evict', inc, '0', '{"evidence":"' .. evidence .. '"}')
 return 'EVICTED'

@@ -16,4 +16,4 @@ if redis.call('PEXPIRE', K .. 'alive:' .. inc, ARGV[2]) == 0 then
   redis.call('SET', K .. 'alive:' .. inc, ARGV[4], 'PX', ARGV[2])
 end
 redis.pcall('HSET', K .. 'beats', inc, ARGV[5])
-return {'OK', ring('epoch'), ring('phase'), ring('mode'), redis.call('HGET', K .. 'change', inc) or '0'}
+return stand_of(inc)

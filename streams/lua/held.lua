@@ -4,18 +4,15 @@
 -- Returns the keys of parked jobs, of jobs with a retry record, and of jobs under a permit; some may repeat,
 -- and of large jobs not all are looked at
 local p, limit = ARGV[1], tonumber(ARGV[2])
-local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
-local group = string.match(record, '^(%S+) %d+$')
+local stream, _, group = K .. 'jobs:' .. p, owner_record(p)
 local out = try('ZRANGE', K .. 'parked:' .. p, 0, limit - 1) or {}
 
 local bytes = 4194304 -- of entries that are read for their keys: nobody else is served meanwhile
 local function add(id)
   local entry = #out < limit and bytes > 0 and (try('XRANGE', stream, id, id) or {})[1]
   if not entry then return end
-  for i = 1, #entry[2], 2 do
-    bytes = bytes - #entry[2][i + 1]
-    if entry[2][i] == 'key' then out[#out + 1] = entry[2][i + 1] end
-  end
+  for i = 2, #entry[2], 2 do bytes = bytes - #entry[2][i] end
+  out[#out + 1] = field_of(entry[2], 'key')
 end
 
 for _, id in ipairs((try('HSCAN', K .. 'retry:' .. p, '0', 'COUNT', limit) or {'0', {}})[2]) do

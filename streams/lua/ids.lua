@@ -5,8 +5,8 @@
 -- ARGV[4] entries to look at; fewer when they are large
 -- Returns {where to go on or '' at the end, id, key, ...}
 local p, from, want = ARGV[1], ARGV[2], tonumber(ARGV[4])
-local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
-local group, last = group_of(stream, string.match(record, '^(%S+) %d+$'))
+local stream, _, inc = K .. 'jobs:' .. p, owner_record(p)
+local group, last = group_of(stream, inc)
 local out = {''}
 
 -- The list of a key is in id order: a search by halves, since it may be long.
@@ -26,11 +26,8 @@ local seen, bytes = 0, 0
 while seen < want and bytes < 1048576 do
   local page = try('XRANGE', stream, from, ARGV[3], 'COUNT', 10) or {}
   for _, e in ipairs(page) do
-    local key = ''
-    for i = 1, #e[2], 2 do
-      if e[2][i] == 'key' then key = e[2][i + 1] end
-      bytes = bytes + #e[2][i] + #e[2][i + 1]
-    end
+    local key = field_of(e[2], 'key') or ''
+    for _, text in ipairs(e[2]) do bytes = bytes + #text end
     if below(last, e[1]) or held_by(stream, group, e[1]) ~= '' or parked(key, e[1]) then
       out[#out + 1] = e[1]
       out[#out + 1] = key

@@ -6,18 +6,15 @@
 -- Returns {owner record or '', where to go on or '' at the end, time {s, us}, standing of the owner, id, type, consumer it is pending for or '',
 -- 1 if handed out, 1 if parked, retry record or '', ...}
 local p, key = ARGV[1], ARGV[2]
-local stream, record = K .. 'jobs:' .. p, try('HGET', K .. 'owner', p) or ''
-local inc = string.match(record, '^(%S+) %d+$')
+local stream, record, inc = K .. 'jobs:' .. p, owner_record(p)
 local group, last = group_of(stream, inc)
 local parked_list = K .. 'parked:' .. p .. ':' .. key
 
 local out = {record, '', redis.call('TIME'), standing(inc)}
 local _, last_seen = walk(stream, ARGV[3], '+', tonumber(ARGV[4]), tonumber(ARGV[5]), function(e)
-  local id, mine, kind = e[1], false, ''
-  for i = 1, #e[2], 2 do
-    if e[2][i] == 'key' then mine = e[2][i + 1] == key elseif e[2][i] == 'type' then kind = e[2][i + 1] end
-  end
-  if mine then
+  local id = e[1]
+  if field_of(e[2], 'key') == key then
+    local kind = field_of(e[2], 'type') or ''
     local handed, parked, consumer = 0, 0, ''
     if not below(last, id) then
       handed = 1
@@ -26,7 +23,7 @@ local _, last_seen = walk(stream, ARGV[3], '+', tonumber(ARGV[4]), tonumber(ARGV
     end
     -- Handed out, and neither pending nor parked: it has ended and is not trimmed yet.
     if handed == 0 or consumer ~= '' or parked == 1 then
-      for _, v in ipairs({id, kind, consumer, handed, parked, try('HGET', K .. 'retry:' .. p, id) or ''}) do out[#out + 1] = v end
+      append(out, id, kind, consumer, handed, parked, try('HGET', K .. 'retry:' .. p, id) or '')
     end
   end
 end)

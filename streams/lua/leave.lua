@@ -9,11 +9,7 @@ if ARGV[2] ~= '' then
   redis.call('HSET', K .. 'members', inc, ARGV[2])
   announce('leave', inc, '0', '{"state":"leaving"}')
 else
-  redis.call('HDEL', K .. 'members', inc)
-  redis.call('HDEL', K .. 'change', inc)
-  redis.call('HDEL', K .. 'calls', inc)
-  redis.call('HDEL', K .. 'beats', inc)
-  redis.call('DEL', K .. 'alive:' .. inc, K .. 'control:' .. inc)
+  remove_member(inc)
   announce('leave', inc, '0', '{"state":"left"}')
   advance()
 end

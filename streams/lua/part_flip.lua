@@ -76,7 +76,7 @@ local function flip(p, from, epoch, to, keep)
     -- The owner's group is gone: somebody deleted it. Begin at 0: again rather than never.
     redis.call('XGROUP', 'CREATE', stream, from, '0')
     cut = '0-0'
-    announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"group of the owner was gone: reading from 0"}')
+    alarm(from, p, 'group of the owner was gone: reading from 0')
   end
   for _, name in ipairs(foreign) do redis.call('XGROUP', 'DESTROY', stream, name) end
   local by, permits, crashed, total = holders(stream, from, epoch, keep)
@@ -90,7 +90,7 @@ local function flip(p, from, epoch, to, keep)
       redis.call('XGROUP', 'DESTROY', stream, to)
       return nil, 'MISMATCH'
     end
-    announce('alarm', from, '0', '{"part":' .. p .. ',"alarm":"pending jobs were deleted from the stream","lost":' .. lost .. '}')
+    alarm(from, p, 'pending jobs were deleted from the stream', ',"lost":' .. lost)
   end
   redis.call('XGROUP', 'DESTROY', stream, from)
   local e = string.format('%.0f', tonumber(epoch) + 1)

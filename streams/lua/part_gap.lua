@@ -5,12 +5,8 @@ local GAPS = 32 -- of a partition; beyond it the two oldest become one, with wha
 
 -- Notes a gap behind the last id that there is now; ms is the newest time that a lost id can have.
 local function note_gap(p, stream, ms)
-  local last = '0-0'
-  local info = redis.pcall('XINFO', 'STREAM', stream)
-  for i = 1, info.err and 0 or #info, 2 do
-    -- The in-memory store writes 0-0 as 0.
-    if info[i] == 'last-generated-id' then last = string.find(info[i + 1], '-', 1, true) and info[i + 1] or '0-0' end
-  end
+  local last = field_of(redis.pcall('XINFO', 'STREAM', stream), 'last-generated-id') or '0-0'
+  if not string.find(last, '-', 1, true) then last = '0-0' end -- the in-memory store writes 0-0 as 0
   local at = tonumber((string.match(last, '^(%d+)-')))
   if at > 2^53 then return end -- somebody wrote an id by hand that no clock reaches
   local top = string.format('%.0f', math.max(ms, at)) .. '-18446744073709551615'
@@ -29,4 +25,10 @@ local function note_gap(p, stream, ms)
   for i, g in ipairs(list) do list[i] = g[1] .. ' ' .. g[2] end
   redis.call('HSET', K .. 'gaps', p, table.concat(list, ' '))
   return top
+end
+
+-- The same, and ids go on behind it: the clock may go back.
+local function ids_from(p, stream, ms)
+  local top = note_gap(p, stream, ms)
+  if top then redis.pcall('XSETID', stream, top) end -- a user without the right: then the clock alone tells them apart
 end

@@ -1,6 +1,26 @@
 -- What the protocol scripts share; put before each of them.
 local K = KEYS[1]
 
+-- The server's clock in ms.
+local function clock()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- The same in seconds, as a text.
+local function seconds()
+  return string.format('%.0f', math.floor(clock() / 1000))
+end
+
+-- The value of a name in a list of name, value, name, value...; nil if it is not there.
+local function field_of(list, name)
+  local value
+  for i = 1, #list, 2 do
+    if list[i] == name then value = list[i + 1] end
+  end
+  return value
+end
+
 local function member(inc)
   return redis.call('HEXISTS', K .. 'members', inc) == 1
 end
@@ -14,6 +34,12 @@ local function owner_of(p)
   local rec = redis.call('HGET', K .. 'owner', p)
   if not rec then return nil end
   return string.match(rec, '^(%S+) (%d+)$')
+end
+
+-- Whether an incarnation owns a partition at an epoch.
+local function owns(inc, p, epoch)
+  local owner, e = owner_of(p)
+  return owner == inc and e == epoch
 end
 
 -- Both halves of an id have 64 bits, and a number of Lua keeps 53 of them: they are compared as texts.
@@ -32,19 +58,36 @@ local function pending_entry(stream, group, id)
   return not held.err and held[1] or nil
 end
 
+-- The groups of a stream as XINFO GROUPS tells them: {name, last-delivered id} of each.
+local function groups_in(told)
+  local out = {}
+  for i, g in ipairs(told) do
+    local last = field_of(g, 'last-delivered-id')
+    -- The in-memory store writes 0-0 as 0.
+    out[i] = {field_of(g, 'name'), string.find(last, '-', 1, true) and last or last .. '-0'}
+  end
+  return out
+end
+
 -- The last-delivered id of a group, or nil if there is no such group; and the names of all others.
 local function delivered(stream, group)
   local last, others = nil, {}
-  local groups = redis.pcall('XINFO', 'GROUPS', stream)
-  for _, g in ipairs(groups.err and {} or groups) do
-    local name, id
-    for i = 1, #g, 2 do
-      if g[i] == 'name' then name = g[i + 1] elseif g[i] == 'last-delivered-id' then id = g[i + 1] end
-    end
-    -- The in-memory store writes 0-0 as 0.
-    if name == group then last = string.find(id, '-', 1, true) and id or id .. '-0' else others[#others + 1] = name end
+  local told = redis.pcall('XINFO', 'GROUPS', stream)
+  for _, g in ipairs(groups_in(told.err and {} or told)) do
+    if g[1] == group then last = g[2] else others[#others + 1] = g[1] end
   end
   return last, others
+end
+
+local MARK_IDLE = '100000000000'
+
+-- Marks what is pending: nobody holds it, and the next claim of the group takes it.
+local function mark_pending(stream, group, ids)
+  for first = 1, #ids, 1000 do
+    local args = {'XCLAIM', stream, group, '!', '0', unpack(ids, first, math.min(first + 999, #ids))}
+    for _, word in ipairs({'IDLE', MARK_IDLE, 'JUSTID'}) do args[#args + 1] = word end
+    redis.call(unpack(args))
+  end
 end
 
 -- What somebody deleted from a stream before it had ended is not told as done. deleted is a hash: partition ->
@@ -73,7 +116,7 @@ local function changed(inc)
   if inc == '-' or not member(inc) then return '0' end
   local n = redis.pcall('HINCRBY', K .. 'change', inc, 1)
   if type(n) == 'number' then return string.format('%.0f', n) end
-  n = redis.call('TIME')[1]
+  n = seconds()
   redis.pcall('HSET', K .. 'change', inc, n)
   return n
 end
@@ -96,10 +139,23 @@ local function announce(kind, name, phase, data)
   redis.pcall('XADD', K .. 'control', 'MAXLEN', '~', '10000', '*', fields(kind, name, phase, data))
 end
 
--- The server's clock in ms.
-local function clock()
-  local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local function alarm(name, p, text, more)
+  announce('alarm', name, '0', '{"part":' .. p .. ',"alarm":"' .. text .. '"' .. (more or '') .. '}')
 end
 
-local MARK_IDLE = '100000000000'
+-- Tells an owner what became of a job that a former one held.
+local function tell_of_job(kind, owner, p, epoch, id)
+  if owner == '-' then return end
+  tell(owner, kind, '0', '{"part":' .. p .. ',"id":"' .. id .. '","part_epoch":"' .. epoch .. '","change":"' .. changed(owner) .. '"}')
+end
+
+-- How the ring stands for a member.
+local function stand_of(inc)
+  return {'OK', ring('epoch'), ring('phase'), ring('mode'), redis.call('HGET', K .. 'change', inc) or '0'}
+end
+
+-- Takes a member out, with all that is kept of it. Its inbox goes too, which wakes its blocked read.
+local function remove_member(inc)
+  for _, of in ipairs({'members', 'change', 'calls', 'beats'}) do redis.call('HDEL', K .. of, inc) end
+  redis.call('DEL', K .. 'alive:' .. inc, K .. 'control:' .. inc)
+end

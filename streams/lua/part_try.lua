@@ -11,6 +11,17 @@ local function try(name, ...)
   return false
 end
 
+-- Adds values, of which none is nil, to the end of a list.
+local function append(list, ...)
+  for _, v in ipairs({...}) do list[#list + 1] = v end
+end
+
+-- A partition's owner record, '' if there is none, and the incarnation in it.
+local function owner_record(p)
+  local record = try('HGET', K .. 'owner', p) or ''
+  return record, string.match(record, '^(%S+) %d+$')
+end
+
 -- The owner's group in a partition's stream: its name, last-delivered id, the stream's last id, whether the
 -- stream is there, entries ever added or -1 where the server does not count them, the newest entry's id. A new
 -- generation raises the stream's last id above that of its last entry. Without a readable owner record, the group
@@ -18,22 +29,15 @@ end
 local function group_of(stream, inc)
   local name, last, top, added = inc, '0-0', '0-0', -1
   if redis.call('EXISTS', stream) == 0 then return name, last, top, false, 0, '0-0' end
-  for n, g in ipairs(try('XINFO', 'GROUPS', stream) or {}) do
-    local found, delivered
-    for i = 1, #g, 2 do
-      if g[i] == 'name' then found = g[i + 1] elseif g[i] == 'last-delivered-id' then delivered = g[i + 1] end
-    end
-    -- A group that was made at 0 is shown so by the in-memory store.
-    if delivered and not string.find(delivered, '-', 1, true) then delivered = delivered .. '-0' end
-    if found == inc or (not inc and n == 1) then name, last = found, delivered end
+  for n, g in ipairs(groups_in(try('XINFO', 'GROUPS', stream) or {})) do
+    if g[1] == inc or (not inc and n == 1) then name, last = g[1], g[2] end
   end
-  local newest
   local info = try('XINFO', 'STREAM', stream) or {}
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' and info[i + 1] ~= '' then top = info[i + 1] end -- the in-memory store tells none
-    if info[i] == 'entries-added' then added = info[i + 1] end
-    if info[i] == 'last-entry' then newest = info[i + 1] and info[i + 1][1] or '0-0' end
-  end
+  local given = field_of(info, 'last-generated-id')
+  if given and given ~= '' then top = given end -- the in-memory store may tell none
+  added = field_of(info, 'entries-added') or added
+  local entry = field_of(info, 'last-entry') -- of an empty stream it is false
+  local newest = entry and entry[1] or entry == false and '0-0' or nil
   if not newest then -- the in-memory store does not tell
     local e = (try('XREVRANGE', stream, '+', '-', 'COUNT', 1) or {})[1]
     newest = e and e[1] or '0-0'

@@ -9,12 +9,12 @@ if not inc or consumer == '!' or consumer == inc or (former and member(former)) 
 local stream = K .. 'jobs:' .. p
 local held = redis.pcall('XPENDING', stream, inc, '-', '+', '256', consumer)
 if held.err then return 0 end
-for _, e in ipairs(held) do
+local ids = {}
+for i, e in ipairs(held) do
   if former then count_crash(p, e[1], former, since) end -- who read by hand ran nothing
-  redis.call('XCLAIM', stream, inc, '!', '0', e[1], 'IDLE', MARK_IDLE, 'JUSTID')
+  ids[i] = e[1]
 end
+mark_pending(stream, inc, ids)
 -- One hint is enough: whoever is told that an entry came back claims from the beginning.
-if #held > 0 and inc ~= '-' then
-  tell(inc, 'undrained', '0', '{"part":' .. p .. ',"id":"' .. held[1][1] .. '","part_epoch":"' .. epoch .. '","change":"' .. changed(inc) .. '"}')
-end
+if #ids > 0 then tell_of_job('undrained', inc, p, epoch, ids[1]) end
 return #held

@@ -7,8 +7,7 @@
 -- how many jobs somebody had deleted} | {'KEPT'} (the plan
 -- gives it to the caller, or its target is not up) | {'FENCED'} | {'MISMATCH'}
 local me, p, epoch = ARGV[1], ARGV[2], ARGV[3]
-local inc, e = owner_of(p)
-if inc ~= me or e ~= epoch then return {'FENCED'} end
+if not owns(me, p, epoch) then return {'FENCED'} end
 local to = redis.call('HGET', K .. 'plan', p)
 if not to or to == me or (to ~= '-' and not up(to)) then
   if ARGV[4] ~= '1' then

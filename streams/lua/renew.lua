@@ -19,17 +19,15 @@ if not known then
   redis.call('HSET', K .. 'ring', 'server', ARGV[1])
   return {ring('generation'), ''}
 end
-local now, before = redis.call('TIME'), tonumber(ring('generation'))
-local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
-local generation = string.format('%.0f', math.max(tonumber(now[1]), before + 1))
+local ms, before = clock(), tonumber(ring('generation'))
+local generation = string.format('%.0f', math.max(math.floor(ms / 1000), before + 1))
 redis.call('HINCRBY', K .. 'ring', 'failovers', 1)
 local jump = JUMP * (1 + ms % 251)
 redis.call('HINCRBY', K .. 'ring', 'epoch', string.format('%.0f', jump))
 local owners = redis.call('HGETALL', K .. 'owner')
 for i = 1, #owners, 2 do
   local stream = K .. 'jobs:' .. owners[i]
-  local top = note_gap(owners[i], stream, math.max(ms - 1, math.min(tonumber(ARGV[2]), ms + AHEAD)))
-  if top then redis.pcall('XSETID', stream, top) end -- a user without the right: then the clock alone tells them apart
+  ids_from(owners[i], stream, math.max(ms - 1, math.min(tonumber(ARGV[2]), ms + AHEAD)))
   local inc, epoch = string.match(owners[i + 1], '^(%S+) (%d+)$')
   if inc then redis.call('HSET', K .. 'owner', owners[i], inc .. ' ' .. string.format('%.0f', tonumber(epoch) + jump)) end
 end

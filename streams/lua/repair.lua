@@ -15,27 +15,20 @@ for i = 2, #ARGV do
     local stream, found = K .. 'jobs:' .. p, false
     local there = redis.call('EXISTS', stream) == 1
     if there then
-      for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-        for j = 1, #g, 2 do
-          if g[j] == 'name' then
-            if g[j + 1] == inc then
-              found = true
-            else
-              redis.call('XGROUP', 'DESTROY', stream, g[j + 1])
-              out[#out + 1] = p
-              out[#out + 1] = 'destroyed group ' .. g[j + 1]
-            end
-          end
+      for _, g in ipairs(groups_in(redis.call('XINFO', 'GROUPS', stream))) do
+        if g[1] == inc then
+          found = true
+        else
+          redis.call('XGROUP', 'DESTROY', stream, g[1])
+          out[#out + 1] = p
+          out[#out + 1] = 'destroyed group ' .. g[1]
         end
       end
     end
     if not found then
       redis.call('XGROUP', 'CREATE', stream, inc, '0', 'MKSTREAM')
-      if not there then
-        local now = redis.call('TIME')
-        note_gap(p, stream, tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000) - 1)
-      end
-      announce('alarm', inc, '0', '{"part":' .. p .. ',"alarm":"group of the owner was gone: reading from 0"}')
+      if not there then note_gap(p, stream, clock() - 1) end
+      alarm(inc, p, 'group of the owner was gone: reading from 0')
       out[#out + 1] = p
       out[#out + 1] = 'created group ' .. inc .. ' at 0'
     end

@@ -12,8 +12,6 @@ local e = pending_entry(stream, inc, id)
 if not e or e[2] ~= ARGV[4] then return 'GONE' end
 local former, since = string.match(ARGV[4], '^(.*)@(%d+)$')
 if former then count_crash(p, id, former, since) end
-redis.call('XCLAIM', stream, inc, '!', '0', id, 'IDLE', MARK_IDLE, 'JUSTID')
-if inc ~= '-' then
-  tell(inc, 'undrained', '0', '{"part":' .. p .. ',"id":"' .. id .. '","part_epoch":"' .. epoch .. '","change":"' .. changed(inc) .. '"}')
-end
+mark_pending(stream, inc, {id})
+tell_of_job('undrained', inc, p, epoch, id)
 return 'REVOKED'

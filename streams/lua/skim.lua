@@ -6,8 +6,7 @@
 -- Returns {'FENCED'} | {'OK', how many were read, entries, {key, how many were set aside, first id, last id, bytes of
 -- their payloads, of the largest}...}
 local me, p, room, most, bytes = ARGV[1], ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local inc, epoch = owner_of(p)
-if inc ~= me or epoch ~= ARGV[3] then return {'FENCED'} end
+if not owns(me, p, ARGV[3]) then return {'FENCED'} end
 local stream, index = K .. 'jobs:' .. p, K .. 'parked:' .. p
 local count, entries, sets, keys = 0, {}, {[''] = false}, {}
 

@@ -17,4 +17,6 @@ for i, owner in ipairs(of_parts(K .. 'owner', parts)) do
     mine[#mine + 1] = redis.call('HGET', K .. 'plan', parts[i]) or '-'
   end
 end
-return {'OK', ring('epoch'), ring('phase'), ring('mode'), redis.call('HGET', K .. 'change', me) or '0', mine}
+local out = stand_of(me)
+out[#out + 1] = mine
+return out

@@ -7,18 +7,15 @@
 -- what was deleted of the partition, likewise}
 local p, id = ARGV[1], ARGV[2]
 local stream = K .. 'jobs:' .. p
-local record = try('HGET', K .. 'owner', p)
-local inc = record and string.match(record, '^(%S+) %d+$')
+local _, inc = owner_record(p)
 local group, last, top, there = group_of(stream, inc)
 if not inc and not there then return false end
 local consumer = held_by(stream, group, id)
 local entry = (try('XRANGE', stream, id, id) or {})[1]
 local parked = 0
 if entry and consumer == '' then
-  local index = K .. 'parked:' .. p
-  for i = 1, #entry[2], 2 do
-    if entry[2][i] == 'key' and try('LPOS', index .. ':' .. entry[2][i + 1], id) then parked = 1 end
-  end
+  local key = field_of(entry[2], 'key')
+  if key and try('LPOS', K .. 'parked:' .. p .. ':' .. key, id) then parked = 1 end
 end
 local full = p .. '-' .. id
 local gone = not entry and consumer == ''

@@ -5,8 +5,7 @@
 -- Returns {'FLIPPED', new epoch, how many jobs somebody had deleted} | {'STALE'} | {'CONFLICT', why} | {'MISMATCH'}
 local p, from, epoch, to = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if stale(ARGV[1]) then return {'STALE'} end
-local inc, e = owner_of(p)
-if inc ~= from or e ~= epoch then return {'CONFLICT', 'owner changed'} end
+if not owns(from, p, epoch) then return {'CONFLICT', 'owner changed'} end
 if from ~= '-' and member(from) then return {'CONFLICT', 'owner is a member'} end
 if redis.call('HGET', K .. 'plan', p) ~= to then return {'CONFLICT', 'plan changed'} end
 if to == '-' or not up(to) then return {'CONFLICT', 'target is not up'} end

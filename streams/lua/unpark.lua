@@ -8,8 +8,7 @@
 -- FORCE would resurrect a finished job; only ids that leave the parked list in this very
 -- step are claimed.
 local me, p, room = ARGV[1], ARGV[2], tonumber(ARGV[4])
-local inc, epoch = owner_of(p)
-if inc ~= me or epoch ~= ARGV[3] then return {'FENCED'} end
+if not owns(me, p, ARGV[3]) then return {'FENCED'} end
 local stream, index, retry = K .. 'jobs:' .. p, K .. 'parked:' .. p, K .. 'retry:' .. p
 local retries = redis.call('EXISTS', retry) == 1
 
