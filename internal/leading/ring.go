@@ -57,13 +57,15 @@ func translate(err error) error {
 	return err
 }
 
-// Lead implements runner.Store, as do the methods below.
+// Lead implements runner.Store.
 func (r *Ring) Lead(ctx context.Context, lease time.Duration, term uint64) (uint64, error) {
 	return r.ring.Hold(ctx, r.share.leases, lease, term)
 }
 
+// Resign implements runner.Store.
 func (r *Ring) Resign(ctx context.Context) error { return r.ring.Resign(ctx) }
 
+// Look implements runner.Store.
 func (r *Ring) Look(ctx context.Context) (runner.Look, error) {
 	rec, err := r.ring.Look(ctx)
 	if err != nil {
@@ -179,6 +181,7 @@ func request(rec streams.Records) resize.Request {
 	return resize.Request{ID: id, Mode: mode(name)}
 }
 
+// Evict implements runner.Store.
 func (r *Ring) Evict(ctx context.Context, term uint64, a resize.EvictWorker) error {
 	gone, err := r.ring.Evict(ctx, term, a.Incarnation, string(a.Evidence), a.Partition, a.Shard, a.Epoch, int(a.Phase), a.Beat)
 	if err == nil && !gone {
@@ -187,6 +190,7 @@ func (r *Ring) Evict(ctx context.Context, term uint64, a resize.EvictWorker) err
 	return translate(err)
 }
 
+// WritePlan implements runner.Store.
 func (r *Ring) WritePlan(ctx context.Context, term uint64, a resize.WritePlan) error {
 	if a.BaseEpoch != r.last.Epoch {
 		return fmt.Errorf("%w: ring epoch %d was read since", runner.ErrConflict, r.last.Epoch)
@@ -199,6 +203,7 @@ func (r *Ring) WritePlan(ctx context.Context, term uint64, a resize.WritePlan) e
 	return translate(r.ring.WritePlan(ctx, p))
 }
 
+// Steal implements runner.Store.
 func (r *Ring) Steal(ctx context.Context, term uint64, as []resize.StealPartition) []error {
 	steals := make([]streams.Steal, len(as))
 	for i, a := range as {
@@ -214,6 +219,7 @@ func (r *Ring) Steal(ctx context.Context, term uint64, as []resize.StealPartitio
 	return errs
 }
 
+// Revoke implements runner.Store.
 func (r *Ring) Revoke(ctx context.Context, term uint64, a resize.RevokePermit) error {
 	id, ok := job.ParseEntryID(a.ID)
 	if !ok {
@@ -222,10 +228,12 @@ func (r *Ring) Revoke(ctx context.Context, term uint64, a resize.RevokePermit) e
 	return translate(r.ring.Revoke(ctx, term, streams.HeldPermit{Partition: a.Partition, ID: id, Incarnation: a.Incarnation, Epoch: a.Epoch}))
 }
 
+// Advance implements runner.Store.
 func (r *Ring) Advance(ctx context.Context, term uint64, _ resize.AdvanceBarrier) error {
 	return translate(r.ring.Advance(ctx, term, r.last))
 }
 
+// Repair implements runner.Store.
 func (r *Ring) Repair(ctx context.Context, term uint64) ([]string, error) {
 	parts := make([]int, r.q.Partitions)
 	for p := range parts {

@@ -124,11 +124,11 @@ func (k *limb) Claim(ctx context.Context, tenures []job.Tenure, cursors []string
 
 // spoil has bugs change what a page tells.
 func (k *limb) spoil(p *job.ClaimPage) {
-	switch k.e.bug {
-	case BugDrainersKey:
+	if k.e.bug == BugDrainersKey {
 		p.Permits = nil
-	case BugNothingKept:
-		for i := range p.Entries {
+	}
+	for i := range p.Entries {
+		if k.e.bug == BugNothingKept {
 			p.Entries[i].Type = "another"
 		}
 	}
