@@ -256,8 +256,12 @@ func (c *Coordinator) revoke(add func(CoordinatorAction)) {
 
 // advance moves the barrier of mode ring where the last reply did not: whoever was missing
 // has been evicted, or the queue has several shards. Of these no gate opens before everything
-// stands still in all, so phase 1 of each ends when that of all may.
+// stands still in all, so phase 1 of each ends when that of all may. One that the plan has not come to
+// runs on: it comes first, and waits while there is nobody to plan for.
 func (c *Coordinator) advance(add func(CoordinatorAction)) {
+	if c.behind() {
+		return
+	}
 	ready := false
 	for i := range c.records.Shards {
 		switch sh := &c.records.Shards[i]; {

@@ -76,6 +76,18 @@ func TestAShardLeftBehindGetsThePlanOfTheOthers(t *testing.T) {
 	}
 }
 
+// Everybody leaves while the plan has not come to the third shard, where jobs run. There is nobody to
+// plan for, so the others stay in phase 1 until there is.
+func TestNoBarrierMovesWhileAShardIsLeftBehind(t *testing.T) {
+	b := newShards(t, 3, ModeRing)
+	b.replied("b.1", Stopping, 0, 1)
+	b.r.Shards[2] = Shard{Epoch: 3}
+	for i := range b.r.Members {
+		b.r.Members[i].Leaving = true
+	}
+	b.want(0, "")
+}
+
 // What the records say and what the leader waits for may disagree, as when somebody wrote them
 // by hand: the plan is superseded.
 func TestAPlanThatDoesNotGoOnIsWrittenAnew(t *testing.T) {

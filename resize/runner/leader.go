@@ -136,6 +136,7 @@ type Leader struct {
 	start    time.Time
 
 	givesUp atomic.Bool // a resignation is not answered
+	forgets atomic.Bool // Lead has stepped down: whatever term KeepLease gets next is news, also the same again
 
 	// Lead alone.
 	term     uint64

@@ -14,6 +14,9 @@ func (r *Leader) KeepLease(ctx context.Context) {
 	var term uint64
 	var until time.Time
 	for {
+		if r.forgets.Swap(false) {
+			term = 0 // a server that has gone back may give the same term out again
+		}
 		asked := r.host.Now()
 		patience := r.cfg.Lease / 2
 		if left := until.Sub(asked); term != 0 && left > 0 {
@@ -56,6 +59,7 @@ func (r *Leader) leaseNews(ctx context.Context, term uint64) {
 		return
 	}
 	r.term, r.repaired = term, time.Time{}
+	r.forgets.Store(false)
 	r.log.Info("leads", "term", term)
 	failpoint.Hit(failpoint.D1)
 	r.detector.LeaderChanged(r.host.Now())
@@ -74,6 +78,7 @@ func (r *Leader) StepDown(ctx context.Context) {
 func (r *Leader) stepDown(ctx context.Context) {
 	r.term = 0
 	r.givesUp.Store(true)
+	r.forgets.Store(true)
 	call, cancel := r.host.Within(ctx, r.cfg.Timeout)
 	defer cancel()
 	_ = r.resign(call)

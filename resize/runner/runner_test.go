@@ -23,6 +23,8 @@ type fake struct {
 	rec    resize.Records
 	there  map[string]bool // who holds its liveness channel
 	leads  uint64          // term it grants, 0: another leads
+	led    uint64          // term that it has granted
+	given  uint64          // that was given up: it is not granted again
 	refuse error           // of plans and steals
 	stays  error           // of a resignation
 	away   bool
@@ -41,6 +43,10 @@ func (f *fake) Lead(context.Context, time.Duration, uint64) (uint64, error) {
 	if f.away {
 		return 0, errAway
 	}
+	if f.leads == f.given {
+		return 0, nil
+	}
+	f.led = f.leads
 	return f.leads, nil
 }
 
@@ -56,6 +62,7 @@ func (f *fake) Resign(context.Context) error {
 		return f.stays
 	}
 	f.note("resign")
+	f.given = f.led
 	return nil
 }
 
@@ -261,6 +268,22 @@ func TestLeaderOfAnOldTermStepsDown(t *testing.T) {
 		f.change(func() { f.refuse, f.leads = nil, 2 })
 		time.Sleep(time.Second)
 		f.has(t, "term 2 plan")
+	})
+}
+
+// Who has stepped down asks for the lease again, and may get the same term: a server that has gone back
+// gives it out once more. It leads then; it would else keep the lease for ever, and lead nothing.
+func TestATermThatIsGivenOutAgainIsLed(t *testing.T) {
+	f := emptyRing()
+	f.refuse = fmt.Errorf("plan: %w", ErrStale)
+	synctest.Test(t, func(t *testing.T) {
+		defer begin(t, f)()
+		f.join("a.1")
+		time.Sleep(100 * time.Millisecond)
+		f.has(t, "resign")
+		f.change(func() { f.refuse, f.given, f.did = nil, 0, nil })
+		time.Sleep(time.Second)
+		f.has(t, "term 1 plan")
 	})
 }
 
