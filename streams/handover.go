@@ -142,7 +142,7 @@ func readReleased(v any) (job.ReleaseAnswer, bool) {
 	case "FLIPPED":
 		a.Outcome = job.Released
 		_, _, _ = r.text(), r.number(), r.text() // target, new epoch, cut
-		a.Change, a.Lost = r.number(), r.count()
+		a.Change, a.Lost = r.recorded(), r.count()
 	case "KEPT":
 		a.Outcome = job.ReleaseKept
 	case "FENCED":

@@ -73,17 +73,18 @@ func (w Waiting) look(began, word time.Time) time.Duration {
 	return max(most, 0)
 }
 
-// standsStill is why a job stands still, by what the last look at it came to.
+// standsStill is why a job stands still, by what the last look at it came to; "" if nothing is known of.
 func standsStill(ctx context.Context, s *streams.Store, queue, id string, err error) string {
-	if err == nil {
-		call, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		var st job.Status
-		if st, err = s.Inspect().Job(call, queue, id); err == nil {
-			return st.Why
-		}
+	if err != nil {
+		return err.Error()
 	}
-	return err.Error()
+	call, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	st, err := s.Inspect().Job(call, queue, id)
+	if err != nil {
+		return "" // the next look tells
+	}
+	return st.Why
 }
 
 func stopped(ctx context.Context, id, why string) error {

@@ -178,10 +178,10 @@ func (r *Leader) Lead(ctx context.Context) {
 	for pause := r.cfg.Detect; ctx.Err() == nil; pause = r.pause(ctx) {
 		by, term := r.host.Wait(ctx, pause)
 		switch {
-		case ctx.Err() != nil:
-		case by == ByLease:
+		case by == ByLease: // as ctx ends, too: what was won is given up
 			r.wake()
 			r.leaseNews(ctx, term)
+		case ctx.Err() != nil:
 		case by == ByNews:
 			r.wake()
 			r.step(ctx, resize.RecordsChanged{Now: r.now()})
