@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 )
 
@@ -14,7 +15,7 @@ import (
 func (n *session) awaitReady(ctx context.Context) {
 	began := time.Now()
 	word := began.Add(job.FirstWord)
-	for pause := 20 * time.Millisecond; sleep(ctx, pause) && !n.leaving(); pause = min(pause*3/2, 500*time.Millisecond) {
+	for pauses := (pause.Doubling{First: 20 * time.Millisecond, Most: 500 * time.Millisecond}); pauses.Wait(ctx) && !n.leaving(); {
 		call, cancel := context.WithTimeout(ctx, n.w.cfg.LeaseTTL)
 		st, err := n.member.Stand(call)
 		cancel()

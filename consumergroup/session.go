@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ringmaster/consumergroup/driver"
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
@@ -53,7 +54,8 @@ func (n *session) alone() bool {
 func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
 	inc := w.cfg.Name + "." + w.deps.NewID()
 	info := job.MemberInfo{Incarnation: inc, State: "up", Weight: w.cfg.Weight, Name: w.cfg.Name, Host: w.cfg.Host, PID: w.cfg.PID, Slots: w.cfg.Concurrency, DrainMs: w.cfg.DrainTimeout.Milliseconds()}
-	pause, told, word := 20*time.Millisecond, false, time.Time{}
+	pauses := pause.Doubling{First: 20 * time.Millisecond, Most: time.Second}
+	told, word := false, time.Time{}
 	for {
 		n := &session{w: w, inc: inc, soon: make(chan struct{}, 1)}
 		unwatch, err := n.join(ctx, info)
@@ -66,10 +68,10 @@ func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)
 		}
-		if !waitable(err) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrConflict) {
+		if !job.Waitable(err) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrConflict) {
 			return nil, nil, fmt.Errorf("join queue %s: %w", w.cfg.Queue, err)
 		}
-		if now := time.Now(); !now.Before(word) && waitable(err) {
+		if now := time.Now(); !now.Before(word) && job.Waitable(err) {
 			w.deps.Log.Warn("waiting for the server", "error", err)
 			told, word = true, now.Add(job.NextWord)
 		}
@@ -78,10 +80,9 @@ func (w *Worker) newSession(ctx context.Context) (*session, func(), error) {
 			inc = w.cfg.Name + "." + w.deps.NewID()
 			info.Incarnation = inc
 		}
-		if !sleep(ctx, pause) {
+		if !pauses.Wait(ctx) {
 			return nil, nil, context.Cause(ctx)
 		}
-		pause = min(2*pause, time.Second)
 	}
 }
 
@@ -221,7 +222,7 @@ func (n *session) beat(ctx context.Context) error {
 			again = 0
 		} else {
 			again = min(max(2*again, w.cfg.Heartbeat/10), w.cfg.Heartbeat)
-			if !sleep(ctx, again) {
+			if !pause.For(ctx, again) {
 				return nil
 			}
 			continue // a leader waits for a sign of life

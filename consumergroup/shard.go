@@ -9,6 +9,7 @@ import (
 
 	"ringmaster/consumergroup/driver"
 	"ringmaster/consumergroup/lanes"
+	"ringmaster/internal/pause"
 	"ringmaster/job"
 	"ringmaster/resize"
 )
@@ -74,7 +75,7 @@ func (c signal) Wait(ctx context.Context) bool {
 func (s *shard) Now() time.Time { return time.Now() }
 
 // Sleep implements driver.Clock.
-func (s *shard) Sleep(ctx context.Context, d time.Duration) bool { return sleep(ctx, d) }
+func (s *shard) Sleep(ctx context.Context, d time.Duration) bool { return pause.For(ctx, d) }
 
 // Poke implements driver.Host.
 func (s *shard) Poke() {
@@ -127,22 +128,6 @@ func (s *shard) Arrived() { runtime.Gosched() }
 func (s *shard) Turns(now time.Time) {
 	s.tellHung(now)
 	s.tellStanding(now)
-}
-
-// sleep waits, and reports false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func waitable(err error) bool {
-	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull)
 }
 
 // tellAfter is how long a call may go unanswered before that is logged.

@@ -252,6 +252,12 @@ var (
 	ErrFull = errors.New("server out of memory")
 )
 
+// Waitable reports whether the call that ended so may be repeated until it succeeds: the server was not
+// reached, did not answer, or has no room now. Nil is not.
+func Waitable(err error) bool {
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrFull)
+}
+
 // Invalid is an ErrInvalid with a text for the person who typed the input.
 func Invalid(format string, args ...any) error {
 	return &problem{ErrInvalid, fmt.Sprintf(format, args...)}

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -85,7 +84,7 @@ func (d *Driver) persist(ctx context.Context, what string, call func(context.Con
 			waits.Answered()
 			return true
 		}
-		if !waitable(err) {
+		if !job.Waitable(err) {
 			d.log.Error(what+" was refused", "error", err)
 			return false
 		}
@@ -94,10 +93,6 @@ func (d *Driver) persist(ctx context.Context, what string, call func(context.Con
 			return false
 		}
 	}
-}
-
-func waitable(err error) bool {
-	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull)
 }
 
 // flush ends a batch. An unanswered call is repeated: what was applied the first time
@@ -188,7 +183,7 @@ func (d *Driver) flushGroups(ctx context.Context, groups []ackGroup) bool {
 	ok := d.persist(ctx, "ack", func(ctx context.Context) error {
 		var err error
 		answers, err = d.member.Ack(ctx, d.cfg.Shard, batches)
-		refused = err != nil && !waitable(err)
+		refused = err != nil && !job.Waitable(err)
 		return err
 	})
 	if refused {

@@ -192,7 +192,7 @@ func (d *Driver) groupGone(ctx context.Context) error {
 	for _, m := range mended {
 		d.log.Error("state was lost at the server", "mended", m)
 	}
-	if err != nil && !waitable(err) {
+	if err != nil && !job.Waitable(err) {
 		return err
 	}
 	if err == nil && len(mended) == 0 && d.gone > 3 {
@@ -220,7 +220,7 @@ func (d *Driver) quarantine(ctx context.Context) error {
 			}
 			continue
 		}
-		if errors.Is(err, job.ErrGroupGone) || waitable(err) {
+		if errors.Is(err, job.ErrGroupGone) || job.Waitable(err) {
 			return d.readFailed(ctx, err)
 		}
 		found = true

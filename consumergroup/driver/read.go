@@ -259,7 +259,7 @@ func (d *Driver) unparkWanted(ctx context.Context) (bool, error) {
 	d.lock.Lock()
 	for i, l := range wanted {
 		switch {
-		case errs[i] != nil && !waitable(errs[i]) && !errors.Is(errs[i], job.ErrGroupGone):
+		case errs[i] != nil && !job.Waitable(errs[i]) && !errors.Is(errs[i], job.ErrGroupGone):
 			d.log.Error("parked jobs of a key cannot be read: it stands still until its partition moves", "partition", l.Tenure.Partition, "key", l.Key, "error", errs[i])
 			l.Spoiled()
 		case errs[i] != nil:

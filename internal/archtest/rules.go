@@ -9,7 +9,7 @@ import "strings"
 var imports = map[string][]string{
 	"configs":              {"job"},
 	"configs/load":         {"job", "configs"},
-	"consumergroup":        {"job", "resize", "consumergroup/driver", "consumergroup/lanes"},
+	"consumergroup":        {"job", "resize", "consumergroup/driver", "consumergroup/lanes", "internal/pause"},
 	"consumergroup/driver": {"job", "resize", "consumergroup/lanes"},
 	"consumergroup/lanes":  {"job", "resize"},
 	"dispatch":             {"job"},
@@ -25,7 +25,7 @@ var imports = map[string][]string{
 	"job":                  {},
 	"recovery":             {"job"},
 	"resize":               {"ring"},
-	"resize/runner":        {"resize", "internal/failpoint"},
+	"resize/runner":        {"resize", "internal/failpoint", "internal/pause"},
 	"resize/sim":           {"job", "resize", "resize/runner", "recovery", "consumergroup/driver", "consumergroup/lanes"},
 	"resize/sim/sweep":     {"resize/sim"},
 	"ring":                 {},

@@ -7,15 +7,12 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
+	"ringmaster/internal/redistest"
 	"ringmaster/streams"
 )
 
-// redial: see the tests of package behaviour.
-const redial = "github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redial)) }
+func TestMain(m *testing.M) { redistest.VerifyMain(m) }
 
 // scene is a queue of one partition that nobody leads.
 type scene struct {

@@ -7,17 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"ringmaster/internal/redistest"
 	"ringmaster/job"
 	"ringmaster/streams"
 )
 
-// redial: see the tests of package behaviour.
-const redial = "github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redial)) }
+func TestMain(m *testing.M) { redistest.VerifyMain(m) }
 
 // handedIn is a job of a queue that nobody serves.
 func handedIn(t *testing.T, url string) (s *streams.Store, id string) {

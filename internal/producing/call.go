@@ -89,10 +89,7 @@ func once(ctx context.Context, s *streams.Store, queue string, j job.Job) (job.R
 
 // Passing reports whether it may help to wait and to repeat a call that has ended so.
 func Passing(err error) bool {
-	if errors.Is(err, job.ErrNotPermitted) {
-		return false
-	}
-	return errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrOutcomeUnknown) || errors.Is(err, job.ErrFull)
+	return job.Waitable(err) && !errors.Is(err, job.ErrNotPermitted)
 }
 
 // pauses are those between calls that are repeated.

@@ -5,9 +5,19 @@ package redistest
 import (
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"ringmaster/embedded"
 	"ringmaster/internal/redisproc"
 )
+
+// redial: a client that was refused often looks once a second whether the server is back. That ends by itself,
+// up to a second after its client was closed, which is later than goleak waits.
+const redial = "github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"
+
+// VerifyMain runs the tests of a package whose servers come and go, and fails if they leave a goroutine
+// behind that does not end by itself.
+func VerifyMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redial)) }
 
 // Server is a redis-server of a test. Its methods fail the test on an error.
 type Server struct {

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"ringmaster/internal/pause"
 )
 
 // Runner runs a Leader. Make it with New, run it once.
@@ -45,14 +47,7 @@ func (r *Runner) Now() time.Time { return time.Now() }
 
 // Sleep implements Host.
 func (r *Runner) Sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return pause.For(ctx, d)
 }
 
 // Within implements Host.

@@ -92,9 +92,20 @@ func (k *worker) Claim(ctx context.Context, tenures []job.Tenure, cursors []stri
 	return out
 }
 
+// askAll is ask for n answers, each of which is lost if the call's is.
+func (k *worker) askAll(ctx context.Context, r *openCall, n int) []error {
+	errs := make([]error, n)
+	if err := k.ask(ctx, r); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	return errs
+}
+
 // Release implements driver.Reader.
 func (k *worker) Release(ctx context.Context, tenures []job.Tenure, running [][]job.EntryID, alone bool) ([]job.ReleaseAnswer, []error) {
-	out, errs := make([]job.ReleaseAnswer, len(tenures)), make([]error, len(tenures))
+	out := make([]job.ReleaseAnswer, len(tenures))
 	r := openCall{kind: "release"}
 	for _, t := range tenures {
 		r.says = append(r.says, resize.ReleasePartition{Part: t.Partition, Epoch: t.Epoch}.String())
@@ -107,17 +118,12 @@ func (k *worker) Release(ctx context.Context, tenures []job.Tenure, running [][]
 		}
 		return results
 	}
-	if err := k.ask(ctx, &r); err != nil {
-		for i := range errs {
-			errs[i] = err
-		}
-	}
-	return out, errs
+	return out, k.askAll(ctx, &r, len(out))
 }
 
 // Unpark implements driver.Reader.
 func (k *worker) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPage, []error) {
-	out, errs := make([]job.UnparkPage, len(asks)), make([]error, len(asks))
+	out := make([]job.UnparkPage, len(asks))
 	r := openCall{kind: "unpark"}
 	for _, a := range asks {
 		r.says = append(r.says, fmt.Sprintf("unpark %d %s", a.Tenure.Partition, a.Key))
@@ -132,17 +138,12 @@ func (k *worker) Unpark(ctx context.Context, asks []job.Unpark) ([]job.UnparkPag
 		}
 		return results
 	}
-	if err := k.ask(ctx, &r); err != nil {
-		for i := range errs {
-			errs[i] = err
-		}
-	}
-	return out, errs
+	return out, k.askAll(ctx, &r, len(out))
 }
 
 // Skim implements driver.Reader.
 func (k *worker) Skim(ctx context.Context, asks []job.Skim) ([]job.SkimPage, []error) {
-	out, errs := make([]job.SkimPage, len(asks)), make([]error, len(asks))
+	out := make([]job.SkimPage, len(asks))
 	r := openCall{kind: "skim"}
 	for _, a := range asks {
 		r.says = append(r.says, fmt.Sprintf("skim %d", a.Tenure.Partition))
@@ -155,12 +156,7 @@ func (k *worker) Skim(ctx context.Context, asks []job.Skim) ([]job.SkimPage, []e
 		}
 		return results
 	}
-	if err := k.ask(ctx, &r); err != nil {
-		for i := range errs {
-			errs[i] = err
-		}
-	}
-	return out, errs
+	return out, k.askAll(ctx, &r, len(out))
 }
 
 // reading is a read of inbox and partitions that waits.
